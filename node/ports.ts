@@ -1,0 +1,177 @@
+/**
+ * Ports of the node: what its rooms (router, messenger, locations, directory, connectors) need
+ * from each other and from the outside. Rooms import this file and `protocol/`, never each other;
+ * `openim-node.ts` joins them. Each port has a real and an in-memory implementation held together
+ * by one suite in test/compliance/, and the in-memory ones run whole networks of nodes in virtual
+ * time (test/simulation/).
+ */
+import type { Result } from '../crypto/errors.ts'
+import type { PrivacyLevel } from '../protocol/frame/submit.ts'
+import type { BoxId, EnvelopeId, NodeId } from '../protocol/ids.ts'
+import type { KvStore, MessageLink } from '../protocol/ports.ts'
+import type { ServiceCode } from '../protocol/service/codes.ts'
+
+// ── Overlay ─────────────────────────────────────────────────────────────────────────────────
+
+export interface PeerInfo {
+  readonly nodeId: NodeId
+  /** Multiaddr of the connection in use. */
+  readonly address: string
+  readonly direction: 'inbound' | 'outbound'
+  readonly connectedAtMs: number
+  /** Smoothed round trip of the link's heartbeat; undefined before the first. */
+  readonly rttMs?: number
+}
+
+export interface CallOptions {
+  readonly timeoutMs: number
+  readonly signal?: AbortSignal
+}
+
+/**
+ * Answers one service. The result's refusal code travels to the caller; a throw is a bug of ours
+ * and reaches the caller as `SERVICE_FAILED`. `from` is authenticated by the transport.
+ */
+export type ServiceHandler = (from: NodeId, body: Uint8Array) => Promise<Result<Uint8Array>>
+
+/** Messages on a gossip topic; false: not valid, do not pass on. */
+export type GossipHandler = (from: NodeId, message: Uint8Array) => boolean
+
+/**
+ * Peer-to-peer network: authenticated links to other nodes, Kademlia routing, gossip.
+ * libp2p behind it in production, `MemoryOverlay` in the simulation.
+ */
+export interface Overlay {
+  readonly nodeId: NodeId
+  start(): Promise<void>
+  stop(): Promise<void>
+  /** Multiaddrs that others can dial, with the peer id. */
+  addresses(): string[]
+  peers(): PeerInfo[]
+  /** Dials a multiaddr (with or without a peer id) and settles when the link works. @throws OVERLAY_UNREACHABLE */
+  dial(address: string, options: CallOptions): Promise<NodeId>
+  /** Tells where a node may be dialled, as its own signed descriptor says. */
+  learn(nodeId: NodeId, addresses: readonly string[]): void
+  /**
+   * Calls a service of another node over the one long-lived link to it, dialling if needed.
+   * Never throws for what the network does: refusals are results. Codes of its own:
+   * OVERLAY_UNREACHABLE, OVERLAY_TIMEOUT, OVERLAY_OVERLOADED, OVERLAY_STOPPED.
+   * Waits while the link's queue is full (back-pressure).
+   */
+  call(to: NodeId, service: ServiceCode, body: Uint8Array, options: CallOptions): Promise<Result<Uint8Array>>
+  /** Registers before `start`; one handler a service. */
+  handle(service: ServiceCode, handler: ServiceHandler): void
+  /** Nodes of the local routing table nearest to SHA-256(key) in XOR distance, nearest first; no I/O. Never ourselves. */
+  nearest(key: Uint8Array, count: number): NodeId[]
+  /** The same after a Kademlia walk. Returns what it has when `signal` aborts. */
+  walk(key: Uint8Array, count: number, options: CallOptions): Promise<NodeId[]>
+  publish(topic: string, message: Uint8Array): void
+  subscribe(topic: string, handler: GossipHandler): void
+  /** Link up and down. Returns an unsubscribe function. */
+  onPeer(listener: (nodeId: NodeId, connected: boolean) => void): () => void
+}
+
+/**
+ * The way to a node at a privacy level (DESIGN §9). Level 0 calls the overlay directly; relays,
+ * onion and mix slot in behind the same call. `level` in the result is the one it really had.
+ */
+export interface Courier {
+  call(to: NodeId, service: ServiceCode, body: Uint8Array, options: CallOptions & { readonly level: PrivacyLevel }):
+  Promise<Result<Uint8Array> & { readonly level: PrivacyLevel }>
+}
+
+// ── Store ───────────────────────────────────────────────────────────────────────────────────
+
+export interface BoxLimits {
+  readonly itemsMax: number
+  readonly bytesMax: number
+  /** After this the box itself and all in it may go; Infinity: as long as it is not dropped. */
+  readonly expiresAtMs: number
+}
+
+export interface MailboxItem {
+  readonly box: BoxId
+  readonly id: EnvelopeId
+  readonly expiresAtMs: number
+  readonly body: Uint8Array
+}
+
+export interface MailboxEntry extends MailboxItem {
+  /** Arrival number: unique in this store and growing. */
+  readonly position: number
+}
+
+/** What became of one item; policy is a result, never a throw. */
+export type PutResult = 'stored' | 'duplicate' | 'acknowledged' | 'over-quota' | 'no-box' | 'expired'
+
+export interface BoxUsage {
+  readonly items: number
+  readonly bytes: number
+}
+
+/**
+ * Mail waiting for somebody: log-like, write-once by id, with quota, duplicate and tombstone
+ * checks in one atomic step per item. Everything it says is durable (synced, in grouped commits)
+ * when the promise settles. @throws STORE_FULL, STORE_CLOSED, STORE_CORRUPT
+ */
+export interface MailboxStore {
+  /** Creates the box or changes its limits; lowering them evicts nothing. */
+  setBox(box: BoxId, limits: BoxLimits): Promise<void>
+  /** Removes the box, its items and tombstones. */
+  dropBox(box: BoxId): Promise<void>
+  boxes(): Promise<{ readonly box: BoxId, readonly limits: BoxLimits, readonly usage: BoxUsage }[]>
+  put(items: readonly MailboxItem[]): Promise<PutResult[]>
+  /** In arrival order, after a position, up to both limits (at least one item if there is any). */
+  list(box: BoxId, page: { after: number, itemsMax: number, bytesMax: number }): Promise<{ entries: MailboxEntry[], more: boolean }>
+  get(box: BoxId, id: EnvelopeId): Promise<MailboxEntry | undefined>
+  /**
+   * Deletes the items and keeps tombstones (also for ids not here yet) until `expiresAtMs`.
+   * `proof` is kept with them. Returns how many items were really there.
+   */
+  acknowledge(box: BoxId, ids: readonly EnvelopeId[], tombstone: { expiresAtMs: number, proof: Uint8Array }): Promise<number>
+  /** The proof kept for an acknowledged id. */
+  tombstone(box: BoxId, id: EnvelopeId): Promise<Uint8Array | undefined>
+  /** Removes up to `budget` expired items, tombstones and boxes; returns how many went. */
+  expire(nowMs: number, budget: number): Promise<number>
+  usage(): Promise<BoxUsage>
+}
+
+/** One opened database. */
+export interface Store {
+  readonly mailbox: MailboxStore
+  readonly kv: KvStore
+  /** Waits for writes under way. Idempotent. */
+  close(): Promise<void>
+}
+
+// ── Connectors ──────────────────────────────────────────────────────────────────────────────
+
+/** A device that proved its X25519 static key (Noise), before the node knows whose it is. */
+export interface AcceptedLink {
+  readonly link: MessageLink
+  readonly deviceKey: Uint8Array
+  /** Where it comes from, for logs and limits; `local` for the loopback. */
+  readonly remote: string
+}
+
+/** A door for devices: moves bytes, never routes. */
+export interface Connector {
+  readonly name: string
+  /** @throws CONNECTOR_ADDRESS_IN_USE, CONNECTOR_LISTEN */
+  start(accept: (accepted: AcceptedLink) => void): Promise<void>
+  stop(): Promise<void>
+  /** `host:port` once started; undefined for the loopback. */
+  address(): string | undefined
+}
+
+// ── Log ─────────────────────────────────────────────────────────────────────────────────────
+
+/** Structured log; never secrets, never content. pino behind it in production. */
+export interface Log {
+  debug(fields: object, message: string): void
+  info(fields: object, message: string): void
+  warn(fields: object, message: string): void
+  error(fields: object, message: string): void
+}
+
+export const silentLog: Log = { debug() {}, info() {}, warn() {}, error() {} }

@@ -1,0 +1,88 @@
+/**
+ * The application frames between a device and its node, as one union: a type byte, then the body.
+ * They travel inside the numbered session (protocol/session/), which brings each over once and in
+ * order. Types below 16 belong to the session itself. One file per frame beside this one.
+ */
+import { OpenIMError } from '../../crypto/errors.ts'
+import type { Result } from '../../crypto/errors.ts'
+import { Reader } from '../codec/reader.ts'
+import type { Codec } from '../codec/struct.ts'
+import { Writer } from '../codec/writer.ts'
+import { acknowledgeCodec } from './acknowledge.ts'
+import type { AcknowledgeFrame } from './acknowledge.ts'
+import { deliverCodec } from './deliver.ts'
+import type { DeliverFrame } from './deliver.ts'
+import { inboxStateCodec } from './inbox-state.ts'
+import type { InboxStateFrame } from './inbox-state.ts'
+import { inboxCodec } from './inbox.ts'
+import type { InboxFrame } from './inbox.ts'
+import { locateCodec, locatedCodec, publishCodec, publishedCodec } from './location.ts'
+import type { LocatedFrame, LocateFrame, PublishedFrame, PublishFrame } from './location.ts'
+import { receiptCodec } from './receipt.ts'
+import type { ReceiptFrame } from './receipt.ts'
+import { refusalCodec } from './refusal.ts'
+import type { RefusalFrame } from './refusal.ts'
+import { shelfHeldCodec, shelfHoldersCodec, shelfPutCodec, shelfTakeCodec, shelfTakenFrameCodec } from './shelf.ts'
+import type { ShelfHeldFrame, ShelfHoldersFrame, ShelfPutFrame, ShelfTakeFrame, ShelfTakenFrame } from './shelf.ts'
+import { submitCodec } from './submit.ts'
+import type { SubmitFrame } from './submit.ts'
+import { withdrawCodec } from './withdraw.ts'
+import type { WithdrawFrame } from './withdraw.ts'
+
+export type Frame =
+  | SubmitFrame | ReceiptFrame | WithdrawFrame | DeliverFrame | AcknowledgeFrame
+  | InboxFrame | InboxStateFrame
+  | ShelfHoldersFrame | ShelfHeldFrame | ShelfPutFrame | ShelfTakeFrame | ShelfTakenFrame
+  | PublishFrame | PublishedFrame | LocateFrame | LocatedFrame
+  | RefusalFrame
+
+type FrameCodecs = { readonly [T in Frame['type']]: { readonly code: number, readonly codec: Codec<Omit<Extract<Frame, { type: T }>, 'type'>> } }
+
+/** The wire code of each frame; the first one is 16. */
+export const frameCodecs: FrameCodecs = {
+  submit: { code: 16, codec: submitCodec },
+  receipt: { code: 17, codec: receiptCodec },
+  withdraw: { code: 18, codec: withdrawCodec },
+  deliver: { code: 19, codec: deliverCodec },
+  acknowledge: { code: 20, codec: acknowledgeCodec },
+  inbox: { code: 21, codec: inboxCodec },
+  inboxState: { code: 22, codec: inboxStateCodec },
+  shelfHolders: { code: 23, codec: shelfHoldersCodec },
+  shelfHeld: { code: 24, codec: shelfHeldCodec },
+  shelfPut: { code: 25, codec: shelfPutCodec },
+  shelfTake: { code: 26, codec: shelfTakeCodec },
+  shelfTaken: { code: 27, codec: shelfTakenFrameCodec },
+  publish: { code: 28, codec: publishCodec },
+  published: { code: 29, codec: publishedCodec },
+  locate: { code: 30, codec: locateCodec },
+  located: { code: 31, codec: locatedCodec },
+  refusal: { code: 32, codec: refusalCodec },
+}
+
+const byCode = new Map(Object.entries(frameCodecs).map(([type, entry]) => [entry.code, { type, codec: entry.codec }]))
+
+export function encodeFrame(frame: Frame): Uint8Array {
+  const { code, codec } = frameCodecs[frame.type]
+  const writer = new Writer()
+  writer.u8(code)
+  ;(codec as Codec<Frame>).write(writer, frame)
+  return writer.finish()
+}
+
+/** All of `bytes`, or a refusal with code and offset. */
+export function decodeFrame(bytes: Uint8Array): Result<Frame> {
+  const reader = new Reader(bytes)
+  try {
+    const code = reader.u8()
+    const entry = byCode.get(code)
+    if (entry === undefined) throw reader.refuse('CODEC_UNKNOWN', `frame type ${code} is not known`)
+    const body = entry.codec.read(reader)
+    reader.end()
+    return { ok: true, value: { type: entry.type, ...body } as Frame }
+  } catch (error) {
+    if (error instanceof OpenIMError && error.code.startsWith('CODEC_')) {
+      return { ok: false, code: error.code, detail: error.message }
+    }
+    throw error
+  }
+}
