@@ -48,7 +48,8 @@ export const limits = {
   proofSkewMs: 120 * second,
 
   // Location records
-  locationContentBytes: 1_024,
+  /** Fixed, so that its length tells nothing: 4 homes, 8 replicas and 16 shelves need 1,707. */
+  locationContentBytes: 1_792,
   locationTtlMs: 48 * hour,
   /** Nodes that hold a record, and how many are asked at once by a reader. */
   locationHolders: 8,
@@ -60,12 +61,17 @@ export const limits = {
 
   // Directory
   descriptorBytesMax: 2_048,
+  /** Multiaddrs a node announces; a DNS name of 63 with a WebSocket path fits. */
+  nodeAddressesMax: 8,
+  nodeAddressBytesMax: 128,
   descriptorTtlMs: 6 * hour,
   descriptorRepublishMs: 60 * minute,
   descriptorsMax: 10_000,
 
   // Shelves (prekeys)
   shelfStaticBytesMax: 16_384,
+  /** The static blob is padded to a multiple of this: a holder cannot count devices by its length. */
+  shelfStaticStepBytes: 4_096,
   shelfOneTimeBytesMax: 4_096,
   shelfOneTimeMax: 64,
   /** One-time prekeys laid out at each holder. */
@@ -81,9 +87,41 @@ export const limits = {
   resendFramesMax: 4_096,
   /** A session waits this long for its device to come back. */
   sessionResumeMs: 10 * minute,
+  /** What a receiver takes in before its application has consumed it: four of the largest frames. */
+  sessionWindowBytes: 1024 * 1024,
+  /** Added to each frame's bytes when windows are counted, so that many tiny ones are bounded too. */
+  sessionFrameOverheadBytes: 64,
+  /** Sends that wait for the window; callers who await each one never have more than one. */
+  sessionQueueFramesMax: 1_024,
+  sessionQueueBytesMax: 4 * 1024 * 1024,
+  /** An acknowledgement waits this long for company. */
+  sessionAckMs: 50,
+  /** Sessions of one node, live or waiting for their device. */
+  sessionsMax: 10_000,
+  /** A session stops feeding a link above the first and goes on below the second. */
+  deviceLinkHighBytes: 256 * 1024,
+  deviceLinkLowBytes: 64 * 1024,
+  /** Connection, Noise handshake; and again for the greeting. */
   handshakeMs: 10 * second,
   keepAliveMs: 30 * second,
+  /** A ping unanswered for this long means a dead link. */
+  pongMs: 10 * second,
+  /** What is queued on a closed link may still leave for this long. */
+  linkLingerMs: 5 * second,
+  /** Back-off of a device that lost its node. */
+  reconnectMinMs: 250,
+  reconnectMaxMs: 30 * second,
   devicesMax: 16,
+
+  // TCP door
+  connectionsMax: 4_096,
+  /** A household or a company behind one address. */
+  connectionsPerAddressMax: 256,
+  /** Connections whose device is not proven yet; each may cost four X25519 operations. */
+  handshakesMax: 256,
+  handshakesPerAddressMax: 32,
+  /** 16 devices with the longest names need 3,306. */
+  deviceListBytesMax: 4_096,
 
   // Ratchet (notes on libsignal and vodozemac: same orders of magnitude)
   skippedKeysPerChainMax: 2_000,
@@ -94,17 +132,98 @@ export const limits = {
 
   // Links between nodes
   linkFrameBytesMax: 65_536,
+  /** Bytes given to a link's transport and not yet taken by it; above this nothing more is encoded. */
   linkQueueBytesMax: 1024 * 1024,
+  /** Calls sent and not yet answered, each way; more of them wait. */
   linkCallsMax: 1_024,
+  /** Calls to one peer that wait for their turn; a caller that outruns this is refused. */
+  linkWaitingCallsMax: 8_192,
+  /** Handlers that run at once for one peer: what its replies may cost in memory is this × a body. */
+  linkHandlersMax: 64,
+  /** Request bytes that may be under way unanswered: twice the largest body, so one always fits. */
+  linkWindowBytes: 2 * 1024 * 1024,
+  /** One write to the transport: above this batching gains nothing, and heartbeats would wait. */
+  linkWriteBytesMax: 32 * 1024,
+  /** Refusals carry a code and a short text for logs. */
+  refusalCodeBytesMax: 64,
+  refusalDetailBytesMax: 512,
   linkHeartbeatMs: 15 * second,
   linkDeadMs: 40 * second,
+  /** The peer's first frame after a stream opens. */
+  linkHandshakeMs: 5 * second,
+  /** With two links to one peer, the one that should stay must answer within this. */
+  linkProbeMs: 3 * second,
+  /** A link that gives way to another finishes its calls within this. */
+  linkRetireMs: 5 * second,
+  /** An inbound connection on which nobody opens a link is closed after this. */
+  linklessMs: 20 * second,
+  /** Per peer. A deposit carries up to 64 envelopes, so this is far above honest use. */
+  linkCallsPerSecond: 1_000,
+  linkCallsBurst: 4_000,
+  linkBytesPerSecond: 16 * 1024 * 1024,
+  linkBytesBurst: 64 * 1024 * 1024,
+  /** Peers whose rates are remembered, so that a new connection does not refill them. */
+  linkRatesMax: 4_096,
+  /** Dial of one node, all its addresses; and what we remember of somebody's addresses. */
+  dialMs: 8 * second,
+  peerAddressesMax: 16,
+  /** Own retry of bootstrap nodes: doubles from the first to the second, with jitter. */
+  bootstrapRetryMinMs: second,
+  bootstrapRetryMaxMs: minute,
+  /** A node's clean stop; peers that do not answer are cut off then. */
+  overlayStopMs: 1_500,
+  /** One gossip message: a node descriptor and room to grow. */
+  gossipMessageBytesMax: 8 * 1024,
+
+  // Inside an envelope
+  /** A content key wrapped for one device; the first message of a session carries its handshake. */
+  wrapBytesMax: 1_792,
+  /** Message ids in one receipt, per state. */
+  receiptIdsMax: 256,
 
   // People
   textBytesMax: 32 * 1024,
   nameBytesMax: 64,
+  /** Greeting of a stranger's request: a request box holds small entries only. */
+  greetingBytesMax: 1_024,
   contactsMax: 10_000,
   outboxMax: 100_000,
   /** A message waits this long for the ones before it, so that order is kept. */
   gapWaitMs: 60 * second,
   inviteTtlMs: 7 * day,
+
+  // Settings and the control socket of a node
+  configBytesMax: 64 * 1024,
+  listenAddressesMax: 16,
+  bootstrapMax: 64,
+  /** Connections to other nodes: what a home router bears, and what a setting may ask for. */
+  peersDefault: 64,
+  peersMax: 4_096,
+  /** A request line: the longest text, each byte escaped as `\u0000`, and some room. */
+  controlLineBytesMax: 256 * 1024,
+  /** A reply line: a full page of history of the longest texts stays below. */
+  controlReplyBytesMax: 64 * 1024 * 1024,
+  controlConnectionsMax: 64,
+  /** Calls under way on one connection. */
+  controlCallsMax: 64,
+  /** Replies and events that a slow reader leaves lying; above this it is hung up on. */
+  controlQueueBytesMax: 16 * 1024 * 1024,
+  passphraseBytesMax: 1_024,
+
+  // Stores
+  kvKeyBytesMax: 256,
+  kvValueBytesMax: 1024 * 1024,
+  /** One atomic batch: half of LevelDB's write buffer. */
+  kvBatchBytesMax: 16 * 1024 * 1024,
+  /** Proof kept with tombstones: a signed acknowledgement of 256 envelopes is 8.4 KB. */
+  tombstoneProofBytesMax: 16 * 1024,
+  /** What goes into one synced commit: bounds its latency and stays below the write buffer. */
+  commitBytesMax: 8 * 1024 * 1024,
+  commitOperationsMax: 4_096,
+  /** Mail in memory that waits for its commit; more is refused, the disk is too slow for it. */
+  commitQueueBytesMax: 64 * 1024 * 1024,
+  /** LevelDB's log: measured 3 times less write amplification than with its 4 MiB. */
+  writeBufferBytes: 32 * 1024 * 1024,
+  /** Disk space kept in reserve: reopening writes a whole log once more, and half as much again. */
+  ballastBytes: 48 * 1024 * 1024,
 } as const

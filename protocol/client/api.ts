@@ -2,7 +2,7 @@
  * What the Client SDK offers to an app: plain values in, plain values and events out. The CLI is
  * a thin face on this, hosted in the node; a phone or a page uses the same.
  */
-import type { DeviceId, MessageId } from '../ids.ts'
+import type { DeviceId, MessageId, NodeId } from '../ids.ts'
 
 /**
  * A message's state at its sender. Each is earned: `stored` by signed store receipts that were
@@ -85,6 +85,11 @@ export interface ClientInfo {
   readonly locationHolders: number
 }
 
+export interface ContactPlaces {
+  readonly homes: readonly NodeId[]
+  readonly replicas: readonly NodeId[]
+}
+
 export interface ClientApi {
   info(): Promise<ClientInfo>
   invite(options?: { expiresInMs?: number }): Promise<Invite>
@@ -93,6 +98,13 @@ export interface ClientApi {
   contacts(): Promise<Contact[]>
   /** By petname or address. @throws CONTACT_UNKNOWN */
   contact(nameOrAddress: string): Promise<Contact>
+  /** Where mail for them goes, as their last inbox card says; `undefined` until one came. */
+  places(nameOrAddress: string): Promise<ContactPlaces | undefined>
+  /**
+   * Asks the location database for their current record, signed and opened: for the doctor and
+   * for recovery. `undefined` when nobody has one. @throws CONTACT_UNKNOWN, REQUEST_*
+   */
+  locate(nameOrAddress: string): Promise<ContactPlaces | undefined>
   rename(nameOrAddress: string, name: string): Promise<Contact>
   remove(nameOrAddress: string): Promise<void>
   /** Durable here when it settles (`queued`). @throws CONTACT_UNKNOWN, TEXT_TOO_LONG, OUTBOX_FULL */

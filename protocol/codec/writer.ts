@@ -17,6 +17,7 @@ export class Writer {
     this.#view = new DataView(this.#bytes.buffer)
   }
 
+  /** Call it before touching `#view`: growing replaces the view. */
   #reserve(length: number): number {
     const at = this.#length
     this.#length += length
@@ -35,17 +36,20 @@ export class Writer {
 
   u8(value: number): void {
     assert(Number.isInteger(value) && value >= 0 && value <= 0xff, `u8 ${value}`)
-    this.#view.setUint8(this.#reserve(1), value)
+    const at = this.#reserve(1)
+    this.#view.setUint8(at, value)
   }
 
   u16(value: number): void {
     assert(Number.isInteger(value) && value >= 0 && value <= 0xffff, `u16 ${value}`)
-    this.#view.setUint16(this.#reserve(2), value)
+    const at = this.#reserve(2)
+    this.#view.setUint16(at, value)
   }
 
   u32(value: number): void {
     assert(Number.isInteger(value) && value >= 0 && value <= 0xffff_ffff, `u32 ${value}`)
-    this.#view.setUint32(this.#reserve(4), value)
+    const at = this.#reserve(4)
+    this.#view.setUint32(at, value)
   }
 
   u64(value: number): void {

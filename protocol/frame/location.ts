@@ -5,14 +5,15 @@
  * ```text
  *   publish   (28), device → node:  varint request, opaque records<V>      today's and tomorrow's
  *   published (29), node → device:  varint request, u8 holders             fewest that kept one
- *   locate    (30), device → node:  varint request, opaque blindedKeys<V>[32]
+ *   locate    (30), device → node:  varint request, opaque hint<V>, opaque blindedKeys<V>[32]
  *   located   (31), node → device:  varint request, opaque records<V>      newest valid per key
  * ```
  *
  * The node goes on publishing what it was given until the records expire or newer ones replace
- * them (same blinded key, higher sequence).
+ * them (same blinded key, higher sequence). A hint is a multiaddr from an invite (or empty): a
+ * node that knows nobody yet dials it first.
  */
-import { fixed, opaque, struct, u8, varint, vector } from '../codec/struct.ts'
+import { fixed, opaque, struct, text, u8, varint, vector } from '../codec/struct.ts'
 import { locationRecordBytesMax } from '../service/location.ts'
 
 export interface PublishFrame {
@@ -35,9 +36,14 @@ export const publishedCodec = struct<Omit<PublishedFrame, 'type'>>({ request: va
 export interface LocateFrame {
   readonly type: 'locate'
   readonly request: number
+  readonly hint: string
   readonly blindedKeys: Uint8Array[]
 }
-export const locateCodec = struct<Omit<LocateFrame, 'type'>>({ request: varint, blindedKeys: vector(fixed(32), 3) })
+export const locateCodec = struct<Omit<LocateFrame, 'type'>>({
+  request: varint,
+  hint: text(128),
+  blindedKeys: vector(fixed(32), 3),
+})
 
 export interface LocatedFrame {
   readonly type: 'located'

@@ -1,0 +1,245 @@
+/**
+ * Every command as data: what it is called, takes and answers to, with examples. Help, the
+ * parser and `docs/cli.md` (held to it by a test) come from this one table. The code of a command
+ * is loaded when it runs, so `openim --help` needs neither libp2p nor a database.
+ */
+import type { CommandModule } from './context.ts'
+import { parseDuration } from './units.ts'
+
+export interface OptionSpec {
+  /** As commander reads it: `--timeout <duration>`. */
+  readonly flags: string
+  readonly text: string
+  readonly choices?: readonly string[]
+  readonly parse?: (value: string) => unknown
+  readonly repeatable?: boolean
+}
+
+export interface ArgumentSpec {
+  /** `<contact>` or `[contact]`. */
+  readonly name: string
+  readonly text: string
+}
+
+export interface CommandSpec {
+  readonly name: string
+  /** One line, no full stop. */
+  readonly summary: string
+  readonly examples: readonly (readonly [string, string])[]
+  readonly args?: readonly ArgumentSpec[]
+  readonly options?: readonly OptionSpec[]
+  readonly commands?: readonly CommandSpec[]
+  readonly load?: () => Promise<CommandModule>
+}
+
+/** Understood by every command, before or after its name. */
+export const globalOptions: readonly OptionSpec[] = [
+  { flags: '--data <dir>', text: 'data directory (default: OPENIM_DATA, else the XDG data directory)' },
+  { flags: '--json', text: 'answer in JSON, one value a line' },
+  { flags: '--verbose', text: 'show the stack of an error' },
+  { flags: '--no-color', text: 'no colours (also: NO_COLOR)' },
+]
+
+const contact: ArgumentSpec = { name: '<contact>', text: 'name or address of a contact' }
+const passphraseFile: OptionSpec = { flags: '--passphrase-file <file>', text: 'read the passphrase from the first line of a file' }
+const timeout = (text: string): OptionSpec => ({ flags: '--timeout <duration>', text, parse: parseDuration })
+
+const nodeOptions: readonly OptionSpec[] = [
+  { flags: '--p2p-listen <multiaddr>', text: 'listen for other nodes here (repeatable)', repeatable: true },
+  { flags: '--tcp-listen <host:port>', text: 'listen for own devices here (default: 127.0.0.1:0)' },
+  { flags: '--bootstrap <multiaddr>', text: 'meet this node first (repeatable)', repeatable: true },
+  { flags: '--profile <profile>', text: 'how much to do for others', choices: ['home', 'server', 'relay'] },
+  { flags: '--log-level <level>', text: 'log to stderr', choices: ['debug', 'info', 'warn', 'error', 'silent'] },
+  passphraseFile,
+]
+
+const talking: readonly CommandSpec[] = [
+  {
+    name: 'invite',
+    summary: 'Make an invite for one person',
+    examples: [
+      ['openim invite', 'show it as QR code and text'],
+      ['openim invite --json | jq -r .uri', 'only the text, for a script'],
+    ],
+    options: [{ flags: '--expires <duration>', text: 'good for so long (default: 7d)', parse: parseDuration }],
+    load: () => import('./commands/invite.ts'),
+  },
+  {
+    name: 'add',
+    summary: 'Accept an invite',
+    examples: [
+      ["openim add 'openim:Vn3xk7Q2…'", 'under the name they gave'],
+      ["openim add 'openim:Vn3xk7Q2…' --name alice", 'under a name of your own'],
+    ],
+    args: [{ name: '<uri>', text: 'the invite, openim:… (quote it)' }],
+    options: [{ flags: '--name <name>', text: 'call them so' }],
+    load: () => import('./commands/add.ts'),
+  },
+  {
+    name: 'contacts',
+    summary: 'List, rename or remove contacts',
+    examples: [
+      ['openim contacts', 'everybody, with how sure you are of their key'],
+      ['openim contacts rename alice "Alice B"', 'only you see this name'],
+      ['openim contacts remove alice', 'messages stay'],
+    ],
+    load: () => import('./commands/contacts.ts'),
+    commands: [
+      {
+        name: 'rename',
+        summary: 'Give a contact another name',
+        examples: [['openim contacts rename alice "Alice B"', '']],
+        args: [contact, { name: '<name>', text: 'the new name; only you see it' }],
+        load: () => import('./commands/contacts-rename.ts'),
+      },
+      {
+        name: 'remove',
+        summary: 'Remove a contact; what was said stays',
+        examples: [['openim contacts remove alice', '']],
+        args: [contact],
+        load: () => import('./commands/contacts-remove.ts'),
+      },
+    ],
+  },
+  {
+    name: 'send',
+    summary: 'Send a message',
+    examples: [
+      ['openim send alice "see you at 8"', ''],
+      ['uptime | openim send alice -', 'the text from stdin'],
+      ['openim send alice hi --wait delivered --timeout 10s --json', 'exit 6 when it takes longer'],
+    ],
+    args: [contact, { name: '<text>', text: 'the message, or - for stdin' }],
+    options: [
+      { flags: '--wait <state>', text: 'until it is so, else exit 6', choices: ['queued', 'stored', 'delivered', 'read'] },
+      timeout('how long to wait (default: 10s; without --wait 2s)'),
+    ],
+    load: () => import('./commands/send.ts'),
+  },
+  {
+    name: 'inbox',
+    summary: 'Show messages that are new since last time',
+    examples: [
+      ['openim inbox', 'each message once'],
+      ['openim inbox --json --follow', 'for a bot: one object a line, for ever'],
+      ['openim inbox --all --from alice', 'again, from the start'],
+    ],
+    options: [
+      { flags: '--follow', text: 'go on as messages arrive' },
+      { flags: '--from <contact>', text: 'only from this contact' },
+      { flags: '--all', text: 'also what was shown before; does not count as shown' },
+      { flags: '--cursor <name>', text: 'reading position to use and move on (default: cli)' },
+    ],
+    load: () => import('./commands/inbox.ts'),
+  },
+  {
+    name: 'chat',
+    summary: 'Talk to a contact, line by line',
+    examples: [['openim chat alice', '/help inside; Ctrl-D to leave']],
+    args: [contact],
+    load: () => import('./commands/chat.ts'),
+  },
+]
+
+const operating: readonly CommandSpec[] = [
+  {
+    name: 'status',
+    summary: 'Show what the node does',
+    examples: [
+      ['openim status', ''],
+      ['openim status --json | jq .queue.out', 'messages not delivered yet'],
+    ],
+    load: () => import('./commands/status.ts'),
+  },
+  {
+    name: 'ping',
+    summary: 'Ask a contact\'s node whether it is there, and by which way',
+    examples: [['openim ping bob', '']],
+    args: [{ name: '<contact>', text: 'name or address of a contact, or a node id' }],
+    load: () => import('./commands/ping.ts'),
+  },
+  {
+    name: 'peers',
+    summary: 'List the nodes this one is linked to',
+    examples: [['openim peers', '']],
+    load: () => import('./commands/peers.ts'),
+  },
+  {
+    name: 'doctor',
+    summary: 'Examine the node, or the way to one contact; exit 8 when something is wrong',
+    examples: [
+      ['openim doctor', 'the whole node'],
+      ['openim doctor carol', 'why does nothing reach carol?'],
+    ],
+    args: [{ name: '[contact]', text: 'name or address of a contact' }],
+    load: () => import('./commands/doctor.ts'),
+  },
+  {
+    name: 'backup',
+    summary: 'Save or restore identity, contacts, sessions and messages',
+    examples: [
+      ['openim backup create alice.openim-backup', 'asks for a passphrase'],
+      ['openim backup restore alice.openim-backup --data DIR', 'into an empty directory'],
+    ],
+    commands: [
+      {
+        name: 'create',
+        summary: 'Write everything to one encrypted file (the node must be stopped)',
+        examples: [['openim backup create alice.openim-backup --passphrase-file secret.txt', '']],
+        args: [{ name: '<file>', text: 'must not exist yet' }],
+        options: [
+          passphraseFile,
+          { flags: '--keys-passphrase-file <file>', text: 'of the identity, when it has one (default: ask)' },
+        ],
+        load: () => import('./commands/backup-create.ts'),
+      },
+      {
+        name: 'restore',
+        summary: 'Bring a backup back into an empty data directory',
+        examples: [['openim backup restore alice.openim-backup --data DIR', '']],
+        args: [{ name: '<file>', text: 'made by backup create' }],
+        options: [passphraseFile],
+        load: () => import('./commands/backup-restore.ts'),
+      },
+    ],
+  },
+  {
+    name: 'version',
+    summary: 'Show the version',
+    examples: [['openim version', '']],
+    load: () => import('./commands/version.ts'),
+  },
+]
+
+export const commandTable: readonly CommandSpec[] = [
+  {
+    name: 'init',
+    summary: 'Make an identity',
+    examples: [
+      ['openim init --name alice', ''],
+      ['openim init --name alice --passphrase --recovery-file alice-recovery.txt', 'keys sealed, 24 words in a file'],
+      ['openim init --recover alice-recovery.txt', 'the same identity on a new machine'],
+    ],
+    options: [
+      { flags: '--name <name>', text: 'what contacts see first (default: your login name)' },
+      { flags: '--recovery-file <file>', text: 'write the 24 recovery words to a new file' },
+      { flags: '--recover <file>', text: 'take the identity of these 24 words' },
+      { flags: '--passphrase', text: 'seal the keys; asked at every start' },
+      passphraseFile,
+    ],
+    load: () => import('./commands/init.ts'),
+  },
+  {
+    name: 'start',
+    summary: 'Run the node until Ctrl-C',
+    examples: [
+      ['openim start', ''],
+      ['openim start --p2p-listen /ip4/0.0.0.0/tcp/0 --bootstrap /ip4/203.0.113.9/tcp/4481', ''],
+      ['openim start --json', 'one line when it is ready, for scripts'],
+    ],
+    options: [...nodeOptions, { flags: '--first-run', text: 'make an identity if there is none, and show an invite' }],
+    load: () => import('./commands/start.ts'),
+  },
+  ...talking,
+  ...operating,
+]

@@ -1,0 +1,94 @@
+/**
+ * `openim start`: runs the node in the foreground until SIGINT or SIGTERM, then stops in order and
+ * exits 0 with everything on disk. `--json` prints exactly one line, when it is ready.
+ */
+import type { CommandContext, CommandResult } from '../context.ts'
+import { flag } from '../context.ts'
+import { createIdentity, defaultName } from '../identity.ts'
+import { createLog } from '../log.ts'
+import { askPassphrase } from '../passphrase.ts'
+import { loadConfig } from '../settings.ts'
+import { showInvite } from '../show-invite.ts'
+import { formatDuration } from '../units.ts'
+import { version } from '../version.ts'
+import { OpenIMError } from '../../crypto/errors.ts'
+import { ControlServer } from '../../node/control/control-server.ts'
+import { claimSocketPath } from '../../node/control/control-path.ts'
+import { ensureDataDir, lockDataDir } from '../../node/data-dir.ts'
+import { hasKeys, keysAreSealed, loadKeys } from '../../node/keys-file.ts'
+import type { NodeKeys } from '../../node/keys-file.ts'
+import type { NodeReady } from '../../node/status.ts'
+
+export async function run(context: CommandContext): CommandResult {
+  const { paths: { dataDir }, terminal, clock } = context
+  const startedMs = clock.monotonicMs()
+  const firstRun = flag(context, 'firstRun') && !await hasKeys(dataDir)
+  if (firstRun) await makeIdentity(context)
+  else if (!await hasKeys(dataDir)) throw new OpenIMError('KEYS_MISSING', `there is no identity in ${dataDir}`)
+
+  await ensureDataDir(dataDir)
+  const lock = await lockDataDir(dataDir)
+  try {
+    const config = await loadConfig(context)
+    const keys = await unlock(context)
+    const log = await createLog({ level: config.log.level, terminal, clock })
+    const interrupt = context.takeInterrupts()
+    const { OpenIMNode } = await import('../../node/openim-node.ts')
+    const node = await OpenIMNode.open({ dataDir, keys, config, log })
+    let control: ControlServer | undefined
+    try {
+      const ready = await node.start()
+      control = new ControlServer({ node, clock, log }, { path: await claimSocketPath(dataDir) })
+      await control.start()
+      await announce(context, { ready, name: config.name, startedMs })
+      if (flag(context, 'firstRun')) await welcome(context, await node.client.invite())
+      await aborted(interrupt)
+      terminal.say('Stopping …')
+    } finally {
+      await control?.stop()
+      await node.stop()
+    }
+  } finally {
+    await lock.release()
+  }
+}
+
+async function makeIdentity(context: CommandContext): Promise<void> {
+  const identity = await createIdentity(context.paths, { name: defaultName() })
+  context.terminal.say(`✓ Made an identity for ${identity.name} in ${context.paths.dataDir}`)
+}
+
+async function unlock(context: CommandContext): Promise<NodeKeys> {
+  const { dataDir } = context.paths
+  const sealed = await keysAreSealed(dataDir)
+  return await loadKeys(dataDir, sealed ? await askPassphrase(context, { what: 'of the keys', confirm: false }) : undefined)
+}
+
+async function announce(context: CommandContext, run: { ready: NodeReady, name: string, startedMs: number }): Promise<void> {
+  const { terminal, clock } = context
+  const { ready, name, startedMs } = run
+  if (terminal.json) {
+    await terminal.value({ event: 'ready', ...ready })
+    return
+  }
+  terminal.say(`openim ${version}  ${name}  ${ready.address}`)
+  for (const address of ready.p2p) terminal.say(`  p2p   ${address}`)
+  if (ready.listen.tcp !== undefined) terminal.say(`  tcp   ${ready.listen.tcp}`)
+  terminal.say(`Ready in ${formatDuration(clock.monotonicMs() - startedMs)}.  Ctrl-C stops it.`)
+}
+
+async function welcome(context: CommandContext, invite: Parameters<typeof showInvite>[1]): Promise<void> {
+  const { terminal, openim } = context
+  if (terminal.json) return
+  await showInvite(context, invite)
+  terminal.say(`In another terminal:
+  ${openim} chat NAME             talk, as soon as they added you
+  ${openim} add 'openim:…'        accept an invite of somebody else
+  ${openim} invite                an invite for the next person
+  ${openim} status                what the node does`)
+}
+
+async function aborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return
+  await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
+}

@@ -1,0 +1,41 @@
+/** `openim status`: what the node does and is true at this moment. */
+import type { NodeStatus } from '../../node/status.ts'
+import type { CommandContext, CommandResult } from '../context.ts'
+import { withNode } from '../context.ts'
+import { escapeText } from '../escape.ts'
+import { seenText, table, trustText } from '../tables.ts'
+import { formatDuration, formatSize } from '../units.ts'
+
+export async function run(context: CommandContext): CommandResult {
+  const { terminal, clock } = context
+  const status = await withNode(context, (node) => node.call('status', {}))
+  if (terminal.json) {
+    await terminal.value(status)
+    return
+  }
+  await terminal.data(nodeText(status))
+  if (status.contacts.length === 0) return
+  const rows = status.contacts.map((contact) => [
+    contact.name,
+    seenText(contact.lastSeenAtMs, clock.now()),
+    contact.route === 'none' ? '–' : contact.route,
+    contact.state === 'active' ? trustText(contact.trust) : 'asked, no answer yet',
+  ])
+  await terminal.data(table(['CONTACT', 'SEEN', 'ROUTE', 'KEY'], rows))
+}
+
+function nodeText(status: NodeStatus): string {
+  const { peers, dht, queue, location, replicas, listen } = status
+  const { held } = queue
+  const reachable = { yes: 'reachable', no: 'not reachable from outside', unknown: 'reachable: not known yet' }
+  const lines = [
+    `${escapeText(status.name)}  ${status.address}`,
+    `  up      ${formatDuration(status.uptimeMs)}   openim ${status.version}   pid ${status.pid}${status.online ? '' : '   account offline'}`,
+    `  p2p     ${reachable[status.reachable]}   ${peers.now} of ${peers.max} peers   DHT ${dht.mode}, ${dht.known} nodes known`,
+    ...status.p2p.map((address) => `          ${address}`),
+    ...(listen.tcp === undefined ? [] : [`  tcp     ${listen.tcp}`]),
+    `  queue   ${queue.out} out   ${held.items} held for others (${formatSize(held.bytes)} of ${formatSize(held.bytesMax)})`,
+    `  record  at ${location.holders} nodes   replicas ${replicas.have} of ${replicas.want}`,
+  ]
+  return lines.join('\n')
+}

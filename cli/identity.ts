@@ -1,0 +1,127 @@
+/**
+ * Making and describing identities: shared by `init`, `start --first-run` and `backup`.
+ */
+import { mkdir, open, readFile, stat, unlink } from 'node:fs/promises'
+import { userInfo } from 'node:os'
+import { dirname } from 'node:path'
+import { errorCode, OpenIMError } from '../crypto/errors.ts'
+import { crypto } from '../crypto/index.ts'
+import { systemRandom } from '../crypto/random.ts'
+import { ensureDataDir, fileError } from '../node/data-dir.ts'
+import { createNodeKeys, encodeKeysFile, hasKeys, saveKeys } from '../node/keys-file.ts'
+import type { NodeKeys } from '../node/keys-file.ts'
+import { rootSeed } from '../protocol/account.ts'
+import { formatAddress } from '../protocol/address.ts'
+import { nodeIdFromKey } from '../protocol/ids.ts'
+import type { NodeId } from '../protocol/ids.ts'
+import { utf8 } from '../crypto/bytes.ts'
+import { limits } from '../protocol/limits.ts'
+import type { Paths } from './paths.ts'
+
+export interface Identity {
+  readonly name: string
+  readonly address: string
+  readonly nodeId: NodeId
+  readonly keys: NodeKeys
+}
+
+export interface NewIdentity {
+  readonly name: string
+  readonly passphrase?: Uint8Array | undefined
+  /** From a recovery phrase; fresh otherwise. */
+  readonly rootEntropy?: Uint8Array | undefined
+}
+
+/**
+ * Writes keys and, if there is none, a `config.toml` with the name.
+ * @throws IDENTITY_EXISTS, DATA_DIR_*, STORE_FULL
+ */
+export async function createIdentity(paths: Paths, wanted: NewIdentity): Promise<Identity> {
+  await ensureDataDir(paths.dataDir)
+  if (await hasKeys(paths.dataDir)) {
+    throw new OpenIMError('IDENTITY_EXISTS', `there is already an identity in ${paths.dataDir}`)
+  }
+  const keys = createNodeKeys(systemRandom, wanted.rootEntropy)
+  await writeConfig(paths.configFile, wanted.name)
+  await saveKeys(paths.dataDir, encodeKeysFile(keys, systemRandom, wanted.passphrase))
+  return describeIdentity(keys, wanted.name)
+}
+
+export function describeIdentity(keys: NodeKeys, name: string): Identity {
+  const root = crypto.signingKeyPair(rootSeed(keys.rootEntropy))
+  const node = crypto.signingKeyPair(keys.nodeSeed)
+  return { name, address: formatAddress(root.publicKey), nodeId: nodeIdFromKey(node.publicKey), keys }
+}
+
+/** @throws USAGE_ARGUMENT */
+export function checkName(name: string): string {
+  const trimmed = name.trim()
+  if (trimmed === '' || /\p{C}/u.test(trimmed) || utf8(trimmed).length > limits.nameBytesMax) {
+    throw new OpenIMError('USAGE_ARGUMENT', `a name has 1 to ${limits.nameBytesMax} bytes and no control characters`)
+  }
+  return trimmed
+}
+
+/** The login name, for people who did not choose one. */
+export function defaultName(): string {
+  try {
+    return checkName(userInfo().username)
+  } catch {
+    return 'me'
+  }
+}
+
+function configText(name: string): string {
+  return `# openIM settings: every key is optional. docs/operate.md explains each.
+name = ${JSON.stringify(name)}
+# profile = "home"               # home | server | relay
+# [listen]
+# p2p = 4481                     # a port, or multiaddrs
+# [p2p]
+# bootstrap = []                 # nodes to meet first
+# [limits]
+# held_for_others = "512MB"      # mail kept for other people
+`
+}
+
+/** Leaves a file that is there alone: it is the person's. */
+async function writeConfig(path: string, name: string): Promise<void> {
+  try {
+    await mkdir(dirname(path), { recursive: true, mode: 0o700 })
+    await writeNewFile(path, configText(name), 0o644)
+  } catch (cause) {
+    if (cause instanceof OpenIMError && cause.code === 'USAGE_EXISTS') return
+    throw fileError(cause, path)
+  }
+}
+
+/** Creates a file that must not exist yet. @throws USAGE_EXISTS, DATA_DIR_*, STORE_FULL */
+export async function writeNewFile(path: string, content: string | Uint8Array, mode: number): Promise<void> {
+  const file = await open(path, 'wx', mode).catch((cause: unknown) => {
+    if (errorCode(cause) === 'EEXIST') throw new OpenIMError('USAGE_EXISTS', `${path} exists already`, { cause })
+    throw fileError(cause, path)
+  })
+  try {
+    await file.writeFile(content)
+    await file.sync()
+  } catch (cause) {
+    await unlink(path).catch(() => {})
+    throw fileError(cause, path)
+  } finally {
+    await file.close()
+  }
+}
+
+/** The text of `config.toml`; empty when there is none. @throws CONFIG_SIZE, DATA_DIR_* */
+export async function readConfigText(path: string): Promise<string> {
+  try {
+    const { size } = await stat(path)
+    if (size > limits.configBytesMax) {
+      throw new OpenIMError('CONFIG_SIZE', `${path} has ${size} bytes, a config.toml at most ${limits.configBytesMax}`)
+    }
+    return await readFile(path, 'utf8')
+  } catch (cause) {
+    if (errorCode(cause) === 'ENOENT' || errorCode(cause) === 'ENOTDIR') return ''
+    throw fileError(cause, path)
+  }
+}

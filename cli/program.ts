@@ -1,0 +1,75 @@
+/**
+ * The parser, made from the command table with commander, and the text of its complaints.
+ */
+import { Command, CommanderError, Option } from 'commander'
+import { OpenIMError } from '../crypto/errors.ts'
+import { commandTable, globalOptions } from './command-table.ts'
+import type { CommandSpec, OptionSpec } from './command-table.ts'
+
+/** What a command line asks for. */
+export interface Invocation {
+  readonly spec: CommandSpec
+  readonly args: readonly string[]
+  readonly options: Readonly<Record<string, unknown>>
+}
+
+/** Called with what is to run; commander waits for it. */
+export type Dispatch = (invocation: Invocation) => Promise<void>
+
+export function createProgram(dispatch: Dispatch, write: (text: string) => void): Command {
+  const program = new Command('openim')
+  program
+    .description('Messages between people and machines, end-to-end encrypted, from node to node.')
+    .addHelpText('before', 'Start:\n  openim init --name alice\n  openim start\n  openim invite        (in another terminal)\n')
+    .addHelpText('after', '\nopenim help COMMAND shows examples. Exit codes and all the rest: docs/cli.md')
+    .configureHelp({ showGlobalOptions: true, visibleOptions: visibleOptions })
+    .configureOutput({ writeOut: write, writeErr: () => {} })
+    .exitOverride()
+    .action(() => program.help())
+  for (const spec of globalOptions) program.addOption(createOption(spec))
+  for (const spec of commandTable) program.addCommand(createCommand(spec, program, dispatch))
+  return program
+}
+
+function visibleOptions(command: Command): Option[] {
+  return [...command.options.filter((option) => !option.hidden)]
+}
+
+function createCommand(spec: CommandSpec, parent: Command, dispatch: Dispatch): Command {
+  const command = new Command(spec.name).copyInheritedSettings(parent).summary(spec.summary).description(`${spec.summary}.`)
+  command.addHelpText('before', examplesText(spec))
+  for (const argument of spec.args ?? []) command.argument(argument.name, argument.text)
+  for (const option of spec.options ?? []) command.addOption(createOption(option))
+  for (const child of spec.commands ?? []) command.addCommand(createCommand(child, command, dispatch))
+  command.action(async () => {
+    // A group such as `backup` does nothing by itself.
+    if (spec.load === undefined) command.help()
+    await dispatch({ spec, args: command.args, options: command.optsWithGlobals() })
+  })
+  return command
+}
+
+function createOption(spec: OptionSpec): Option {
+  const option = new Option(spec.flags, spec.text)
+  if (spec.choices !== undefined) option.choices(spec.choices)
+  if (spec.parse !== undefined) option.argParser(spec.parse)
+  if (spec.repeatable) option.argParser((value: string, before: string[] | undefined) => [...before ?? [], value])
+  return option
+}
+
+function examplesText(spec: CommandSpec): string {
+  const width = Math.max(...spec.examples.map(([line]) => line.length))
+  const lines = spec.examples.map(([line, text]) => `  ${text === '' ? line : `${line.padEnd(width)}  # ${text}`}`)
+  return `${lines.length === 1 ? 'Example' : 'Examples'}:\n${lines.join('\n')}\n`
+}
+
+/** commander's complaint as one of ours; undefined when it was help or version, which went well. */
+export function usageError(error: CommanderError): OpenIMError | undefined {
+  if (error.exitCode === 0 || error.code === 'commander.help' || error.code === 'commander.helpDisplayed') return undefined
+  const [what = '', ...more] = error.message.replace(/^error: /, '').split('\n')
+  const meant = more.join(' ').replace(/^\((.*)\)$/, '$1').trim()
+  const sentence = what.replace(/\.$/, '')
+  return new OpenIMError('USAGE_ARGUMENT', meant === '' ? sentence : `${sentence}. ${meant}`)
+}
+
+export { CommanderError }

@@ -1,0 +1,58 @@
+/** The settings of a run: flags, then environment, then `config.toml`, then defaults. */
+import { createServer } from 'node:net'
+import { errorCode, OpenIMError } from '../crypto/errors.ts'
+import {
+  defaultP2pPort, environmentSettings, isHostPort, isListenMultiaddr, isMultiaddr, listenOnPort, mergeSettings,
+  nodeConfig, parseConfig,
+} from '../node/config.ts'
+import type { LogLevel, NodeConfig, Profile, Settings } from '../node/config.ts'
+import type { CommandContext } from './context.ts'
+import { listOption, option } from './context.ts'
+import { readConfigText } from './identity.ts'
+
+/** @throws CONFIG_*, USAGE_ARGUMENT, DATA_DIR_* */
+export async function loadConfig(context: CommandContext): Promise<NodeConfig> {
+  const { configFile } = context.paths
+  const file = parseConfig(await readConfigText(configFile), configFile)
+  const settings = mergeSettings(flagSettings(context), environmentSettings(context.env), file)
+  if (settings.listenP2p === undefined) settings.listenP2p = listenOnPort(await preferredPort(context))
+  return nodeConfig(settings)
+}
+
+function flagSettings(context: CommandContext): Settings {
+  const listenP2p = listOption(context, 'p2pListen')
+  const listenTcp = option(context, 'tcpListen')
+  const bootstrap = listOption(context, 'bootstrap')
+  const check = (name: string, values: readonly string[] | undefined, form: { fits: (text: string) => boolean, example: string }): void => {
+    const wrong = values?.find((value) => !form.fits(value))
+    if (wrong !== undefined) throw new OpenIMError('USAGE_ARGUMENT', `${name}: "${wrong}" is not of the form ${form.example}`)
+  }
+  check('--p2p-listen', listenP2p, { fits: isListenMultiaddr, example: '/ip4/0.0.0.0/tcp/4481' })
+  check('--tcp-listen', listenTcp === undefined ? undefined : [listenTcp], { fits: isHostPort, example: '127.0.0.1:4482' })
+  check('--bootstrap', bootstrap, { fits: isMultiaddr, example: '/ip4/203.0.113.9/tcp/4481' })
+  return {
+    listenP2p,
+    listenTcp,
+    bootstrap,
+    profile: option(context, 'profile') as Profile | undefined,
+    logLevel: option(context, 'logLevel') as LogLevel | undefined,
+  }
+}
+
+/**
+ * The usual port or, when something else has it, any free one: a second node on a machine should
+ * simply start. A port that somebody asked for is never exchanged for another.
+ */
+async function preferredPort({ terminal }: CommandContext): Promise<number> {
+  const probe = createServer()
+  const { promise, resolve } = Promise.withResolvers<string | undefined>()
+  probe.once('error', (error) => resolve(errorCode(error) ?? 'unknown'))
+  probe.listen({ port: defaultP2pPort, host: '0.0.0.0', exclusive: true }, () => resolve(undefined))
+  const problem = await promise
+  if (problem === undefined) {
+    await new Promise((done) => probe.close(done))
+    return defaultP2pPort
+  }
+  terminal.say(`Port ${defaultP2pPort} is taken: listening on a free one`)
+  return 0
+}

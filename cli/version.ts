@@ -1,0 +1,4 @@
+/** The version, from the one place that says it. */
+import packageJson from '../package.json' with { type: 'json' }
+
+export const version: string = packageJson.version

@@ -1,0 +1,120 @@
+/**
+ * The handlers behind the control socket, one a method, each with the shape its parameters must
+ * have. They translate and nothing more: what a method means is said in `ClientApi` and `NodeStatus`.
+ */
+import * as v from 'valibot'
+import type { MessageStatus } from '../../protocol/client/api.ts'
+import type { MessageId } from '../../protocol/ids.ts'
+import type { Clock } from '../../protocol/ports.ts'
+import { OpenIMError } from '../../crypto/errors.ts'
+import type { ControlledNode, ControlMethod, ParamsOf, ResultOf } from './control-protocol.ts'
+
+export interface CallContext {
+  readonly node: ControlledNode
+  readonly clock: Clock
+  /** Aborts on `cancel` and when the connection ends. */
+  readonly signal: AbortSignal
+  /** Sends the node's events on this connection from now on. */
+  follow(): void
+}
+
+interface Handler<M extends ControlMethod> {
+  readonly params: v.GenericSchema<unknown, ParamsOf<M>>
+  run(context: CallContext, params: ParamsOf<M>): Promise<ResultOf<M>>
+}
+
+function handler<M extends ControlMethod>(
+  params: v.GenericSchema<unknown, unknown>,
+  run: Handler<M>['run'],
+): Handler<M> {
+  // valibot writes an optional key as `?: T | undefined`; JSON cannot carry undefined.
+  return { params: params as Handler<M>['params'], run }
+}
+
+/** Text from outside is bounded by the line; these are only shapes. */
+const text = v.string()
+const position = v.pipe(v.number(), v.safeInteger(), v.minValue(0))
+const none = v.strictObject({})
+const contactOnly = v.strictObject({ contact: text })
+const messageId = v.pipe(text, v.regex(/^[0-9a-f]{32}$/))
+const messageState = v.picklist(['queued', 'stored', 'delivered', 'read', 'failed'])
+/** A day: longer waits are for `follow`. */
+const timeoutMs = v.pipe(v.number(), v.minValue(0), v.maxValue(86_400_000))
+
+export const controlMethods: { readonly [M in ControlMethod]: Handler<M> } = {
+  status: handler<'status'>(none, ({ node }) => node.status()),
+  peers: handler<'peers'>(none, async ({ node }) => node.peers()),
+  doctor: handler<'doctor'>(v.strictObject({ contact: v.optional(text) }), ({ node }, p) => node.doctor(p.contact)),
+  ping: handler<'ping'>(v.strictObject({ target: text }), ({ node }, p) => node.ping(p.target)),
+
+  info: handler<'info'>(none, ({ node }) => node.client.info()),
+  invite: handler<'invite'>(
+    v.strictObject({ expiresInMs: v.optional(v.pipe(v.number(), v.minValue(1))) }),
+    ({ node }, p) => node.client.invite(p),
+  ),
+  add: handler<'add'>(
+    v.strictObject({ uri: text, name: v.optional(text) }),
+    ({ node }, p) => node.client.add(p.uri, p.name === undefined ? {} : { name: p.name }),
+  ),
+  contacts: handler<'contacts'>(none, ({ node }) => node.client.contacts()),
+  contact: handler<'contact'>(contactOnly, ({ node }, p) => node.client.contact(p.contact)),
+  rename: handler<'rename'>(
+    v.strictObject({ contact: text, name: text }),
+    ({ node }, p) => node.client.rename(p.contact, p.name),
+  ),
+  remove: handler<'remove'>(contactOnly, async ({ node }, p) => {
+    await node.client.remove(p.contact)
+    return null
+  }),
+
+  send: handler<'send'>(
+    v.strictObject({ contact: text, text }),
+    ({ node }, p) => node.client.send(p.contact, p.text),
+  ),
+  messageStatus: handler<'messageStatus'>(
+    v.strictObject({ id: messageId }),
+    async ({ node }, p) => await node.client.status(p.id) ?? null,
+  ),
+  waitFor: handler<'waitFor'>(v.strictObject({ id: messageId, state: messageState, timeoutMs }), waitFor),
+
+  history: handler<'history'>(
+    v.strictObject({
+      after: v.optional(position),
+      limit: v.optional(v.pipe(position, v.minValue(1), v.maxValue(1_000))),
+      contact: v.optional(text),
+      direction: v.optional(v.picklist(['in', 'out'])),
+      reverse: v.optional(v.boolean()),
+    }),
+    ({ node }, p) => node.client.history(p),
+  ),
+  cursor: handler<'cursor'>(v.strictObject({ name: text }), ({ node }, p) => node.client.cursor(p.name)),
+  setCursor: handler<'setCursor'>(v.strictObject({ name: text, position }), async ({ node }, p) => {
+    await node.client.setCursor(p.name, p.position)
+    return null
+  }),
+  markRead: handler<'markRead'>(v.strictObject({ contact: text, upTo: position }), async ({ node }, p) => {
+    await node.client.markRead(p.contact, p.upTo)
+    return null
+  }),
+  follow: handler<'follow'>(none, async ({ follow }) => {
+    follow()
+    return null
+  }),
+}
+
+/** Answers with the state it has when the time is over: the caller compares. */
+async function waitFor(context: CallContext, params: ParamsOf<'waitFor'>): Promise<MessageStatus> {
+  const { node, clock, signal } = context
+  if (await node.client.status(params.id) === undefined) throw unknownMessage(params.id)
+  const over = new AbortController()
+  const timer = clock.after(params.timeoutMs, () => over.abort())
+  try {
+    return await node.client.waitFor(params.id, params.state, AbortSignal.any([signal, over.signal]))
+  } finally {
+    timer.cancel()
+  }
+}
+
+function unknownMessage(id: MessageId): OpenIMError {
+  return new OpenIMError('MESSAGE_UNKNOWN', `there is no message ${id}`)
+}

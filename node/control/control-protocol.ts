@@ -1,0 +1,83 @@
+/**
+ * What the CLI asks of its node over the control socket: JSON, one object a line.
+ *
+ * ```text
+ *   request   {"id": 7, "method": "send", "params": {"contact": "bob", "text": "hi"}}
+ *   reply     {"id": 7, "result": {…}}   or   {"id": 7, "error": {"code": "CONTACT_UNKNOWN", "message": "…"}}
+ *   cancel    {"cancel": 7}                 the call ends early; its reply still comes
+ *   event     {"event": {…}}                after `follow`, until the connection ends
+ * ```
+ *
+ * Replies come in the order in which calls end. The socket is 0600 in a 0700 directory: who can
+ * open it is the owner, so there is no login. JSON because both ends are ours, the figures are
+ * small, and a person can speak it with `nc -U`.
+ */
+import type { ErrorDetails } from '../../crypto/errors.ts'
+import type { ClientApi, ClientEvent, ClientInfo, Contact, HistoryEntry, Invite, MessageState, MessageStatus } from '../../protocol/client/api.ts'
+import type { MessageId } from '../../protocol/ids.ts'
+import type { PeerInfo } from '../ports.ts'
+import type { DoctorReport, NodeStatus, PingResult } from '../status.ts'
+
+/** What the control server needs of a node. */
+export interface ControlledNode {
+  readonly client: ClientApi
+  status(): Promise<NodeStatus>
+  peers(): PeerInfo[]
+  doctor(contact?: string): Promise<DoctorReport>
+  ping(target: string): Promise<PingResult>
+}
+
+export interface HistoryQuery {
+  readonly after?: number
+  readonly limit?: number
+  readonly contact?: string
+  readonly direction?: 'in' | 'out'
+  readonly reverse?: boolean
+}
+
+interface Method<Params, Reply> {
+  readonly params: Params
+  readonly result: Reply
+}
+type None = Record<string, never>
+
+/** Every method with what it takes and gives; both ends are typed by this. */
+export interface ControlMethods {
+  readonly status: Method<None, NodeStatus>
+  readonly peers: Method<None, PeerInfo[]>
+  readonly doctor: Method<{ contact?: string }, DoctorReport>
+  readonly ping: Method<{ target: string }, PingResult>
+  readonly info: Method<None, ClientInfo>
+  readonly invite: Method<{ expiresInMs?: number }, Invite>
+  readonly add: Method<{ uri: string, name?: string }, Contact>
+  readonly contacts: Method<None, Contact[]>
+  readonly contact: Method<{ contact: string }, Contact>
+  readonly rename: Method<{ contact: string, name: string }, Contact>
+  readonly remove: Method<{ contact: string }, null>
+  readonly send: Method<{ contact: string, text: string }, MessageStatus>
+  readonly messageStatus: Method<{ id: MessageId }, MessageStatus | null>
+  /** Settles with the status once it is reached, when `timeoutMs` is over, or on cancel. */
+  readonly waitFor: Method<{ id: MessageId, state: MessageState, timeoutMs: number }, MessageStatus>
+  readonly history: Method<HistoryQuery, HistoryEntry[]>
+  readonly cursor: Method<{ name: string }, number>
+  readonly setCursor: Method<{ name: string, position: number }, null>
+  readonly markRead: Method<{ contact: string, upTo: number }, null>
+  /** Events follow on this connection from now on. */
+  readonly follow: Method<None, null>
+}
+
+export type ControlMethod = keyof ControlMethods
+export type ParamsOf<M extends ControlMethod> = ControlMethods[M]['params']
+export type ResultOf<M extends ControlMethod> = ControlMethods[M]['result']
+
+export interface ControlError {
+  readonly code: string
+  readonly message: string
+  readonly details?: ErrorDetails
+}
+
+export type ControlReply =
+  | { readonly id: number, readonly result: unknown }
+  /** `id` is null when the line could not be read. */
+  | { readonly id: number | null, readonly error: ControlError }
+  | { readonly event: ClientEvent }

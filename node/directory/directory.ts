@@ -1,0 +1,218 @@
+/**
+ * The node directory: who offers what. Every node signs a descriptor of itself (peer key, onion
+ * key, roles, addresses) and gossips it; nodes that meet tell each other what they know.
+ *
+ * A descriptor replaces an older one of the same node only with a higher sequence, and lapses by
+ * itself. Nothing here is an opinion of others about a node: only what it says of itself, signed.
+ * What it says of its age (`sinceHour`) is believed no further than since when we know it.
+ */
+import type { Random } from '../../crypto/random.ts'
+import type { SigningKeyPair } from '../../crypto/provider.ts'
+import { encode, tryDecode } from '../../protocol/codec/struct.ts'
+import type { NodeId } from '../../protocol/ids.ts'
+import { kvEntries } from '../../protocol/kv.ts'
+import { limits } from '../../protocol/limits.ts'
+import { checkNodeDescriptor, hasRole, signNodeDescriptor } from '../../protocol/node-descriptor.ts'
+import type { NodeDescriptor, Role } from '../../protocol/node-descriptor.ts'
+import type { Clock, KvStore } from '../../protocol/ports.ts'
+import { services } from '../../protocol/service/codes.ts'
+import {
+  directoryPageMax, directorySyncReplyCodec, directorySyncRequestCodec,
+} from '../../protocol/service/directory.ts'
+import { Repeater } from '../../protocol/timers.ts'
+import type { Result } from '../../crypto/errors.ts'
+import type { Log, Overlay } from '../ports.ts'
+
+export const directoryTopic = 'openim/directory/1'
+
+const storePrefix = 'directory/'
+const syncTimeoutMs = 10_000
+const flushMs = 30_000
+const hourMs = 3_600_000
+
+/** What a node says of itself that changes; the rest is fixed by its keys. */
+export interface OwnDescription {
+  readonly roles: readonly Role[]
+  readonly addresses: readonly string[]
+  readonly storageFreeMiB: number
+}
+
+interface Known {
+  readonly bytes: Uint8Array
+  readonly descriptor: NodeDescriptor
+}
+
+export interface DirectoryComponents {
+  readonly overlay: Overlay
+  readonly kv: KvStore
+  readonly clock: Clock
+  readonly random: Random
+  readonly log: Log
+  readonly nodeKeys: SigningKeyPair
+}
+
+export interface DirectoryOptions {
+  readonly doorKey: Uint8Array
+  readonly onionKey: Uint8Array
+  /** Hour this node first started. */
+  readonly sinceHour: number
+  readonly describe: () => OwnDescription
+}
+
+export class Directory {
+  readonly #components: DirectoryComponents
+  readonly #options: DirectoryOptions
+  readonly #known = new Map<NodeId, Known>()
+  readonly #dirty = new Set<NodeId>()
+  readonly #listeners = new Set<() => void>()
+  readonly #publishing: Repeater
+  readonly #flushing: Repeater
+  #stopPeerEvents: (() => void) | undefined
+  #own: Known | undefined
+  #stopped = false
+
+  constructor(components: DirectoryComponents, options: DirectoryOptions) {
+    this.#components = components
+    this.#options = options
+    const onError = (error: unknown): void => components.log.warn({ err: error }, 'directory work failed')
+    this.#publishing = new Repeater(components, () => this.#publish(), {
+      everyMs: limits.descriptorRepublishMs, spread: 0.2, onError,
+    })
+    this.#flushing = new Repeater(components, () => this.#flush(), { everyMs: flushMs, onError })
+    components.overlay.handle(services.directorySync, (_from, body) => this.#serveSync(body))
+    components.overlay.subscribe(directoryTopic, (_from, message) => this.#accept(message))
+  }
+
+  /** Call after the overlay listens, so that the first descriptor has addresses. */
+  async start(): Promise<void> {
+    const { kv, overlay } = this.#components
+    for await (const entry of kvEntries(kv, storePrefix)) this.#accept(entry.value)
+    this.#dirty.clear()
+    this.#stopPeerEvents = overlay.onPeer((nodeId, connected) => {
+      if (connected) void this.#syncFrom(nodeId)
+    })
+    await this.#publish()
+    this.#publishing.start()
+    this.#flushing.start()
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true
+    this.#stopPeerEvents?.()
+    await this.#publishing.stop()
+    await this.#flushing.stop()
+    await this.#flush()
+  }
+
+  get(nodeId: NodeId): NodeDescriptor | undefined {
+    return this.#known.get(nodeId)?.descriptor
+  }
+
+  /** Nodes other than ourselves that offer `role` now, in no special order. */
+  withRole(role: Role): NodeDescriptor[] {
+    const nowHour = this.#components.clock.now() / hourMs
+    const found: NodeDescriptor[] = []
+    for (const { descriptor } of this.#known.values()) {
+      if (descriptor.expiryHour > nowHour && hasRole(descriptor, role)) found.push(descriptor)
+    }
+    return found
+  }
+
+  get size(): number {
+    return this.#known.size
+  }
+
+  /** After the set of known nodes changed. Returns an unsubscribe function. */
+  onChange(listener: () => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  /** Signs and gossips our descriptor anew: at start, periodically, and when addresses change. */
+  async #publish(): Promise<void> {
+    const { clock, overlay, nodeKeys } = this.#components
+    const { doorKey, onionKey, sinceHour } = this.#options
+    const own = this.#options.describe()
+    const descriptor: NodeDescriptor = {
+      nodeId: overlay.nodeId,
+      doorKey,
+      onionKey,
+      roles: [...own.roles],
+      addresses: [...own.addresses].slice(0, 8),
+      sequence: clock.now(),
+      sinceHour,
+      expiryHour: Math.ceil((clock.now() + limits.descriptorTtlMs) / hourMs),
+      storageFreeMiB: own.storageFreeMiB,
+    }
+    const bytes = signNodeDescriptor(descriptor, nodeKeys)
+    this.#own = { bytes, descriptor }
+    this.#dropExpired()
+    overlay.publish(directoryTopic, bytes)
+  }
+
+  /** True when it was news; gossip passes only news on. */
+  #accept(bytes: Uint8Array): boolean {
+    const { clock, overlay, log } = this.#components
+    const checked = checkNodeDescriptor(bytes, clock.now(), (nodeId, sequence) => {
+      const known = this.#known.get(nodeId)
+      return nodeId !== overlay.nodeId && (known === undefined || known.descriptor.sequence < sequence)
+    })
+    if (!checked.ok) {
+      if (checked.code !== 'DESCRIPTOR_STALE') log.debug({ code: checked.code }, 'refused a node descriptor')
+      return false
+    }
+    const descriptor = checked.value
+    if (this.#known.size >= limits.descriptorsMax && !this.#known.has(descriptor.nodeId)) return false
+    const isNew = !this.#known.has(descriptor.nodeId)
+    this.#known.set(descriptor.nodeId, { bytes: bytes.slice(), descriptor })
+    this.#dirty.add(descriptor.nodeId)
+    overlay.learn(descriptor.nodeId, descriptor.addresses)
+    if (isNew) for (const listener of this.#listeners) listener()
+    return true
+  }
+
+  async #syncFrom(nodeId: NodeId): Promise<void> {
+    const { overlay } = this.#components
+    for (let offset = 0; offset < limits.descriptorsMax && !this.#stopped; offset += directoryPageMax) {
+      const body = encode(directorySyncRequestCodec, { offset })
+      const answer = await overlay.call(nodeId, services.directorySync, body, { timeoutMs: syncTimeoutMs })
+      if (!answer.ok) return
+      const reply = tryDecode(directorySyncReplyCodec, answer.value)
+      if (!reply.ok) return
+      for (const bytes of reply.value.descriptors) this.#accept(bytes)
+      if (!reply.value.more) return
+    }
+  }
+
+  async #serveSync(body: Uint8Array): Promise<Result<Uint8Array>> {
+    const request = tryDecode(directorySyncRequestCodec, body)
+    if (!request.ok) return request
+    const all = [...this.#known.values()].map((known) => known.bytes)
+    if (this.#own !== undefined) all.unshift(this.#own.bytes)
+    const page = all.slice(request.value.offset, request.value.offset + directoryPageMax)
+    const more = all.length > request.value.offset + page.length
+    return { ok: true, value: encode(directorySyncReplyCodec, { descriptors: page, more }) }
+  }
+
+  #dropExpired(): void {
+    const nowHour = this.#components.clock.now() / hourMs
+    for (const [nodeId, { descriptor }] of this.#known) {
+      if (descriptor.expiryHour > nowHour) continue
+      this.#known.delete(nodeId)
+      this.#dirty.add(nodeId)
+    }
+  }
+
+  async #flush(): Promise<void> {
+    if (this.#dirty.size === 0) return
+    const operations = [...this.#dirty].map((nodeId) => {
+      const known = this.#known.get(nodeId)
+      const key = storePrefix + nodeId
+      return known === undefined
+        ? { type: 'delete' as const, key }
+        : { type: 'put' as const, key, value: known.bytes }
+    })
+    this.#dirty.clear()
+    await this.#components.kv.write(operations)
+  }
+}

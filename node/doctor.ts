@@ -1,0 +1,151 @@
+/**
+ * The doctor: looks at what a person would ask about when messages do not arrive, and says of each
+ * thing what was found and, where there is something to do, what.
+ */
+import { stat, statfs } from 'node:fs/promises'
+import type { ContactPlaces } from '../protocol/client/api.ts'
+import { utf8 } from '../crypto/bytes.ts'
+import { OpenIMError } from '../crypto/errors.ts'
+import type { NodeId } from '../protocol/ids.ts'
+import type { KvStore } from '../protocol/ports.ts'
+import { services } from '../protocol/service/codes.ts'
+import type { Overlay } from './ports.ts'
+import type { DoctorCheck, DoctorReport, NodeStatus } from './status.ts'
+
+const echoTimeoutMs = 3_000
+/** Below this a node stops being useful to its own people. */
+const diskFreeBytesMin = 512 * 1024 * 1024
+const probeKey = 'doctor/probe'
+
+export interface DoctorComponents {
+  readonly overlay: Overlay
+  readonly kv: KvStore
+  readonly dataDir: string
+  readonly status: () => Promise<NodeStatus>
+}
+
+/** Everything about this node. */
+export async function examineNode(components: DoctorComponents): Promise<DoctorReport> {
+  const status = await components.status()
+  const checks = [
+    await checkDataDir(components.dataDir),
+    await checkDisk(components.dataDir),
+    await checkStore(components.kv),
+    checkPeers(status),
+    checkLocation(status),
+    checkReplicas(status),
+    checkAccount(status),
+  ]
+  return { ok: checks.every((check) => check.ok), checks }
+}
+
+/** What stands between us and one contact. */
+export async function examineContact(
+  components: Pick<DoctorComponents, 'overlay' | 'status'>,
+  contact: string,
+  probe: { places(): Promise<ContactPlaces | undefined>, locate(): Promise<ContactPlaces | undefined> },
+): Promise<DoctorReport> {
+  const checks: DoctorCheck[] = [checkPeers(await components.status())]
+  const [places, located] = [await probe.places(), await probe.locate()]
+  checks.push(located === undefined
+    ? { name: `location of ${contact}`, ok: false, detail: 'no node has a current record', cure: 'their node is off or new; mail still goes to the replicas of their inbox' }
+    : { name: `location of ${contact}`, ok: true, detail: 'a signed, current record was found' })
+  if (places === undefined) {
+    checks.push({ name: `inbox of ${contact}`, ok: false, detail: 'their answer to the invite has not come yet', cure: 'messages wait here until it comes; ask them to start their node' })
+    return { ok: false, contact, checks }
+  }
+  const homes = await reach(components.overlay, places.homes)
+  checks.push(homes.length > 0
+    ? { name: `home of ${contact}`, ok: true, detail: `answers (${homes.length} of ${places.homes.length})` }
+    : { name: `home of ${contact}`, ok: false, detail: 'does not answer: their node is off or out of reach', cure: 'nothing to do: replicas hold your messages until it is back' })
+  const replicas = await reach(components.overlay, places.replicas)
+  const wanted = Math.min(3, places.replicas.length)
+  checks.push({
+    name: `replicas of ${contact}`,
+    ok: replicas.length >= wanted && places.replicas.length > 0,
+    detail: `${replicas.length} of ${places.replicas.length} answer`,
+    ...(replicas.length < wanted || places.replicas.length === 0 ? { cure: 'keep this node running: it holds your messages until more of them are back' } : {}),
+  })
+  return { ok: checks.every((check) => check.ok), contact, checks }
+}
+
+/** Those that answer an echo. */
+export async function reach(overlay: Overlay, nodes: readonly NodeId[]): Promise<NodeId[]> {
+  const answers = await Promise.all(nodes.map(async (nodeId) => {
+    if (nodeId === overlay.nodeId) return true
+    return (await overlay.call(nodeId, services.echo, utf8('doctor'), { timeoutMs: echoTimeoutMs })).ok
+  }))
+  return nodes.filter((_, i) => answers[i])
+}
+
+async function checkDataDir(dataDir: string): Promise<DoctorCheck> {
+  const mode = (await stat(dataDir)).mode & 0o777
+  const ok = (mode & 0o077) === 0
+  return {
+    name: 'data directory',
+    ok,
+    detail: `${dataDir} has mode ${mode.toString(8).padStart(4, '0')}`,
+    ...(ok ? {} : { cure: `others on this machine can look in: chmod 700 ${dataDir}` }),
+  }
+}
+
+async function checkDisk(dataDir: string): Promise<DoctorCheck> {
+  const { bavail, bsize } = await statfs(dataDir)
+  const free = bavail * bsize
+  const ok = free >= diskFreeBytesMin
+  return {
+    name: 'disk',
+    ok,
+    detail: `${Math.floor(free / 1024 ** 2)} MB free`,
+    ...(ok ? {} : { cure: 'make room: below 512 MB the node soon stops taking mail' }),
+  }
+}
+
+async function checkStore(kv: KvStore): Promise<DoctorCheck> {
+  try {
+    await kv.write([{ type: 'put', key: probeKey, value: utf8('ok') }])
+    await kv.write([{ type: 'delete', key: probeKey }])
+    return { name: 'store', ok: true, detail: 'a synced write and a delete went through' }
+  } catch (error) {
+    const detail = error instanceof OpenIMError ? `${error.message} (${error.code})` : 'cannot be written'
+    return { name: 'store', ok: false, detail, cure: 'see disk; then restart the node' }
+  }
+}
+
+function checkPeers({ peers, dht }: NodeStatus): DoctorCheck {
+  return {
+    name: 'peers',
+    ok: peers.now > 0,
+    detail: `${peers.now} linked, ${dht.known} nodes known`,
+    ...(peers.now > 0 ? {} : { cure: 'give it a node to meet: openim start --bootstrap MULTIADDR, or add an invite' }),
+  }
+}
+
+function checkLocation({ location }: NodeStatus): DoctorCheck {
+  const ok = location.holders > 0
+  return {
+    name: 'location record',
+    ok,
+    detail: `held by ${location.holders} nodes`,
+    ...(ok ? {} : { cure: 'people with an invite cannot find you yet; it is published as soon as there are peers' }),
+  }
+}
+
+function checkReplicas({ replicas }: NodeStatus): DoctorCheck {
+  const ok = replicas.have > 0
+  return {
+    name: 'replicas',
+    ok,
+    detail: `${replicas.have} of ${replicas.want} hold your mail while you are away`,
+    ...(ok ? {} : { cure: 'while this node is off nobody can leave you mail; it needs other storage nodes around' }),
+  }
+}
+
+function checkAccount({ online, queue }: NodeStatus): DoctorCheck {
+  return {
+    name: 'account',
+    ok: online,
+    detail: online ? `logged in; ${queue.out} messages on their way` : 'is not logged in to its own node',
+    ...(online ? {} : { cure: 'restart the node; if it stays, run with --verbose and report it' }),
+  }
+}

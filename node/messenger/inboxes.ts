@@ -1,0 +1,367 @@
+/**
+ * The inboxes this node is home to: kept in its mailbox, leased at replicas, drained when they
+ * held something, and emptied when every device of the account has acknowledged.
+ *
+ * The node has an inbox's read key, so it may collect and delete for its owner; it has no key
+ * that decrypts.
+ */
+import { equalBytes } from '../../crypto/bytes.ts'
+import { crypto } from '../../crypto/index.ts'
+import { OpenIMError } from '../../crypto/errors.ts'
+import type { Random } from '../../crypto/random.ts'
+import type { SigningKeyPair } from '../../crypto/provider.ts'
+import { decode, encode, struct, text, vector } from '../../protocol/codec/struct.ts'
+import { boxId, expiryMs } from '../../protocol/envelope.ts'
+import { inboxActions } from '../../protocol/frame/inbox.ts'
+import type { InboxFrame } from '../../protocol/frame/inbox.ts'
+import type { BoxId, EnvelopeId, NodeId } from '../../protocol/ids.ts'
+import { kvEntries } from '../../protocol/kv.ts'
+import { limits } from '../../protocol/limits.ts'
+import type { NodeDescriptor } from '../../protocol/node-descriptor.ts'
+import type { Clock, KvStore } from '../../protocol/ports.ts'
+import type { DepositReply } from '../../protocol/service/deposit.ts'
+import { Repeater, within } from '../../protocol/timers.ts'
+import type { Courier, Log, MailboxStore, Overlay } from '../ports.ts'
+import { buryAt, drainReplica, signTombstones } from './drain.ts'
+import { homeInboxCodec } from './records.ts'
+import type { HomeInbox } from './records.ts'
+import { maintainReplicas, releaseReplicas, sameReplicas } from './replica-set.ts'
+
+const homePrefix = 'home/'
+const ackedPrefix = 'acked/'
+/** A device that opens an inbox waits this long for replicas; more may join later. */
+const openPatienceMs = 4_000
+const upkeepMs = 10 * 60_000
+/** Replicas are asked for mail this often even when nothing hints at it. */
+const drainEveryMs = 5 * 60_000
+const hourMs = 3_600_000
+const inboxesMax = 50_000
+const atReplicasMax = 100_000
+
+const ackedCodec = struct<{ devices: string[] }>({ devices: vector(text(64), limits.devicesMax) })
+
+/** Where an inbox is held, for its devices. */
+export interface InboxPlaces {
+  readonly account: string
+  readonly box: BoxId
+  readonly replicas: readonly NodeId[]
+}
+
+interface OpenInbox {
+  readonly box: BoxId
+  readonly readKeys: SigningKeyPair
+  record: HomeInbox
+  /** Replica work of one inbox runs one after the other. */
+  turn: Promise<unknown>
+}
+
+export interface InboxesComponents {
+  readonly overlay: Overlay
+  readonly courier: Courier
+  readonly mailbox: MailboxStore
+  readonly kv: KvStore
+  readonly clock: Clock
+  readonly random: Random
+  readonly log: Log
+}
+
+export interface InboxesOptions {
+  /** Storage nodes known now, without ourselves. */
+  readonly storageNodes: () => readonly NodeDescriptor[]
+  readonly devicesOf: (account: string) => readonly string[]
+  readonly depositHere: (envelopes: readonly Uint8Array[]) => Promise<DepositReply>
+  readonly onPlaces: (places: InboxPlaces) => void
+}
+
+export class Inboxes {
+  readonly #components: InboxesComponents
+  readonly #options: InboxesOptions
+  readonly #open = new Map<BoxId, OpenInbox>()
+  readonly #byReplica = new Map<NodeId, Set<BoxId>>()
+  /** Replicas that still hold an envelope we have not acknowledged; memory only, a drain finds it again. */
+  readonly #atReplicas = new Map<EnvelopeId, NodeId[]>()
+  readonly #upkeep: Repeater
+  readonly #draining: Repeater
+  readonly #drainsUnderWay = new Set<string>()
+  #stopPeerEvents: (() => void) | undefined
+  #stopped = false
+
+  constructor(components: InboxesComponents, options: InboxesOptions) {
+    this.#components = components
+    this.#options = options
+    const onError = (error: unknown): void => components.log.warn({ err: error }, 'inbox upkeep failed')
+    this.#upkeep = new Repeater(components, () => this.#maintainAll(), { everyMs: upkeepMs, spread: 0.3, onError })
+    this.#draining = new Repeater(components, () => this.#drainAll(), { everyMs: drainEveryMs, spread: 0.3, onError })
+  }
+
+  async start(): Promise<void> {
+    for await (const entry of kvEntries(this.#components.kv, homePrefix)) {
+      this.#remember(decode(homeInboxCodec, entry.value))
+    }
+    this.#stopPeerEvents = this.#components.overlay.onPeer((nodeId, connected) => {
+      if (connected) void this.#drainFrom(nodeId)
+    })
+    this.#draining.start(0)
+    this.#upkeep.start(2_000)
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true
+    this.#stopPeerEvents?.()
+    await Promise.all([this.#upkeep.stop(), this.#draining.stop()])
+  }
+
+  isHome(box: BoxId): boolean {
+    return this.#open.has(box)
+  }
+
+  accountOf(box: BoxId): string | undefined {
+    return this.#open.get(box)?.record.account
+  }
+
+  boxesOf(account: string): BoxId[] {
+    return [...this.#open.values()].filter((inbox) => inbox.record.account === account).map((inbox) => inbox.box)
+  }
+
+  /** Replicas of all inboxes with this placement: what strangers are pointed to. */
+  holdersFor(placement: Uint8Array): Set<NodeId> {
+    const holders = new Set<NodeId>()
+    for (const { record } of this.#open.values()) {
+      if (!equalBytes(record.placement, placement)) continue
+      for (const { nodeId } of record.replicas) holders.add(nodeId)
+    }
+    return holders
+  }
+
+  /** Becomes home to the inbox (or renews it), waits a little for replicas, says where it is held. */
+  async open(account: string, frame: InboxFrame): Promise<InboxPlaces> {
+    const readKeys = crypto.signingKeyPair(frame.readSeed)
+    const box = boxId({ writeKey: frame.writeKey, readKey: readKeys.publicKey })
+    const known = this.#open.get(box)
+    if (known !== undefined && known.record.account !== account) {
+      throw new OpenIMError('INBOX_TAKEN', 'another account of this node has this inbox')
+    }
+    if (known === undefined && this.#open.size >= inboxesMax) {
+      throw new OpenIMError('INBOX_TOO_MANY', `this node is home to ${inboxesMax} inboxes; that is the limit`)
+    }
+    const record: HomeInbox = {
+      account,
+      writeKey: frame.writeKey.slice(),
+      readSeed: frame.readSeed.slice(),
+      placement: frame.placement.slice(),
+      itemsMax: Math.min(frame.itemsMax, limits.boxItemsMax),
+      bytesMax: Math.min(frame.bytesMax, limits.boxBytesMax),
+      expiryHour: frame.expiryHour,
+      leaseSequence: known?.record.leaseSequence ?? 0,
+      replicas: known?.record.replicas ?? [],
+    }
+    const expiresAtMs = frame.expiryHour === 0 ? Infinity : expiryMs(frame.expiryHour)
+    const { mailbox, clock } = this.#components
+    await mailbox.setBox(box, { itemsMax: record.itemsMax, bytesMax: record.bytesMax, expiresAtMs })
+    await this.#save(box, record)
+    const inbox = this.#remember(record)
+    if (record.replicas.length < limits.replicas) await within(clock, openPatienceMs, this.#maintain(inbox))
+    return this.#places(inbox)
+  }
+
+  async close(account: string, frame: InboxFrame): Promise<InboxPlaces> {
+    const readKey = crypto.signingKeyPair(frame.readSeed).publicKey
+    const box = boxId({ writeKey: frame.writeKey, readKey })
+    const inbox = this.#open.get(box)
+    if (inbox?.record.account === account) await this.#drop(inbox)
+    return { account, box, replicas: [] }
+  }
+
+  apply(account: string, frame: InboxFrame): Promise<InboxPlaces> {
+    return frame.action === inboxActions.open ? this.open(account, frame) : this.close(account, frame)
+  }
+
+  /**
+   * A device has these durably. What all devices of the account have is deleted here and at the
+   * replicas that are known to hold it.
+   */
+  async acknowledge(device: { account: string, id: string }, box: BoxId, ids: readonly EnvelopeId[]): Promise<void> {
+    const inbox = this.#open.get(box)
+    if (inbox === undefined || inbox.record.account !== device.account) return
+    const done = await this.#acknowledgedByAll(device, box, ids)
+    if (done.length === 0) return
+    const { mailbox, clock } = this.#components
+    const expiresAtMs = clock.now() + limits.envelopeTtlMs + hourMs
+    for (const proof of signTombstones({ writeKey: inbox.record.writeKey, readKeys: inbox.readKeys }, done)) {
+      await mailbox.acknowledge(box, done, { expiresAtMs, proof })
+    }
+    this.#buryEverywhere(inbox, done)
+  }
+
+  /** Ids of this page that the device has not acknowledged yet. */
+  async unacknowledgedBy(device: { account: string, id: string }, box: BoxId, ids: readonly EnvelopeId[]): Promise<Set<EnvelopeId>> {
+    if (this.#options.devicesOf(device.account).length <= 1) return new Set(ids)
+    const left = new Set<EnvelopeId>()
+    for (const id of ids) {
+      const entry = await this.#components.kv.get(ackedKey(box, id))
+      if (entry === undefined || !decode(ackedCodec, entry.value).devices.includes(device.id)) left.add(id)
+    }
+    return left
+  }
+
+  /** More storage nodes became known. */
+  onDirectoryGrew(): void {
+    const isShort = [...this.#open.values()].some((inbox) => inbox.record.replicas.length < limits.replicas)
+    if (isShort) this.#upkeep.soon(2_000)
+  }
+
+  async #acknowledgedByAll(device: { account: string, id: string }, box: BoxId, ids: readonly EnvelopeId[]): Promise<EnvelopeId[]> {
+    const devices = this.#options.devicesOf(device.account)
+    if (devices.length <= 1) return [...ids]
+    const { kv } = this.#components
+    const done: EnvelopeId[] = []
+    for (const id of ids) {
+      const key = ackedKey(box, id)
+      const entry = await kv.get(key)
+      const known = entry === undefined ? [] : decode(ackedCodec, entry.value).devices
+      const acked = [...new Set([...known, device.id])]
+      if (devices.every((other) => acked.includes(other))) {
+        done.push(id)
+        await kv.write([{ type: 'delete', key }])
+      } else {
+        await kv.write([{ type: 'put', key, value: encode(ackedCodec, { devices: acked }) }])
+      }
+    }
+    return done
+  }
+
+  #buryEverywhere(inbox: OpenInbox, ids: readonly EnvelopeId[]): void {
+    const byReplica = new Map<NodeId, EnvelopeId[]>()
+    for (const id of ids) {
+      for (const replica of this.#atReplicas.get(id) ?? []) {
+        byReplica.set(replica, [...byReplica.get(replica) ?? [], id])
+      }
+      this.#atReplicas.delete(id)
+    }
+    const keys = { writeKey: inbox.record.writeKey, readKeys: inbox.readKeys }
+    for (const [replica, list] of byReplica) void buryAt(this.#components, keys, { replica, ids: list })
+  }
+
+  #remember(record: HomeInbox): OpenInbox {
+    const readKeys = crypto.signingKeyPair(record.readSeed)
+    const box = boxId({ writeKey: record.writeKey, readKey: readKeys.publicKey })
+    const known = this.#open.get(box)
+    if (known !== undefined) {
+      this.#index(known, record)
+      return known
+    }
+    const inbox: OpenInbox = { box, readKeys, record, turn: Promise.resolve() }
+    this.#open.set(box, inbox)
+    this.#index(inbox, record)
+    return inbox
+  }
+
+  #index(inbox: OpenInbox, record: HomeInbox): void {
+    for (const { nodeId } of inbox.record.replicas) this.#byReplica.get(nodeId)?.delete(inbox.box)
+    inbox.record = record
+    for (const { nodeId } of record.replicas) {
+      const boxes = this.#byReplica.get(nodeId) ?? new Set()
+      boxes.add(inbox.box)
+      this.#byReplica.set(nodeId, boxes)
+    }
+  }
+
+  #places(inbox: OpenInbox): InboxPlaces {
+    const replicas = inbox.record.replicas.map((replica) => replica.nodeId)
+    return { account: inbox.record.account, box: inbox.box, replicas }
+  }
+
+  async #save(box: BoxId, record: HomeInbox): Promise<void> {
+    await this.#components.kv.write([{ type: 'put', key: homePrefix + box, value: encode(homeInboxCodec, record) }])
+  }
+
+  async #drop(inbox: OpenInbox): Promise<void> {
+    this.#index(inbox, { ...inbox.record, replicas: [] })
+    this.#open.delete(inbox.box)
+    await this.#components.mailbox.dropBox(inbox.box)
+    await this.#components.kv.write([{ type: 'delete', key: homePrefix + inbox.box }])
+    void releaseReplicas(this.#replicaComponents(), inbox.record)
+  }
+
+  #replicaComponents(): { courier: Courier, clock: Clock, self: NodeId } {
+    const { courier, clock, overlay } = this.#components
+    return { courier, clock, self: overlay.nodeId }
+  }
+
+  #maintain(inbox: OpenInbox): Promise<void> {
+    const work = inbox.turn.then(async () => {
+      if (this.#stopped || !this.#open.has(inbox.box)) return
+      const before = inbox.record
+      const choice = {
+        candidates: this.#options.storageNodes(),
+        preferred: this.holdersFor(before.placement),
+      }
+      const after = await maintainReplicas(this.#replicaComponents(), before, choice)
+      if (this.#stopped || !this.#open.has(inbox.box)) return
+      await this.#save(inbox.box, after)
+      this.#index(inbox, after)
+      if (!sameReplicas(before, after)) this.#options.onPlaces(this.#places(inbox))
+    })
+    inbox.turn = work.catch(() => {})
+    return work
+  }
+
+  async #maintainAll(): Promise<void> {
+    const nowMs = this.#components.clock.now()
+    for (const inbox of [...this.#open.values()]) {
+      if (this.#stopped) return
+      const { expiryHour } = inbox.record
+      if (expiryHour !== 0 && expiryMs(expiryHour) <= nowMs) await this.#drop(inbox)
+      else await this.#maintain(inbox)
+    }
+  }
+
+  async #drainAll(): Promise<void> {
+    await Promise.all([...this.#byReplica.keys()].map((replica) => this.#drainFrom(replica)))
+  }
+
+  /** Reads every inbox that this replica holds for us. */
+  async #drainFrom(replica: NodeId): Promise<void> {
+    for (const box of [...this.#byReplica.get(replica) ?? []]) {
+      const inbox = this.#open.get(box)
+      const underWay = `${replica}/${box}`
+      if (inbox === undefined || this.#stopped || this.#drainsUnderWay.has(underWay)) continue
+      this.#drainsUnderWay.add(underWay)
+      try {
+        const { complete } = await this.#drainOne(inbox, replica)
+        // It does not answer: its other inboxes wait for the next round.
+        if (!complete) return
+      } finally {
+        this.#drainsUnderWay.delete(underWay)
+      }
+    }
+  }
+
+  async #drainOne(inbox: OpenInbox, replica: NodeId): Promise<{ complete: boolean }> {
+    const { courier, clock, overlay } = this.#components
+    const components = { courier, clock, self: overlay.nodeId, depositHere: this.#options.depositHere }
+    const keys = { writeKey: inbox.record.writeKey, readKeys: inbox.readKeys }
+    const result = await drainReplica(components, keys, replica)
+    await this.#noteSilence(inbox, replica, !result.complete)
+    for (const id of result.waiting) {
+      if (this.#atReplicas.size >= atReplicasMax) break
+      const holders = this.#atReplicas.get(id) ?? []
+      if (!holders.includes(replica)) this.#atReplicas.set(id, [...holders, replica])
+    }
+    return result
+  }
+
+  /** Since when a replica does not answer; upkeep replaces it when the grace is over. */
+  async #noteSilence(inbox: OpenInbox, replica: NodeId, isSilent: boolean): Promise<void> {
+    const known = inbox.record.replicas.find(({ nodeId }) => nodeId === replica)
+    if (known === undefined || isSilent === known.silentSinceMs > 0) return
+    const silentSinceMs = isSilent ? this.#components.clock.now() : 0
+    const replicas = inbox.record.replicas.map((other) => other === known ? { ...known, silentSinceMs } : other)
+    inbox.record = { ...inbox.record, replicas }
+    await this.#save(inbox.box, inbox.record)
+  }
+}
+
+function ackedKey(box: BoxId, id: EnvelopeId): string {
+  return `${ackedPrefix}${box}/${id}`
+}

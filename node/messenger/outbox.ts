@@ -1,0 +1,416 @@
+/**
+ * The outbox: envelopes that our devices handed over, until their owners have them.
+ *
+ * An envelope goes to the contact's home. If home does not answer in time it goes to the replicas
+ * of the contact's inbox card, until W of them signed; home is tried on. A copy is kept and offered
+ * again until the device withdraws it (it holds a delivery receipt), the owner's tombstone comes
+ * back, or it expires: so the loss of a replica, or of home's disk, loses nothing (DESIGN §6).
+ *
+ * Nothing about progress is written down: after a restart everything is offered again, which the
+ * holders answer with `duplicate`. Every step of a state is told to the device with its proofs.
+ */
+import { OpenIMError } from '../../crypto/errors.ts'
+import type { Random } from '../../crypto/random.ts'
+import { decode, encode, tryDecode } from '../../protocol/codec/struct.ts'
+import { parseEnvelope } from '../../protocol/envelope.ts'
+import { receiptStates, routes } from '../../protocol/frame/receipt.ts'
+import type { ReceiptFrame, Route } from '../../protocol/frame/receipt.ts'
+import { purposes } from '../../protocol/frame/submit.ts'
+import type { PrivacyLevel, SubmitFrame } from '../../protocol/frame/submit.ts'
+import type { EnvelopeId, NodeId } from '../../protocol/ids.ts'
+import { kvEntries } from '../../protocol/kv.ts'
+import { limits } from '../../protocol/limits.ts'
+import type { Clock, KvStore, Timer } from '../../protocol/ports.ts'
+import { verifyTombstone } from '../../protocol/service/acknowledge.ts'
+import { services } from '../../protocol/service/codes.ts'
+import { depositReplyCodec, depositRequestCodec, depositResults, verifyStoreReceipt } from '../../protocol/service/deposit.ts'
+import type { DepositReply, DepositResult } from '../../protocol/service/deposit.ts'
+import type { Courier, Log, Overlay } from '../ports.ts'
+import { Destination } from './destination.ts'
+import type { DepositOutcome, OfferedBatch } from './destination.ts'
+import { outgoingCodec } from './records.ts'
+import type { OutgoingEnvelope } from './records.ts'
+
+const outPrefix = 'out/'
+/** Home may take this long before the replicas are asked too. */
+const homePatienceMs = 2_000
+const depositTimeoutMs = 8_000
+/** Stored at home but not delivered for this long: replicas get it too. */
+const reofferMs = 5 * 60_000
+const sweepMs = 1_000
+/** One deposit carries at most this much, so that a slow line shows progress. */
+const depositBytesMax = 256 * 1024
+
+interface Outgoing {
+  readonly id: EnvelopeId
+  readonly device: string
+  readonly acceptedAtMs: number
+  readonly expiresAtMs: number
+  readonly purpose: OutgoingEnvelope['purpose']
+  readonly level: PrivacyLevel
+  homes: readonly NodeId[]
+  replicas: readonly NodeId[]
+  /** In memory only until it was offered once; read from the store afterwards. */
+  bytes: Uint8Array | undefined
+  /** Monotonic time of acceptance or of the last change that matters for patience. */
+  sinceMs: number
+  askedReplicas: boolean
+  readonly receipts: Map<NodeId, Uint8Array>
+  last: ReceiptFrame
+}
+
+export interface OutboxComponents {
+  readonly overlay: Overlay
+  readonly courier: Courier
+  readonly kv: KvStore
+  readonly clock: Clock
+  readonly random: Random
+  readonly log: Log
+}
+
+export interface OutboxOptions {
+  /** Deposits into our own boxes without the network. */
+  readonly depositHere: (envelopes: readonly Uint8Array[]) => Promise<DepositReply>
+  /** To the device's session, if it has one. */
+  readonly onReceipt: (device: string, receipt: ReceiptFrame) => void
+}
+
+export class Outbox {
+  readonly #components: OutboxComponents
+  readonly #options: OutboxOptions
+  readonly #entries = new Map<EnvelopeId, Outgoing>()
+  readonly #destinations = new Map<NodeId, Destination>()
+  #sweep: Timer | undefined
+  #stopPeerEvents: (() => void) | undefined
+  #stopped = false
+
+  constructor(components: OutboxComponents, options: OutboxOptions) {
+    this.#components = components
+    this.#options = options
+  }
+
+  async start(): Promise<void> {
+    const { kv, overlay } = this.#components
+    for await (const entry of kvEntries(kv, outPrefix)) {
+      const record = decode(outgoingCodec, entry.value)
+      const parsed = parseEnvelope(record.envelope)
+      if (!parsed.ok) continue
+      // A long queue stays on disk; bodies are read when their turn comes.
+      this.#take(parsed.value.id, record, parsed.value.expiresAtMs).bytes = undefined
+    }
+    this.#stopPeerEvents = overlay.onPeer((nodeId, connected) => {
+      if (connected) this.#destinations.get(nodeId)?.wake()
+    })
+    this.#armSweep()
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true
+    this.#stopPeerEvents?.()
+    this.#sweep?.cancel()
+    for (const destination of this.#destinations.values()) destination.stop()
+  }
+
+  get size(): number {
+    return this.#entries.size
+  }
+
+  /** Takes an envelope over, durably; answers with what is known of it by `onReceipt`. */
+  async submit(device: string, frame: SubmitFrame): Promise<void> {
+    const { kv, clock } = this.#components
+    const parsed = parseEnvelope(frame.envelope)
+    if (!parsed.ok) throw new OpenIMError(parsed.code, parsed.detail ?? 'the envelope is malformed')
+    const { id, expiresAtMs } = parsed.value
+    const known = this.#entries.get(id)
+    if (known !== undefined) {
+      this.#redirect(known, frame)
+      this.#options.onReceipt(device, known.last)
+      return
+    }
+    if (this.#entries.size >= limits.outboxMax) {
+      this.#options.onReceipt(device, refusal(id, frame.level, 'OUTBOX_FULL'))
+      return
+    }
+    const record: OutgoingEnvelope = {
+      device,
+      acceptedAtMs: clock.now(),
+      purpose: frame.purpose,
+      level: frame.level,
+      homes: frame.homes,
+      replicas: frame.replicas,
+      envelope: frame.envelope,
+    }
+    await kv.write([{ type: 'put', key: outPrefix + id, value: encode(outgoingCodec, record) }])
+    if (this.#stopped) return
+    const entry = this.#take(id, record, expiresAtMs)
+    this.#options.onReceipt(device, entry.last)
+  }
+
+  /** The device knows them delivered, or gave them up. */
+  async withdraw(ids: readonly EnvelopeId[]): Promise<void> {
+    await this.#forget(ids)
+  }
+
+  #take(id: EnvelopeId, record: OutgoingEnvelope, expiresAtMs: number): Outgoing {
+    const entry: Outgoing = {
+      id,
+      device: record.device,
+      acceptedAtMs: record.acceptedAtMs,
+      expiresAtMs,
+      purpose: record.purpose,
+      level: record.level,
+      homes: record.homes,
+      replicas: record.replicas,
+      bytes: record.envelope,
+      sinceMs: this.#components.clock.monotonicMs(),
+      askedReplicas: false,
+      receipts: new Map(),
+      last: {
+        type: 'receipt', envelopeId: id, state: receiptStates.accepted, have: 0,
+        want: record.homes.length > 0 ? 1 : this.#wanted(record.replicas), route: routes.none, level: record.level,
+        proofs: [], code: '',
+      },
+    }
+    this.#entries.set(id, entry)
+    for (const home of entry.homes) this.#destination(home).add(id)
+    if (entry.homes.length === 0 || entry.homes.every((home) => this.#destination(home).isSilent)) this.#askReplicas(entry)
+    this.#armSweep()
+    return entry
+  }
+
+  /** The device learned of new holders for an envelope that is still here. */
+  #redirect(entry: Outgoing, frame: SubmitFrame): void {
+    const isSame = sameNodes(entry.homes, frame.homes) && sameNodes(entry.replicas, frame.replicas)
+    if (isSame) return
+    entry.homes = frame.homes
+    entry.replicas = frame.replicas
+    entry.sinceMs = this.#components.clock.monotonicMs()
+    for (const home of entry.homes) if (!entry.receipts.has(home)) this.#destination(home).add(entry.id)
+    if (entry.askedReplicas) this.#askReplicas(entry)
+  }
+
+  #askReplicas(entry: Outgoing): void {
+    entry.askedReplicas = true
+    for (const replica of entry.replicas) {
+      if (!entry.receipts.has(replica)) this.#destination(replica).add(entry.id)
+    }
+  }
+
+  #wanted(replicas: readonly NodeId[]): number {
+    return Math.min(limits.replicasNeeded, this.#elsewhere(replicas).length)
+  }
+
+  /**
+   * Holders other than ourselves: this node has its copy anyway, and goes off when its owner does.
+   * Only where there is nobody else does our own copy count.
+   */
+  #elsewhere(holders: readonly NodeId[]): readonly NodeId[] {
+    const others = holders.filter((nodeId) => nodeId !== this.#components.overlay.nodeId)
+    return others.length > 0 ? others : holders
+  }
+
+  #destination(nodeId: NodeId): Destination {
+    const known = this.#destinations.get(nodeId)
+    if (known !== undefined) return known
+    const work = {
+      offer: (to: NodeId, ids: readonly EnvelopeId[]) => this.#offer(to, ids),
+      settled: (to: NodeId, batch: OfferedBatch) => this.#settled(to, batch),
+    }
+    const destination = new Destination(this.#components, work, { nodeId, batchMax: limits.depositItemsMax })
+    this.#destinations.set(nodeId, destination)
+    return destination
+  }
+
+  async #offer(to: NodeId, wanted: readonly EnvelopeId[]): Promise<OfferedBatch> {
+    const offered: EnvelopeId[] = []
+    const gone: EnvelopeId[] = []
+    const envelopes: Uint8Array[] = []
+    let bytes = 0
+    let level: PrivacyLevel = 0
+    for (const id of wanted) {
+      const entry = this.#entries.get(id)
+      const body = entry?.bytes ?? (entry === undefined ? undefined : await this.#readBody(id))
+      if (entry === undefined || body === undefined) {
+        gone.push(id)
+        continue
+      }
+      if (bytes > 0 && bytes + body.length > depositBytesMax) break
+      offered.push(id)
+      envelopes.push(body)
+      bytes += body.length
+      level = entry.level
+    }
+    if (envelopes.length === 0) return { offered, gone, outcome: nothingOffered }
+    return { offered, gone, outcome: await this.#deposit(to, envelopes, level) }
+  }
+
+  async #deposit(to: NodeId, envelopes: Uint8Array[], level: PrivacyLevel): Promise<DepositOutcome> {
+    const { overlay, courier } = this.#components
+    if (to === overlay.nodeId) return { ok: true, level: 0, reply: await this.#options.depositHere(envelopes) }
+    const request = encode(depositRequestCodec, { envelopes })
+    const answer = await courier.call(to, services.deposit, request, { timeoutMs: depositTimeoutMs, level })
+    if (!answer.ok) return { ok: false, code: answer.code }
+    const reply = tryDecode(depositReplyCodec, answer.value)
+    if (!reply.ok) return reply
+    if (reply.value.results.length !== envelopes.length) return { ok: false, code: 'DEPOSIT_REPLY' }
+    return { ok: true, level: answer.level, reply: reply.value }
+  }
+
+  async #readBody(id: EnvelopeId): Promise<Uint8Array | undefined> {
+    const entry = await this.#components.kv.get(outPrefix + id)
+    return entry === undefined ? undefined : decode(outgoingCodec, entry.value).envelope
+  }
+
+  #settled(to: NodeId, { offered, outcome }: OfferedBatch): void {
+    if (!outcome.ok) {
+      for (const id of offered) this.#unanswered(id)
+      return
+    }
+    const { results, receipt, tombstones } = outcome.reply
+    const signed = receipt === undefined ? undefined : verifyStoreReceipt(receipt)
+    const covered = new Set(signed?.ok === true && signed.value.nodeId === to ? signed.value.envelopeIds : [])
+    const done: EnvelopeId[] = []
+    offered.forEach((id, i) => {
+      const entry = this.#entries.get(id)
+      if (entry === undefined) return
+      const answer = { to, result: results[i]!, receipt: covered.has(id) ? receipt : undefined, tombstones }
+      if (this.#apply(entry, answer)) done.push(id)
+    })
+    if (done.length > 0) void this.#forget(done)
+  }
+
+  /** One destination's answer about one envelope; true when the envelope may be forgotten. */
+  #apply(entry: Outgoing, answer: {
+    to: NodeId, result: DepositResult, receipt: Uint8Array | undefined, tombstones: readonly Uint8Array[]
+  }): boolean {
+    entry.bytes = undefined
+    switch (answer.result) {
+      case depositResults.stored:
+      case depositResults.duplicate:
+        return answer.receipt === undefined ? false : this.#stored(entry, answer.to, answer.receipt)
+      case depositResults.acknowledged: {
+        const proof = answer.tombstones.find((bytes) => coversEnvelope(bytes, entry.id))
+        if (proof === undefined) return false
+        this.#tell(entry, { state: receiptStates.acknowledged, proofs: [proof] })
+        return true
+      }
+      case depositResults.overQuota:
+      case depositResults.busy:
+      case depositResults.noBox:
+        this.#tell(entry, { code: refusalCodes[answer.result] ?? '' })
+        // Asked again by the sweep, elsewhere at once.
+        if (!entry.askedReplicas) this.#askReplicas(entry)
+        return false
+      default:
+        this.#tell(entry, { state: receiptStates.refused, code: 'ENVELOPE_REFUSED' })
+        return true
+    }
+  }
+
+  #stored(entry: Outgoing, holder: NodeId, receipt: Uint8Array): boolean {
+    entry.receipts.set(holder, receipt)
+    const isAtHome = entry.homes.some((home) => entry.receipts.has(home))
+    const have = isAtHome && !entry.askedReplicas ? 1 : this.#elsewhere([...entry.receipts.keys()]).length
+    const want = isAtHome ? Math.min(1, have) : this.#wanted(entry.replicas)
+    const isStored = isAtHome || have >= want
+    const route: Route = !isAtHome ? routes.replicas : entry.homes.includes(this.#components.overlay.nodeId) ? routes.local : routes.direct
+    entry.sinceMs = this.#components.clock.monotonicMs()
+    this.#tell(entry, {
+      state: isStored ? receiptStates.stored : receiptStates.accepted,
+      have,
+      want,
+      route,
+      proofs: [...entry.receipts.values()].slice(0, limits.replicasMax),
+      code: '',
+    })
+    return isStored && entry.purpose === purposes.signal
+  }
+
+  #unanswered(id: EnvelopeId): void {
+    const entry = this.#entries.get(id)
+    if (entry === undefined) return
+    entry.bytes = undefined
+    const isAtHome = entry.homes.some((home) => entry.receipts.has(home))
+    if (!isAtHome && !entry.askedReplicas) this.#askReplicas(entry)
+  }
+
+  #tell(entry: Outgoing, change: Partial<ReceiptFrame>): void {
+    // A later, weaker answer never takes back what was proven.
+    const state = Math.max(entry.last.state, change.state ?? 0) as ReceiptFrame['state']
+    entry.last = { ...entry.last, ...change, state }
+    this.#options.onReceipt(entry.device, entry.last)
+  }
+
+  async #forget(ids: readonly EnvelopeId[]): Promise<void> {
+    for (const id of ids) {
+      const entry = this.#entries.get(id)
+      if (entry === undefined) continue
+      this.#entries.delete(id)
+      for (const nodeId of [...entry.homes, ...entry.replicas]) this.#destinations.get(nodeId)?.remove(id)
+    }
+    await this.#components.kv.write(ids.map((id) => ({ type: 'delete', key: outPrefix + id })))
+  }
+
+  #armSweep(): void {
+    if (this.#sweep !== undefined || this.#entries.size === 0 || this.#stopped) return
+    this.#sweep = this.#components.clock.after(sweepMs, () => {
+      this.#sweep = undefined
+      this.#runSweep()
+      this.#armSweep()
+    })
+  }
+
+  /** Patience ran out, offers are due again, or the time of an envelope is over. */
+  #runSweep(): void {
+    const { clock } = this.#components
+    const nowMs = clock.now()
+    const monotonicMs = clock.monotonicMs()
+    const expired: EnvelopeId[] = []
+    for (const entry of this.#entries.values()) {
+      const waitedMs = monotonicMs - entry.sinceMs
+      const isAtHome = entry.homes.some((home) => entry.receipts.has(home))
+      if (entry.expiresAtMs <= nowMs) {
+        this.#tell(entry, { state: receiptStates.refused, code: 'ENVELOPE_EXPIRED' })
+        expired.push(entry.id)
+      } else if (!entry.askedReplicas && waitedMs > (isAtHome ? reofferMs : homePatienceMs)) {
+        this.#askReplicas(entry)
+      } else if (waitedMs > reofferMs) {
+        this.#offerAgain(entry)
+      }
+    }
+    if (expired.length > 0) void this.#forget(expired)
+    for (const [nodeId, destination] of this.#destinations) if (destination.isIdle) this.#destinations.delete(nodeId)
+  }
+
+  /** Not delivered for long: everyone who should have it is asked once more. */
+  #offerAgain(entry: Outgoing): void {
+    entry.sinceMs = this.#components.clock.monotonicMs()
+    for (const nodeId of [...entry.homes, ...entry.replicas]) this.#destination(nodeId).add(entry.id)
+  }
+}
+
+const nothingOffered: DepositOutcome = {
+  ok: true, level: 0, reply: { results: [], receipt: undefined, tombstones: [] },
+}
+
+const refusalCodes: Partial<Record<DepositResult, string>> = {
+  [depositResults.overQuota]: 'INBOX_FULL',
+  [depositResults.busy]: 'HOLDER_BUSY',
+  [depositResults.noBox]: 'INBOX_GONE',
+}
+
+function refusal(id: EnvelopeId, level: PrivacyLevel, code: string): ReceiptFrame {
+  return {
+    type: 'receipt', envelopeId: id, state: receiptStates.refused, have: 0, want: 0,
+    route: routes.none, level, proofs: [], code,
+  }
+}
+
+function sameNodes(a: readonly NodeId[], b: readonly NodeId[]): boolean {
+  return a.length === b.length && a.every((nodeId, i) => nodeId === b[i])
+}
+
+function coversEnvelope(tombstone: Uint8Array, id: EnvelopeId): boolean {
+  const verified = verifyTombstone(tombstone)
+  return verified.ok && verified.value.envelopeIds.includes(id)
+}

@@ -1,0 +1,151 @@
+/**
+ * Where the prekeys of our own devices lie: at this node and at the replicas that strangers are
+ * pointed to. The device signs each holder's share; the node only brings it there.
+ */
+import { hex } from '../../crypto/bytes.ts'
+import { decode, encode, struct, text, tryDecode, vector } from '../../protocol/codec/struct.ts'
+import type { ShelfHolder, ShelfTakeFrame } from '../../protocol/frame/shelf.ts'
+import { nodeIdCodec } from '../../protocol/ids.ts'
+import type { NodeId } from '../../protocol/ids.ts'
+import { kvEntries } from '../../protocol/kv.ts'
+import { limits } from '../../protocol/limits.ts'
+import type { Clock, KvStore } from '../../protocol/ports.ts'
+import { services } from '../../protocol/service/codes.ts'
+import {
+  shelfPutReplyCodec, shelfResults, shelfTakeReplyCodec, shelfTakeRequestCodec, verifyShelf,
+} from '../../protocol/service/shelf.ts'
+import type { ShelfTaken } from '../../protocol/service/shelf.ts'
+import type { NodeDescriptor } from '../../protocol/node-descriptor.ts'
+import type { Courier, Overlay } from '../ports.ts'
+import { rankHolders, SubnetSpread } from './placement.ts'
+import type { ShelfService } from './shelf-service.ts'
+
+const ownPrefix = 'own-shelf/'
+const callTimeoutMs = 5_000
+const hourMs = 3_600_000
+
+interface OwnShelf {
+  readonly account: string
+  readonly holders: NodeId[]
+}
+const ownShelfCodec = struct<OwnShelf>({ account: text(128), holders: vector(nodeIdCodec, limits.replicasMax) })
+
+export interface OwnShelvesComponents {
+  readonly overlay: Overlay
+  readonly courier: Courier
+  readonly kv: KvStore
+  readonly clock: Clock
+  readonly shelves: ShelfService
+}
+
+export interface OwnShelvesOptions {
+  readonly storageNodes: () => readonly NodeDescriptor[]
+  /** Replicas already used for this placement key. */
+  readonly holdersFor: (placement: Uint8Array) => ReadonlySet<NodeId>
+}
+
+export class OwnShelves {
+  readonly #components: OwnShelvesComponents
+  readonly #options: OwnShelvesOptions
+  readonly #own = new Map<string, OwnShelf>()
+
+  constructor(components: OwnShelvesComponents, options: OwnShelvesOptions) {
+    this.#components = components
+    this.#options = options
+  }
+
+  async start(): Promise<void> {
+    for await (const entry of kvEntries(this.#components.kv, ownPrefix)) {
+      this.#own.set(entry.key.slice(ownPrefix.length), decode(ownShelfCodec, entry.value))
+    }
+  }
+
+  isOwn(shelfKey: string): boolean {
+    return this.#own.has(shelfKey)
+  }
+
+  accountOf(shelfKey: string): string | undefined {
+    return this.#own.get(shelfKey)?.account
+  }
+
+  /** Where this shelf should lie: here first, then the front replicas. */
+  async holders(account: string, shelfKey: Uint8Array): Promise<ShelfHolder[]> {
+    const key = hex(shelfKey)
+    const { overlay, shelves } = this.#components
+    if (!this.#own.has(key)) await this.#save(key, { account, holders: [] })
+    const chosen = this.#choose(shelfKey)
+    const held = new Set(this.#own.get(key)?.holders)
+    const here: ShelfHolder = { nodeId: overlay.nodeId, left: await shelves.left(shelfKey) }
+    // What is left elsewhere is not known; a holder that kept a share counts as full.
+    return [here, ...chosen.map((nodeId) => ({ nodeId, left: held.has(nodeId) ? limits.shelfOneTimePerHolder : 0 }))]
+  }
+
+  /** Brings each share to its holder; returns those that keep one. */
+  async put(account: string, puts: readonly Uint8Array[]): Promise<{ shelfKey: Uint8Array, holders: ShelfHolder[] }> {
+    const holders: ShelfHolder[] = []
+    let shelfKey = new Uint8Array(32)
+    await Promise.all(puts.map(async (bytes) => {
+      const verified = verifyShelf(bytes)
+      if (!verified.ok) return
+      shelfKey = verified.value.shelfKey.slice()
+      const kept = await this.#putAt(verified.value.holder, bytes)
+      if (kept) holders.push({ nodeId: verified.value.holder, left: verified.value.oneTime.length })
+    }))
+    const { overlay } = this.#components
+    const elsewhere = holders.map((holder) => holder.nodeId).filter((nodeId) => nodeId !== overlay.nodeId)
+    const before = this.#own.get(hex(shelfKey))?.holders ?? []
+    const all = [...new Set([...elsewhere, ...before])].slice(0, limits.replicasMax)
+    if (holders.length > 0) await this.#save(hex(shelfKey), { account, holders: all })
+    return { shelfKey, holders }
+  }
+
+  /** Takes prekeys of somebody else, from the first holder that has a one-time key, else any. */
+  async take(frame: Pick<ShelfTakeFrame, 'shelfKey' | 'holders'>): Promise<ShelfTaken | undefined> {
+    let best: ShelfTaken | undefined
+    for (const holder of frame.holders) {
+      const taken = await this.#takeAt(holder, frame.shelfKey)
+      if (taken?.oneTime !== undefined) return taken
+      best ??= taken
+    }
+    return best
+  }
+
+  #choose(shelfKey: Uint8Array): NodeId[] {
+    const { overlay, clock } = this.#components
+    const chosen = new Set(this.#options.holdersFor(shelfKey))
+    const candidates = this.#options.storageNodes()
+    const spread = new SubnetSpread()
+    const nowHour = Math.floor(clock.now() / hourMs)
+    for (const descriptor of rankHolders({ key: shelfKey, candidates, nowHour })) {
+      if (chosen.size >= limits.replicas) break
+      if (descriptor.nodeId === overlay.nodeId || !spread.admits(descriptor)) continue
+      spread.add(descriptor)
+      chosen.add(descriptor.nodeId)
+    }
+    return [...chosen].slice(0, limits.replicasMax - 1)
+  }
+
+  async #putAt(holder: NodeId, bytes: Uint8Array): Promise<boolean> {
+    const { overlay, courier, shelves } = this.#components
+    if (holder === overlay.nodeId) return (await shelves.put(overlay.nodeId, bytes)) === shelfResults.kept
+    const answer = await courier.call(holder, services.shelfPut, bytes, { timeoutMs: callTimeoutMs, level: 0 })
+    if (!answer.ok) return false
+    const reply = tryDecode(shelfPutReplyCodec, answer.value)
+    return reply.ok && reply.value.result === shelfResults.kept
+  }
+
+  async #takeAt(holder: NodeId, shelfKey: Uint8Array): Promise<ShelfTaken | undefined> {
+    const { overlay, courier, shelves } = this.#components
+    if (holder === overlay.nodeId) return shelves.take(shelfKey)
+    const body = encode(shelfTakeRequestCodec, { shelfKey })
+    const answer = await courier.call(holder, services.shelfTake, body, { timeoutMs: callTimeoutMs, level: 0 })
+    if (!answer.ok) return undefined
+    const reply = tryDecode(shelfTakeReplyCodec, answer.value)
+    return reply.ok ? reply.value.taken : undefined
+  }
+
+  async #save(key: string, shelf: OwnShelf): Promise<void> {
+    this.#own.set(key, shelf)
+    await this.#components.kv.write([{ type: 'put', key: ownPrefix + key, value: encode(ownShelfCodec, shelf) }])
+  }
+}

@@ -1,0 +1,150 @@
+/**
+ * The Router: holds the sessions of this node's devices, whatever door they came through, and
+ * hands every frame to its handler by type; what the Messenger has to say goes back to the right
+ * device.
+ *
+ * Frames begin in order and a bounded number per session is under way at once: so that submitted
+ * envelopes share one synced write, and a look-up that waits for the network holds up no message.
+ */
+import { errorCode } from '../../crypto/errors.ts'
+import type { Random } from '../../crypto/random.ts'
+import type { Frame } from '../../protocol/frame/frame.ts'
+import type { ReceiptFrame } from '../../protocol/frame/receipt.ts'
+import type { ShelfHolder } from '../../protocol/frame/shelf.ts'
+import type { BoxId, NodeId } from '../../protocol/ids.ts'
+import type { Clock } from '../../protocol/ports.ts'
+import { SessionHost } from '../../protocol/session/session-host.ts'
+import type { HostedSession } from '../../protocol/session/types.ts'
+import type { AcceptedLink, Log } from '../ports.ts'
+import type { Accounts, KnownDevice } from './accounts.ts'
+import { ReceiptFeed } from './receipt-feed.ts'
+import type { FrameHandler, HandlerContext, LocationPort, MessengerPort } from './handler.ts'
+import { frameHandlers } from './handlers/index.ts'
+
+/** Frames of one session that may be under way at the same time. */
+const framesMax = 64
+
+export interface RouterComponents {
+  readonly accounts: Accounts
+  readonly messenger: MessengerPort
+  readonly locations: LocationPort
+  readonly clock: Clock
+  readonly random: Random
+  readonly log: Log
+}
+
+type Session = HostedSession<KnownDevice>
+
+interface SessionState {
+  readonly detach: () => void
+  readonly receipts: ReceiptFeed
+  readonly work: Set<Promise<void>>
+}
+
+export class Router {
+  readonly #components: RouterComponents
+  readonly #self: NodeId
+  readonly #host: SessionHost<KnownDevice>
+  readonly #sessions = new Map<Session, SessionState>()
+
+  constructor(components: RouterComponents, options: { self: NodeId }) {
+    this.#components = components
+    this.#self = options.self
+    this.#host = new SessionHost<KnownDevice>(components, {
+      authorise: (deviceKey) => components.accounts.authorise(deviceKey),
+      opened: (session) => this.#opened(session),
+      frame: (session, frame) => this.#frame(session, frame),
+      drain: () => {},
+      linked: (session, online) => components.log.debug({ device: session.who.id, online }, 'device link'),
+      ended: (session, code) => this.#ended(session, code),
+    })
+  }
+
+  accept(link: AcceptedLink): void {
+    this.#host.accept(link)
+  }
+
+  stop(): Promise<void> {
+    return this.#host.stop()
+  }
+
+  get sessionCount(): number {
+    return this.#sessions.size
+  }
+
+  /** A receipt for a device, if it is in session; otherwise it asks again when it comes back. */
+  receipt(device: string, receipt: ReceiptFrame): void {
+    for (const [session, state] of this.#sessions) if (session.who.id === device) state.receipts.push(receipt)
+  }
+
+  /** The replicas of an inbox changed. */
+  places(places: { account: string, box: BoxId, replicas: readonly NodeId[] }): void {
+    const frame: Frame = {
+      type: 'inboxState', request: 0, box: places.box, homes: [this.#self], replicas: [...places.replicas],
+    }
+    this.#tellAccount(places.account, frame)
+  }
+
+  shelf(account: string, shelfKey: Uint8Array, holders: readonly ShelfHolder[]): void {
+    this.#tellAccount(account, { type: 'shelfHeld', request: 0, shelfKey, holders: [...holders] })
+  }
+
+  #tellAccount(account: string, frame: Frame): void {
+    for (const session of this.#sessions.keys()) if (session.who.account === account) this.#tell(session, frame)
+  }
+
+  #tell(session: Session, frame: Frame): void {
+    // A session that ends or overflows starts anew and asks for everything that matters.
+    session.send(frame).catch((error: unknown) => {
+      if (errorCode(error) === 'SESSION_QUEUE_FULL') session.end('SESSION_QUEUE_FULL', 'the device does not keep up')
+    })
+  }
+
+  #opened(session: Session): void {
+    const device = { ...session.who, send: (frame: Frame) => session.send(frame) }
+    this.#sessions.set(session, {
+      detach: this.#components.messenger.attach(device),
+      receipts: new ReceiptFeed((receipt) => session.send(receipt)),
+      work: new Set(),
+    })
+    this.#components.log.info({ device: session.who.id, transport: session.transport }, 'device session opened')
+  }
+
+  #ended(session: Session, code: string): void {
+    this.#sessions.get(session)?.detach()
+    this.#sessions.delete(session)
+    this.#components.log.info({ device: session.who.id, code }, 'device session ended')
+  }
+
+  async #frame(session: Session, frame: Frame): Promise<void> {
+    const state = this.#sessions.get(session)
+    if (state === undefined) return
+    const handler = frameHandlers[frame.type] as FrameHandler<Frame['type']> | undefined
+    if (handler === undefined) {
+      session.end('FRAME_UNEXPECTED', `a device does not send ${frame.type}`)
+      return
+    }
+    const { messenger, locations } = this.#components
+    const context: HandlerContext = {
+      self: this.#self, device: session.who, messenger, locations, reply: (answer) => session.send(answer),
+    }
+    const work = this.#handle(context, handler, frame)
+    state.work.add(work)
+    void work.finally(() => state.work.delete(work))
+    if (state.work.size >= framesMax) await Promise.race(state.work)
+  }
+
+  /** Runs a handler; what it throws becomes a refusal, or a log line when nobody asked. */
+  async #handle(context: HandlerContext, handler: FrameHandler<Frame['type']>, frame: Frame): Promise<void> {
+    try {
+      await handler(context, frame)
+    } catch (error) {
+      const code = errorCode(error) ?? 'REQUEST_FAILED'
+      if (code.startsWith('SESSION_')) return
+      this.#components.log.warn({ err: error, frame: frame.type, code }, 'a frame could not be handled')
+      if (!('request' in frame)) return
+      const detail = (error as Error).message.slice(0, 500)
+      await context.reply({ type: 'refusal', request: frame.request, code, detail }).catch(() => {})
+    }
+  }
+}

@@ -1,0 +1,106 @@
+/**
+ * What the node says about itself: plain values that cross the control socket as JSON and that
+ * `openim status`, `doctor`, `ping` and `start` print. They are the stable shapes of `--json`:
+ * fields are added, never renamed.
+ *
+ * Every figure is what is true at that moment; what is not known is absent or `unknown`, never
+ * guessed. Here too: what the composition root needs to open a node.
+ */
+import type { RouteName, Trust } from '../protocol/client/api.ts'
+import type { NodeConfig } from './config.ts'
+import type { NodeKeys } from './keys-file.ts'
+import type { Log } from './ports.ts'
+
+export interface NodeOptions {
+  /** Absolute, exists with mode 0700, and is locked by the caller (`lockDataDir`). */
+  readonly dataDir: string
+  readonly keys: NodeKeys
+  readonly config: NodeConfig
+  readonly log: Log
+}
+
+/** Printed once by `openim start --json`, with `event: 'ready'` before it. */
+export interface NodeReady {
+  readonly pid: number
+  readonly address: string
+  readonly nodeId: string
+  /** Multiaddrs that others can dial, each with the peer id at its end. */
+  readonly p2p: readonly string[]
+  /** `host:port` of each door for devices, with the port that was really taken. */
+  readonly listen: { readonly tcp?: string }
+}
+
+/** `unknown` until somebody outside told us how they see us. */
+export type Reachability = 'yes' | 'no' | 'unknown'
+
+export interface ContactStatus {
+  readonly name: string
+  readonly address: string
+  readonly trust: Trust
+  readonly state: 'requested' | 'active'
+  /** When anything of theirs last reached us. */
+  readonly lastSeenAtMs?: number
+  /** The way to their home at this moment; `none` when there is no link. */
+  readonly route: RouteName
+}
+
+export interface NodeStatus {
+  readonly version: string
+  readonly pid: number
+  readonly startedAtMs: number
+  readonly uptimeMs: number
+  readonly name: string
+  readonly address: string
+  readonly nodeId: string
+  readonly dataDir: string
+  /** Whether the hosted account's session with its node is up. */
+  readonly online: boolean
+  readonly reachable: Reachability
+  readonly peers: { readonly now: number, readonly max: number }
+  readonly dht: { readonly mode: 'client' | 'server', readonly known: number }
+  readonly p2p: readonly string[]
+  readonly listen: { readonly tcp?: string }
+  readonly queue: {
+    /** Own messages not yet delivered. */
+    readonly out: number
+    /** Mail held for other people, within the budget lent to them. */
+    readonly held: { readonly items: number, readonly bytes: number, readonly bytesMax: number }
+  }
+  /** Nodes that hold our current location record. */
+  readonly location: { readonly holders: number }
+  /** Nodes that hold mail for us while we are away. */
+  readonly replicas: { readonly have: number, readonly want: number }
+  readonly contacts: readonly ContactStatus[]
+}
+
+export interface DoctorCheck {
+  /** Short noun: `clock`, `disk`, `peers`, `location of carol`. */
+  readonly name: string
+  readonly ok: boolean
+  /** One line: what was found, with the value and the limit. */
+  readonly detail: string
+  /** One line: what to do; only when there is something to do. */
+  readonly cure?: string
+}
+
+export interface DoctorReport {
+  /** All checks passed. */
+  readonly ok: boolean
+  /** Petname, when one contact was examined. */
+  readonly contact?: string
+  readonly checks: readonly DoctorCheck[]
+}
+
+export interface PingResult {
+  /** As asked for: petname or node id. */
+  readonly target: string
+  readonly ok: boolean
+  /** The node that answered, or that was tried last. */
+  readonly nodeId?: string
+  readonly route: RouteName
+  /** Multiaddr of the connection in use. */
+  readonly address?: string
+  readonly rttMs?: number
+  /** Why not, when `ok` is false. */
+  readonly code?: string
+}

@@ -1,0 +1,201 @@
+/**
+ * The embedded store, default of every node: mailbox and key-value records in one LevelDB, every
+ * answer after its synced group commit (docs/decisions on storage; DESIGN §11).
+ *
+ * ```text
+ *   <directory>/
+ *     marker        "creating" or "ready": LevelDB makes a new store in place of a damaged one
+ *                   unless it is told that there was one
+ *     level/        the database (level-rows.ts)
+ *     ballast       room for the worst moment (disk-room.ts)
+ *     scratch-*     LevelDBs of their own for data that may be lost
+ * ```
+ *
+ * What goes wrong on disks, and what happens then:
+ *
+ * | event                        | answer                                                            |
+ * |------------------------------|-------------------------------------------------------------------|
+ * | second node on the directory | STORE_LOCKED                                                      |
+ * | disk full                    | STORE_FULL for what needs room; reads and deletions go on; ends by itself |
+ * | database damaged or gone     | STORE_CORRUPT, nothing touched; `repairLevelStore` works on a copy |
+ * | written by a newer openIM    | STORE_NEWER                                                       |
+ * | a mail body damaged          | dropped, counted, logged; replicas still have it                  |
+ * | a record damaged             | STORE_CORRUPT with its key, when it is read                       |
+ * | damaged end of the log       | what LevelDB had to leave out is logged and counted               |
+ */
+import { mkdir, open, readdir, readFile, rename } from 'node:fs/promises'
+import { join } from 'node:path'
+import { errorCode, OpenIMError } from '../../crypto/errors.ts'
+import { encode } from '../../protocol/codec/struct.ts'
+import { limits } from '../../protocol/limits.ts'
+import type { Clock } from '../../protocol/ports.ts'
+import type { Log, Store } from '../ports.ts'
+import { DiskRoom } from './disk-room.ts'
+import { CommitQueue } from './level-commit.ts'
+import { LevelDatabase, openScratch, storeError } from './level-database.ts'
+import type { LevelHandle } from './level-database.ts'
+import { emptyState } from './level-draft.ts'
+import { LevelKv } from './level-kv.ts'
+import { LevelMailbox } from './level-mailbox.ts'
+import { rowKey, schemaVersion, sealRow, stateRow } from './level-rows.ts'
+import { loadState } from './level-state.ts'
+
+export interface LevelStoreOptions {
+  /** Made if missing, mode 0700. */
+  readonly directory: string
+  readonly clock: Clock
+  readonly log: Log
+  /** At most an eighth of the disk. */
+  readonly ballastBytes?: number
+}
+
+export interface LevelStore extends Store {
+  /**
+   * A LevelDB of its own, with text keys and byte values, for data that may be lost (libp2p's peer
+   * store, wrapped with `datastore-level`). A damaged one is made anew. Closed with the store.
+   * @throws STORE_FULL, STORE_IO
+   */
+  scratch(name: string): Promise<LevelHandle>
+  health(): LevelStoreHealth
+}
+
+export interface LevelStoreHealth {
+  /** Damaged rows met since the start. */
+  readonly corrupt: number
+  /** Bytes of LevelDB's log that could not be read at the start. */
+  readonly logBytesLost: number
+  /** True while only deletions are taken. */
+  readonly full: boolean
+}
+
+/** @throws STORE_LOCKED, STORE_CORRUPT, STORE_NEWER, STORE_FULL, STORE_IO */
+export async function openLevelStore(options: LevelStoreOptions): Promise<LevelStore> {
+  const { directory, clock, log, ballastBytes = limits.ballastBytes } = options
+  let corrupt = 0
+  const onCorrupt = (key: string): void => {
+    corrupt++
+    log.error({ code: 'STORE_CORRUPT', row: key }, 'a damaged record was met and left out')
+  }
+
+  const { database, room } = await openDatabase(directory, ballastBytes)
+  try {
+    const state = await loadState(database, onCorrupt)
+    const logBytesLost = await bytesLostAtStart(database.location)
+    if (logBytesLost > 0) {
+      log.error({ code: 'STORE_CORRUPT', bytes: logBytesLost }, 'a part of the database log could not be read; '
+        + 'mail in it comes back from its replicas')
+    }
+    const load = (one: LevelDatabase) => loadState(one, onCorrupt)
+    const queue = new CommitQueue({ database, room, log, load, onCorrupt }, state)
+    await queue.watchRoom()
+    // Beside the rest: it takes a second on a slow card, and nothing waits for it.
+    if (!queue.full) room.layBallast().catch((error: unknown) => log.warn({ code: errorCode(error) }, 'no ballast could be laid'))
+
+    const scratches: Promise<LevelHandle>[] = []
+    let closing: Promise<void> | undefined
+    return {
+      mailbox: new LevelMailbox({ database, queue, clock, onCorrupt }),
+      kv: new LevelKv({ database, queue, onCorrupt }),
+      scratch(name) {
+        if (closing !== undefined) return Promise.reject(new OpenIMError('STORE_CLOSED', 'the store is closed'))
+        const scratch = openScratch(join(directory, `scratch-${name}`))
+        scratches.push(scratch)
+        return scratch
+      },
+      health: () => ({ corrupt, logBytesLost, full: queue.full }),
+      close() {
+        closing ??= (async () => {
+          await queue.close()
+          for (const scratch of await Promise.allSettled(scratches)) {
+            if (scratch.status === 'fulfilled') await scratch.value.close()
+          }
+          await room.stop()
+          await database.close()
+        })()
+        return closing
+      },
+    }
+  } catch (error) {
+    await database.close()
+    throw error
+  }
+}
+
+async function openDatabase(directory: string, ballastBytes: number): Promise<{ database: LevelDatabase, room: DiskRoom }> {
+  try {
+    await mkdir(directory, { recursive: true, mode: 0o700 })
+    const known = await isKnown(directory)
+    const room = await DiskRoom.open(directory, ballastBytes)
+    const location = join(directory, 'level')
+    const writeBufferBytes = Math.min(limits.writeBufferBytes, Math.floor(room.reserveBytes * 2 / 3))
+    const openIt = () => LevelDatabase.open({ location, createIfMissing: !known, writeBufferBytes })
+    let database: LevelDatabase
+    try {
+      database = await openIt()
+    } catch (error) {
+      if (errorCode(error) !== 'STORE_FULL') throw error
+      await room.releaseBallast()
+      database = await openIt()
+    }
+    if (!known) await initialize(directory, database)
+    return { database, room }
+  } catch (error) {
+    throw storeError(error, directory)
+  }
+}
+
+const markerName = 'marker'
+const markerTexts = { creating: 'openIM store: creating\n', ready: 'openIM store: ready\n' } as const
+
+/** Whether there has been a store here. Nothing was ever written to one still "creating". */
+async function isKnown(directory: string): Promise<boolean> {
+  let text: string
+  try {
+    text = await readFile(join(directory, markerName), 'utf8')
+  } catch (error) {
+    if (errorCode(error) !== 'ENOENT') throw error
+    // A database without its marker is still a database.
+    if ((await readdir(directory)).includes('level')) return true
+    await writeMarker(directory, 'creating')
+    return false
+  }
+  return text !== markerTexts.creating
+}
+
+async function initialize(directory: string, database: LevelDatabase): Promise<void> {
+  const { nextNumber, expiryMarkMs } = emptyState()
+  const row = encode(stateRow, { schema: schemaVersion, nextNumber, expiryMarkMs })
+  try {
+    await database.write([{ type: 'put', key: rowKey.state, value: sealRow(rowKey.state, row) }])
+    await writeMarker(directory, 'ready')
+  } catch (error) {
+    await database.close()
+    throw error
+  }
+}
+
+async function writeMarker(directory: string, state: keyof typeof markerTexts): Promise<void> {
+  const path = join(directory, markerName)
+  const file = await open(`${path}.part`, 'w', 0o600)
+  try {
+    await file.writeFile(markerTexts[state])
+    await file.sync()
+  } finally {
+    await file.close()
+  }
+  await rename(`${path}.part`, path)
+  const folder = await open(directory, 'r')
+  try {
+    await folder.sync()
+  } finally {
+    await folder.close()
+  }
+}
+
+/** LevelDB skips what it cannot read of its log and says so in its own notes alone. */
+async function bytesLostAtStart(location: string): Promise<number> {
+  const notes = await readFile(join(location, 'LOG'), 'utf8')
+  let bytes = 0
+  for (const [, count] of notes.matchAll(/dropping (\d+) bytes/g)) bytes += Number(count)
+  return bytes
+}

@@ -1,0 +1,239 @@
+/**
+ * What a memory store holds: the state that survives a crash (memory-store.ts adds time, group
+ * commit and loss). Plain synchronous tables; each method is one atomic step.
+ *
+ * Speed matters more than elegance of asymptotics: a simulation runs hundreds of these, most with
+ * a few thousand records, so keys are kept in one sorted array and expiry scans a whole store,
+ * but only when something in it can have expired.
+ */
+import type { BoxId, EnvelopeId } from '../../protocol/ids.ts'
+import type { KvEntry, KvOperation, KvRange } from '../../protocol/ports.ts'
+import type { BoxLimits, BoxUsage, MailboxEntry, MailboxItem, PutResult } from '../ports.ts'
+
+interface Tombstone {
+  readonly expiresAtMs: number
+  readonly proof: Uint8Array
+}
+
+interface Box {
+  limits: BoxLimits
+  bytes: number
+  /** In arrival order. */
+  readonly items: Map<EnvelopeId, MailboxEntry>
+  readonly tombstones: Map<EnvelopeId, Tombstone>
+}
+
+export class MailTable {
+  readonly #boxes = new Map<BoxId, Box>()
+  #nextPosition = 1
+  #items = 0
+  #bytes = 0
+  /** Nothing expires before this. */
+  #nextExpiryMs = Infinity
+
+  usage(): BoxUsage {
+    return { items: this.#items, bytes: this.#bytes }
+  }
+
+  setBox(id: BoxId, limits: BoxLimits): void {
+    const box = this.#boxes.get(id)
+    this.#expectExpiry(limits.expiresAtMs)
+    if (box === undefined) this.#boxes.set(id, { limits, bytes: 0, items: new Map(), tombstones: new Map() })
+    else box.limits = limits
+  }
+
+  dropBox(id: BoxId): void {
+    const box = this.#boxes.get(id)
+    if (box === undefined) return
+    this.#boxes.delete(id)
+    this.#items -= box.items.size
+    this.#bytes -= box.bytes
+  }
+
+  boxes(nowMs: number): { box: BoxId, limits: BoxLimits, usage: BoxUsage }[] {
+    const out: { box: BoxId, limits: BoxLimits, usage: BoxUsage }[] = []
+    for (const [box, { limits, items, bytes }] of this.#boxes) {
+      if (limits.expiresAtMs > nowMs) out.push({ box, limits, usage: { items: items.size, bytes } })
+    }
+    return out
+  }
+
+  put(item: MailboxItem, nowMs: number): PutResult {
+    const box = this.#liveBox(item.box, nowMs)
+    if (box === undefined) return 'no-box'
+    const tombstone = box.tombstones.get(item.id)
+    if (tombstone !== undefined && tombstone.expiresAtMs > nowMs) return 'acknowledged'
+    if (box.items.has(item.id)) return 'duplicate'
+    if (item.expiresAtMs <= nowMs) return 'expired'
+    const bytes = box.bytes + item.body.length
+    if (box.items.size >= box.limits.itemsMax || bytes > box.limits.bytesMax) return 'over-quota'
+    box.tombstones.delete(item.id)
+    box.items.set(item.id, { ...item, position: this.#nextPosition++ })
+    box.bytes = bytes
+    this.#items++
+    this.#bytes += item.body.length
+    this.#expectExpiry(item.expiresAtMs)
+    return 'stored'
+  }
+
+  list(id: BoxId, page: { after: number, itemsMax: number, bytesMax: number, nowMs: number }): { entries: MailboxEntry[], more: boolean } {
+    const entries: MailboxEntry[] = []
+    let bytes = 0
+    for (const entry of this.#liveBox(id, page.nowMs)?.items.values() ?? []) {
+      if (entry.position <= page.after || entry.expiresAtMs <= page.nowMs) continue
+      bytes += entry.body.length
+      const full = entries.length >= page.itemsMax || bytes > page.bytesMax
+      if (full && entries.length > 0) return { entries, more: true }
+      entries.push({ ...entry, body: entry.body.slice() })
+    }
+    return { entries, more: false }
+  }
+
+  get(id: BoxId, item: EnvelopeId, nowMs: number): MailboxEntry | undefined {
+    const entry = this.#liveBox(id, nowMs)?.items.get(item)
+    return entry === undefined || entry.expiresAtMs <= nowMs ? undefined : { ...entry, body: entry.body.slice() }
+  }
+
+  acknowledge(id: BoxId, ids: readonly EnvelopeId[], tombstone: Tombstone & { nowMs: number }): number {
+    const box = this.#boxes.get(id)
+    if (box === undefined) return 0
+    const { expiresAtMs, proof, nowMs } = tombstone
+    let found = 0
+    for (const item of ids) {
+      if (this.#removeItem(box, item)) found++
+      const kept = box.tombstones.get(item)?.expiresAtMs ?? nowMs
+      if (expiresAtMs > kept) box.tombstones.set(item, { expiresAtMs, proof })
+    }
+    this.#expectExpiry(expiresAtMs)
+    return found
+  }
+
+  tombstone(id: BoxId, item: EnvelopeId, nowMs: number): Uint8Array | undefined {
+    const tombstone = this.#boxes.get(id)?.tombstones.get(item)
+    return tombstone === undefined || tombstone.expiresAtMs <= nowMs ? undefined : tombstone.proof.slice()
+  }
+
+  expire(nowMs: number, budget: number): number {
+    if (nowMs < this.#nextExpiryMs) return 0
+    let gone = 0
+    let nextExpiryMs = Infinity
+    /** Counts what has expired against the budget, and remembers when the rest will. */
+    const due = (expiresAtMs: number): boolean => {
+      if (expiresAtMs <= nowMs && gone < budget) {
+        gone++
+        return true
+      }
+      nextExpiryMs = Math.min(nextExpiryMs, expiresAtMs)
+      return false
+    }
+    for (const [id, box] of this.#boxes) {
+      if (due(box.limits.expiresAtMs)) {
+        this.dropBox(id)
+        continue
+      }
+      for (const item of box.items.values()) if (due(item.expiresAtMs)) this.#removeItem(box, item.id)
+      for (const [item, { expiresAtMs }] of box.tombstones) if (due(expiresAtMs)) box.tombstones.delete(item)
+    }
+    this.#nextExpiryMs = nextExpiryMs
+    return gone
+  }
+
+  #liveBox(id: BoxId, nowMs: number): Box | undefined {
+    const box = this.#boxes.get(id)
+    return box !== undefined && box.limits.expiresAtMs > nowMs ? box : undefined
+  }
+
+  #removeItem(box: Box, id: EnvelopeId): boolean {
+    const entry = box.items.get(id)
+    if (entry === undefined) return false
+    box.items.delete(id)
+    box.bytes -= entry.body.length
+    this.#items--
+    this.#bytes -= entry.body.length
+    return true
+  }
+
+  #expectExpiry(expiresAtMs: number): void {
+    this.#nextExpiryMs = Math.min(this.#nextExpiryMs, expiresAtMs)
+  }
+}
+
+export class KvTable {
+  readonly #entries = new Map<string, KvEntry>()
+  /** All keys, in code unit order. */
+  readonly #keys: string[] = []
+  #nextVersion = 1
+  #bytes = 0
+
+  /** Keys and values. */
+  get bytes(): number {
+    return this.#bytes
+  }
+
+  get(key: string): KvEntry | undefined {
+    const entry = this.#entries.get(key)
+    return entry === undefined ? undefined : copied(entry)
+  }
+
+  list({ prefix, after, limit = Infinity, reverse = false }: KvRange): KvEntry[] {
+    let from = this.#firstNot((key) => key < prefix)
+    let to = this.#firstNot((key) => key < prefix || key.startsWith(prefix))
+    if (after !== undefined) {
+      if (reverse) to = Math.min(to, this.#firstNot((key) => key < after))
+      else from = Math.max(from, this.#firstNot((key) => key <= after))
+    }
+    if (reverse) from = Math.max(from, to - limit)
+    else to = Math.min(to, from + limit)
+    const entries = this.#keys.slice(from, Math.max(from, to)).map((key) => copied(this.#entries.get(key)!))
+    return reverse ? entries.reverse() : entries
+  }
+
+  write(operations: readonly KvOperation[]): boolean {
+    for (const one of operations) {
+      if (one.type === 'check' && (this.#entries.get(one.key)?.version ?? 0) !== one.version) return false
+    }
+    for (const one of operations) {
+      if (one.type === 'put') this.#put(one.key, one.value)
+      else if (one.type === 'delete') this.#delete(one.key)
+    }
+    return true
+  }
+
+  #put(key: string, value: Uint8Array): void {
+    const old = this.#entries.get(key)
+    if (old === undefined) {
+      this.#keys.splice(this.#indexOf(key), 0, key)
+      this.#bytes += key.length
+    }
+    this.#bytes += value.length - (old?.value.length ?? 0)
+    this.#entries.set(key, { key, value, version: this.#nextVersion++ })
+  }
+
+  #delete(key: string): void {
+    const old = this.#entries.get(key)
+    if (old === undefined) return
+    this.#entries.delete(key)
+    this.#keys.splice(this.#indexOf(key), 1)
+    this.#bytes -= key.length + old.value.length
+  }
+
+  #indexOf(key: string): number {
+    return this.#firstNot((other) => other < key)
+  }
+
+  /** Index of the first key that is not `before`, which holds for a first part of the order. */
+  #firstNot(before: (key: string) => boolean): number {
+    let low = 0
+    let high = this.#keys.length
+    while (low < high) {
+      const middle = (low + high) >> 1
+      if (before(this.#keys[middle]!)) low = middle + 1
+      else high = middle
+    }
+    return low
+  }
+}
+
+function copied(entry: KvEntry): KvEntry {
+  return { ...entry, value: entry.value.slice() }
+}

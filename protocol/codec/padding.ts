@@ -1,0 +1,33 @@
+/**
+ * Structs padded with zero bytes to a length that tells nothing. The decoder demands that what
+ * follows the struct is zero, so that one value has one encoding.
+ */
+import { assert } from '../../crypto/errors.ts'
+import type { Result } from '../../crypto/errors.ts'
+import { struct, tryDecode } from './struct.ts'
+import type { Codec } from './struct.ts'
+import { Writer } from './writer.ts'
+
+/** The encoded value, then zeros up to `length`. The value must fit: check sizes before. */
+export function encodePadded<T>(codec: Codec<T>, value: T, length: number): Uint8Array {
+  const writer = new Writer(length)
+  codec.write(writer, value)
+  assert(writer.length <= length, `${writer.length} bytes do not fit into ${length}`)
+  writer.raw(new Uint8Array(length - writer.length))
+  return writer.finish()
+}
+
+const zeros: Codec<number> = {
+  write: (w, count) => w.raw(new Uint8Array(count)),
+  read(r) {
+    const rest = r.rest()
+    if (rest.some((byte) => byte !== 0)) throw r.refuse('CODEC_PADDING', 'padding that is not zero')
+    return rest.length
+  },
+}
+
+/** @returns `CODEC_*` refusals, `CODEC_PADDING` among them */
+export function tryDecodePadded<T>(codec: Codec<T>, bytes: Uint8Array): Result<T> {
+  const decoded = tryDecode(struct<{ value: T, padding: number }>({ value: codec, padding: zeros }), bytes)
+  return decoded.ok ? { ok: true, value: decoded.value.value } : decoded
+}

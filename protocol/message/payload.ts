@@ -1,0 +1,105 @@
+/**
+ * The payload: what is inside the end-to-end encryption, one message of any kind.
+ *
+ * ```text
+ *   u8     version = 1
+ *   opaque messageId[16]
+ *   u64    sentAtMs          the sender's clock
+ *   u64    sequence          1, 2, 3 … per conversation and sending device, for what people see
+ *                            (contact requests and texts); 0 for everything else
+ *   varint tag               kind of body: one file each beside this one
+ *   opaque body<V>
+ * ```
+ *
+ * A body of a kind that we do not know decodes to `unknown` with its tag, so that the person is
+ * told instead of losing it silently. One of a known kind must decode fully.
+ */
+import { assert } from '../../crypto/errors.ts'
+import type { Result } from '../../crypto/errors.ts'
+import { encode, oneOf, opaque, struct, tryDecode, u64, varint } from '../codec/struct.ts'
+import type { Codec } from '../codec/struct.ts'
+import { messageIdCodec } from '../ids.ts'
+import type { MessageId } from '../ids.ts'
+import { limits } from '../limits.ts'
+import { cardUpdateCodec } from './card-update.ts'
+import type { CardUpdateBody } from './card-update.ts'
+import { contactAcceptCodec } from './contact-accept.ts'
+import type { ContactAcceptBody } from './contact-accept.ts'
+import { contactRequestCodec } from './contact-request.ts'
+import type { ContactRequestBody } from './contact-request.ts'
+import { receiptsCodec } from './receipts.ts'
+import type { ReceiptsBody } from './receipts.ts'
+import { textCodec } from './text.ts'
+import type { TextBody } from './text.ts'
+
+export type KnownBody = TextBody | ReceiptsBody | ContactRequestBody | ContactAcceptBody | CardUpdateBody
+
+/** Made by a newer openIM. */
+export interface UnknownBody {
+  readonly type: 'unknown'
+  readonly tag: number
+}
+
+export type Body = KnownBody | UnknownBody
+
+export interface Payload {
+  readonly messageId: MessageId
+  readonly sentAtMs: number
+  readonly sequence: number
+  readonly body: Body
+}
+
+type BodyCodecs = {
+  readonly [T in KnownBody['type']]: {
+    readonly tag: number
+    readonly codec: Codec<Omit<Extract<KnownBody, { type: T }>, 'type'>>
+  }
+}
+
+/** The wire tag of each body. */
+export const bodyCodecs: BodyCodecs = {
+  text: { tag: 1, codec: textCodec },
+  receipts: { tag: 2, codec: receiptsCodec },
+  contactRequest: { tag: 3, codec: contactRequestCodec },
+  contactAccept: { tag: 4, codec: contactAcceptCodec },
+  cardUpdate: { tag: 5, codec: cardUpdateCodec },
+}
+
+const byTag = new Map(Object.entries(bodyCodecs).map(([type, entry]) => [entry.tag, { type, codec: entry.codec }]))
+
+interface Wire {
+  readonly version: 1
+  readonly messageId: MessageId
+  readonly sentAtMs: number
+  readonly sequence: number
+  readonly tag: number
+  readonly body: Uint8Array
+}
+const wireCodec = struct<Wire>({
+  version: oneOf([1], 'payload version'),
+  messageId: messageIdCodec,
+  sentAtMs: u64,
+  sequence: u64,
+  tag: varint,
+  body: opaque(limits.envelopeBytesMax),
+})
+
+export function encodePayload(payload: Payload): Uint8Array {
+  const { messageId, sentAtMs, sequence, body } = payload
+  assert(body.type !== 'unknown', 'a body of unknown kind is never sent')
+  const { tag, codec } = bodyCodecs[body.type]
+  const encoded = encode(codec as Codec<KnownBody>, body)
+  return encode(wireCodec, { version: 1, messageId, sentAtMs, sequence, tag, body: encoded })
+}
+
+/** All of `bytes`, or a `CODEC_*` refusal with the offset (inside the body for its own fields). */
+export function decodePayload(bytes: Uint8Array): Result<Payload> {
+  const wire = tryDecode(wireCodec, bytes)
+  if (!wire.ok) return wire
+  const { messageId, sentAtMs, sequence, tag } = wire.value
+  const known = byTag.get(tag)
+  if (known === undefined) return { ok: true, value: { messageId, sentAtMs, sequence, body: { type: 'unknown', tag } } }
+  const body = tryDecode(known.codec as Codec<object>, wire.value.body)
+  if (!body.ok) return body
+  return { ok: true, value: { messageId, sentAtMs, sequence, body: { type: known.type, ...body.value } as KnownBody } }
+}

@@ -1,0 +1,72 @@
+/** protocol/message/payload.ts and its bodies. */
+import * as assert from 'uvu/assert'
+import { concat, hex } from '../../../crypto/bytes.ts'
+import { limits } from '../../../protocol/limits.ts'
+import type { MessageId } from '../../../protocol/ids.ts'
+import { bodyCodecs, decodePayload, encodePayload } from '../../../protocol/message/payload.ts'
+import type { Body, Payload } from '../../../protocol/message/payload.ts'
+import { bytesOf, cardOf, deviceListOf, keysOf, testNowMs } from '../../helpers/actors.ts'
+import { suite } from '../../helpers/harness.ts'
+
+const test = suite('protocol/message/payload')
+
+function idOf(name: string): MessageId {
+  return hex(bytesOf(name, 16)) as MessageId
+}
+function payloadOf(body: Body): Payload {
+  return { messageId: idOf('message'), sentAtMs: testNowMs, sequence: 12, body }
+}
+const deviceList = deviceListOf('alice', ['laptop']).bytes
+const card = cardOf('alice for bob')
+const bodies: Body[] = [
+  { type: 'text', text: 'Grüße, 世界 👋' },
+  { type: 'text', text: '' },
+  { type: 'receipts', delivered: [idOf('a'), idOf('b')], read: [idOf('c')] },
+  { type: 'contactRequest', rootKey: keysOf('alice').publicKey, seed: new Uint8Array(15).fill(7), deviceList, name: 'Alice', card, text: 'hello!' },
+  { type: 'contactRequest', rootKey: keysOf('alice').publicKey, seed: new Uint8Array(15).fill(7), deviceList, name: 'Alice', card, text: undefined },
+  { type: 'contactAccept', seed: new Uint8Array(15).fill(8), deviceList, name: 'Bob', card },
+  { type: 'cardUpdate', card, deviceListNumber: 5, deviceListHash: bytesOf('hash') },
+]
+
+test('every kind of body comes back as it was sent', () => {
+  for (const body of bodies) {
+    const payload = payloadOf(body)
+    assert.equal(decodePayload(encodePayload(payload)), { ok: true, value: payload })
+  }
+  assert.is(new Set(bodies.map((body) => body.type)).size, Object.keys(bodyCodecs).length)
+})
+
+test('every truncation and every extra byte is refused with a code', () => {
+  for (const body of bodies) {
+    const bytes = encodePayload(payloadOf(body))
+    for (let length = 0; length < bytes.length; length++) {
+      const result = decodePayload(bytes.subarray(0, length))
+      assert.not(result.ok, `${body.type}, ${length} of ${bytes.length} bytes`)
+    }
+    const longer = decodePayload(concat(bytes, new Uint8Array(1)))
+    assert.is(!longer.ok && longer.code, 'CODEC_TRAILING')
+  }
+})
+
+test('a body of a kind we do not know is named, not lost', () => {
+  const bytes = encodePayload(payloadOf({ type: 'text', text: 'from the future' }))
+  // version, message id, time and sequence take 33 bytes, then comes the tag
+  bytes[33] = 42
+  assert.equal(decodePayload(bytes), { ok: true, value: payloadOf({ type: 'unknown', tag: 42 }) })
+  assert.throws(() => encodePayload(payloadOf({ type: 'unknown', tag: 42 })), /never sent/)
+})
+
+test('a body of a known kind must decode fully', () => {
+  const bytes = encodePayload(payloadOf({ type: 'receipts', delivered: [], read: [] }))
+  bytes[33] = bodyCodecs.text.tag
+  const result = decodePayload(bytes)
+  assert.is(!result.ok && result.code, 'CODEC_TRAILING')
+})
+
+test('a text above its limit is a bug to send and refused on arrival', () => {
+  const longest = 'x'.repeat(limits.textBytesMax)
+  assert.ok(decodePayload(encodePayload(payloadOf({ type: 'text', text: longest }))).ok)
+  assert.throws(() => encodePayload(payloadOf({ type: 'text', text: `${longest}x` })), /the limit is/)
+})
+
+test.run()
