@@ -187,10 +187,7 @@ const operating: readonly CommandSpec[] = [
         summary: 'Write everything to one encrypted file (the node must be stopped)',
         examples: [['openim backup create alice.openim-backup --passphrase-file secret.txt', '']],
         args: [{ name: '<file>', text: 'must not exist yet' }],
-        options: [
-          passphraseFile,
-          { flags: '--keys-passphrase-file <file>', text: 'of the identity, when it has one (default: ask)' },
-        ],
+        options: [passphraseFile],
         load: () => import('./commands/backup-create.ts'),
       },
       {

@@ -19,7 +19,9 @@ export async function createLog(options: { level: LogLevel, terminal: Terminal, 
   if (!terminal.watched) {
     const { pino } = await import('pino')
     const destination = pino.destination({ dest: 2, sync: true })
-    return pino({ level, base: { pid: process.pid } }, destination)
+    const logger = pino({ level, base: { pid: process.pid } }, destination)
+    const write = (at: Level) => (fields: object, message: string): void => logger[at](fields, message)
+    return byLevel(write)
   }
   const write = (at: Level) => (fields: object, message: string): void => {
     if (ranks[at] < ranks[level]) return
@@ -27,6 +29,10 @@ export async function createLog(options: { level: LogLevel, terminal: Terminal, 
     const values = Object.entries(fields).map(([key, value]) => `${key}=${short(value)}`).join(' ')
     terminal.streams.stderr.write(`${time} ${at.padEnd(5)} ${escapeText(message)} ${values}\n`)
   }
+  return byLevel(write)
+}
+
+function byLevel(write: (level: Level) => (fields: object, message: string) => void): Log {
   return { debug: write('debug'), info: write('info'), warn: write('warn'), error: write('error') }
 }
 

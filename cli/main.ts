@@ -4,6 +4,7 @@
  */
 import { OpenIMError } from '../crypto/errors.ts'
 import { systemClock } from '../protocol/system-clock.ts'
+import { commandTable } from './command-table.ts'
 import type { CommandContext, Environment } from './context.ts'
 import { exits, outcomeOf } from './outcomes.ts'
 import { findPaths } from './paths.ts'
@@ -38,7 +39,7 @@ export async function main(input: MainInput): Promise<number> {
     if (wanted === undefined) return exits.ok
     const verbose = argv.includes('--verbose')
     const terminal = createTerminal(input, invocation?.options ?? { color: !argv.includes('--no-color') })
-    return await explain({ error: wanted, terminal, invocation, verbose, openim, env })
+    return await explain({ error: wanted, terminal, command: commandIn(argv), invocation, verbose, openim, env })
   }
 }
 
@@ -63,6 +64,12 @@ function createTerminal(input: MainInput, options: Readonly<Record<string, unkno
   return new Terminal(input.streams, { json: options['json'] === true, colour: options['color'] !== false, env: input.env })
 }
 
+/** The command that was meant, also when the rest of the line could not be read. */
+function commandIn(argv: readonly string[]): string {
+  const found = commandTable.find((spec) => argv.includes(spec.name))
+  return found === undefined ? '' : `${found.name} `
+}
+
 /** From a checkout npm brings the right Node; installed, it is on the path. */
 function howToCall(env: Environment): string {
   return env['npm_package_name'] === 'openim' ? 'npm run -s openim --' : 'openim'
@@ -71,6 +78,8 @@ function howToCall(env: Environment): string {
 interface Failure {
   readonly error: unknown
   readonly terminal: Terminal
+  /** With a blank behind it, or empty. */
+  readonly command: string
   readonly invocation: Invocation | undefined
   readonly verbose: boolean
   readonly openim: string
@@ -83,7 +92,8 @@ async function explain(failure: Failure): Promise<number> {
   if (verbose) terminal.warn(error instanceof Error ? `${error.stack}` : String(error))
   const outcome = outcomeOf(error)
   if (outcome !== undefined) {
-    terminal.fail((error as Error).message, outcome.hint.replaceAll('{openim}', openim))
+    const hint = outcome.hint.replaceAll('{openim}', openim).replaceAll('{command}', failure.command)
+    terminal.fail((error as Error).message, hint)
     return outcome.exit
   }
   const { writeReport } = await import('./report.ts')

@@ -32,11 +32,11 @@ export const exits = {
 
 export interface Outcome {
   readonly exit: number
-  /** What to do, `{openim}` standing for how the program is called here. */
+  /** What to do; `{openim}` stands for how the program is called here, `{command}` for the command. */
   readonly hint: string
 }
 
-const helpHint = 'See {openim} --help'
+const helpHint = 'See {openim} {command}--help'
 const newInvite = 'The one who invites makes a new one with: {openim} invite'
 
 const byCode: Readonly<Record<string, Outcome>> = {

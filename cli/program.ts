@@ -3,6 +3,7 @@
  */
 import { Command, CommanderError, Option } from 'commander'
 import { OpenIMError } from '../crypto/errors.ts'
+import { suggest } from '../node/suggest.ts'
 import { commandTable, globalOptions } from './command-table.ts'
 import type { CommandSpec, OptionSpec } from './command-table.ts'
 
@@ -22,31 +23,38 @@ export function createProgram(dispatch: Dispatch, write: (text: string) => void)
     .description('Messages between people and machines, end-to-end encrypted, from node to node.')
     .addHelpText('before', 'Start:\n  openim init --name alice\n  openim start\n  openim invite        (in another terminal)\n')
     .addHelpText('after', '\nopenim help COMMAND shows examples. Exit codes and all the rest: docs/cli.md')
-    .configureHelp({ showGlobalOptions: true, visibleOptions: visibleOptions })
-    .configureOutput({ writeOut: write, writeErr: () => {} })
+    .configureHelp({ showGlobalOptions: true, visibleOptions })
+    .configureOutput({ writeOut: write, writeErr: write, outputError: () => {} })
     .exitOverride()
-    .action(() => program.help())
   for (const spec of globalOptions) program.addOption(createOption(spec))
   for (const spec of commandTable) program.addCommand(createCommand(spec, program, dispatch))
   return program
 }
 
+/** Without `--help` itself: who reads this knows it. */
 function visibleOptions(command: Command): Option[] {
-  return [...command.options.filter((option) => !option.hidden)]
+  return [...command.options]
 }
 
 function createCommand(spec: CommandSpec, parent: Command, dispatch: Dispatch): Command {
   const command = new Command(spec.name).copyInheritedSettings(parent).summary(spec.summary).description(`${spec.summary}.`)
-  command.addHelpText('before', examplesText(spec))
+  command.helpCommand(false).addHelpText('before', examplesText(spec))
   for (const argument of spec.args ?? []) command.argument(argument.name, argument.text)
   for (const option of spec.options ?? []) command.addOption(createOption(option))
   for (const child of spec.commands ?? []) command.addCommand(createCommand(child, command, dispatch))
-  command.action(async () => {
-    // A group such as `backup` does nothing by itself.
-    if (spec.load === undefined) command.help()
+  // A group such as `backup` does nothing by itself: commander shows its help.
+  if (spec.load === undefined) return command
+  if (spec.commands !== undefined) command.allowExcessArguments()
+  return command.action(async () => {
+    if (spec.commands !== undefined && command.args[0] !== undefined) throw unknownCommand(spec, command.args[0])
     await dispatch({ spec, args: command.args, options: command.optsWithGlobals() })
   })
-  return command
+}
+
+function unknownCommand(spec: CommandSpec, word: string): OpenIMError {
+  const meant = suggest(word, (spec.commands ?? []).map((child) => child.name))
+  const question = meant === undefined ? '' : `. Did you mean ${meant}?`
+  return new OpenIMError('USAGE_ARGUMENT', `${spec.name} has no command '${word}'${question}`)
 }
 
 function createOption(spec: OptionSpec): Option {

@@ -33,6 +33,9 @@ import type { DeviceId } from './ids.ts'
 import { limits } from './limits.ts'
 import { signatureBytes, signStruct, verifyStruct } from './signed.ts'
 
+/** The root key's Ed25519 seed comes from the account's recovery entropy. */
+export { accountRootSeed as rootSeed } from '../crypto/recovery.ts'
+
 export interface DeviceCertificate {
   readonly signingKey: Uint8Array
   readonly dhKey: Uint8Array
@@ -78,12 +81,6 @@ const listCodec = struct<DeviceList>({
   previous: fixed(32),
   devices: vector(certificateCodec, limits.devicesMax),
 })
-
-/** The root key pair from the 32 bytes of entropy behind the 24-word recovery phrase. */
-export function rootSeed(entropy: Uint8Array): Uint8Array {
-  assert(entropy.length === 32, `recovery entropy has 32 bytes, got ${entropy.length}`)
-  return crypto.hkdf({ secret: entropy, salt: new Uint8Array(0), info: utf8('openim account root v1'), length: 32 })
-}
 
 export function deviceId(signingKey: Uint8Array): DeviceId {
   return hex(crypto.sha256(concat(deviceIdLabel, signingKey)).subarray(0, 16)) as DeviceId

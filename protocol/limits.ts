@@ -136,6 +136,8 @@ export const limits = {
   linkQueueBytesMax: 1024 * 1024,
   /** Calls sent and not yet answered, each way; more of them wait. */
   linkCallsMax: 1_024,
+  /** An echo answers with at most this much of what it got. */
+  echoBytesMax: 1_024,
   /** Calls to one peer that wait for their turn; a caller that outruns this is refused. */
   linkWaitingCallsMax: 8_192,
   /** Handlers that run at once for one peer: what its replies may cost in memory is this × a body. */
@@ -155,6 +157,8 @@ export const limits = {
   linkProbeMs: 3 * second,
   /** A link that gives way to another finishes its calls within this. */
   linkRetireMs: 5 * second,
+  /** A node that stops waits this long for its peers to take the goodbye. */
+  linkByeMs: 250,
   /** An inbound connection on which nobody opens a link is closed after this. */
   linklessMs: 20 * second,
   /** Per peer. A deposit carries up to 64 envelopes, so this is far above honest use. */
@@ -191,6 +195,47 @@ export const limits = {
   /** A message waits this long for the ones before it, so that order is kept. */
   gapWaitMs: 60 * second,
   inviteTtlMs: 7 * day,
+
+  // Client
+  /** Conversations whose ratchets stay in memory; the others are read when needed. */
+  cachedThreadsMax: 512,
+  /** Requests to the node that may wait for their answers at once, and how long each waits. */
+  clientRequestsMax: 256,
+  clientRequestMs: 30 * second,
+  /** Envelopes handed to the node and not yet accepted by it. */
+  submitWindow: 256,
+  /** Texts or envelopes of one contact that share one durable write. */
+  turnItemsMax: 64,
+  /** Envelopes received and not yet taken over, before the session is held up. */
+  receiveQueueMax: 512,
+  /** Texts that wait for a predecessor, per contact: a full inbox. */
+  heldMax: 20_000,
+  /** Receipts gather this long, give or take a quarter, so that one message carries many. */
+  receiptDelayMs: 75,
+  /** A text taken without a receipt is sealed anew after this, doubled each time, so many times. */
+  receiptPatienceMs: 2 * minute,
+  repeatsMax: 5,
+  /** A session that cannot be read is repaired at most this often. */
+  sessionRepairMs: 10 * minute,
+  /** Steps towards a contact that failed (look-up, shelf, inbox) are tried again, doubling. */
+  errandMinMs: 1 * second,
+  errandMaxMs: 5 * minute,
+  /** Contacts whose errands run at once. */
+  errandsMax: 8,
+  /** A change of replicas settles this long before contacts and the location record hear of it. */
+  cardSettleMs: 2 * second,
+  invitesMax: 100,
+  inviteTtlMaxMs: 30 * day,
+  /** An invite is given out at once when the node is slow or away. */
+  inviteOpenMs: 6 * second,
+  /** Signed prekeys are replaced this often; their secrets are kept two periods longer. */
+  prekeyRotationMs: 7 * day,
+  /** A holder with this few one-time prekeys left gets new ones. */
+  prekeysLow: 2,
+  /** Named reading positions, and records of what could not be read. */
+  cursorNameBytesMax: 64,
+  unreadableMax: 1_000,
+  historyPageMax: 1_000,
 
   // Settings and the control socket of a node
   configBytesMax: 64 * 1024,

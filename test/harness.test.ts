@@ -51,7 +51,8 @@ test('counts what passed, over several files, in the closing line', () => {
   const outcome = run(
     {},
     `const test = suite('a'); test('one', () => {}); test('two', async () => {}); test.run()`,
-    `const test = suite('b'); test('three', () => {}); test.run(); const next = suite('c'); next('four', () => {}); next.run()`,
+    `const test = suite('b'); test('three', () => {}); test.run()
+     const next = suite('c'); next('four', () => {}); next.run()`,
   )
   assert.is(outcome.code, 0, outcome.output)
   assert.is(outcome.closingLine, '4 passed, 0 failed')
@@ -64,7 +65,9 @@ test('runs hooks around every test, and after hooks in reverse', () => {
     test.before(() => { seen.push('before') })
     test.before.each(() => { seen.push('each') })
     test.after.each(() => { seen.push('done') })
-    test.after(() => { if (seen.join() !== 'before,each,1,done,each,2,done,second') throw new Error(seen.join()) })
+    test.after(() => {
+      if (seen.join() !== 'before,each,1,done,each,2,done,second') throw new Error(seen.join())
+    })
     test.after(() => { seen.push('second') })
     test('1', () => { seen.push('1') })
     test('2', () => { seen.push('2') })
@@ -75,7 +78,8 @@ test('runs hooks around every test, and after hooks in reverse', () => {
 test('fails a failing test with its name, the difference and the place', () => {
   fails(`
     import * as assert from '${import.meta.resolve('uvu/assert')}'
-    const test = suite('s'); test('adds up', () => { assert.is(1 + 1, 3) }); test.run()`, /"adds up"[\s\S]*planted-0\.test\.ts:4/)
+    const test = suite('s'); test('adds up', () => { assert.is(1 + 1, 3) })
+    test.run()`, /"adds up"[\s\S]*planted-0\.test\.ts:4/)
 })
 
 test('fails a file that forgets test.run()', () => {
@@ -116,7 +120,9 @@ test('has no only: a stray one fails the file', () => {
 })
 
 test('refuses a test that is registered after run', () => {
-  fails(`const test = suite('s'); test('x', () => {}); test.run(); test('y', () => {})`, /"y" comes after test\.run\(\)/)
+  fails(`
+    const test = suite('s'); test('x', () => {}); test.run()
+    test('y', () => {})`, /"y" comes after test\.run\(\)/)
 })
 
 test('names a test that never settles, and goes on with the next', () => {
@@ -136,11 +142,15 @@ test('fails a hook that never settles', () => {
 test('names a server, a timer and a child process left open, and does not hang', () => {
   fails(`
     import { createServer } from 'node:net'
-    const test = suite('s'); test('x', () => { createServer().listen(0, '127.0.0.1') }); test.run()`, /left open: TCPServerWrap.*127\.0\.0\.1/)
-  fails(`const test = suite('s'); test('x', () => { setTimeout(() => {}, 60_000) }); test.run()`, /left open: Timeout/)
+    const test = suite('s'); test('x', () => { createServer().listen(0, '127.0.0.1') })
+    test.run()`, /left open: TCPServerWrap.*127\.0\.0\.1/)
+  fails(`
+    const test = suite('s'); test('x', () => { setTimeout(() => {}, 60_000) })
+    test.run()`, /left open: Timeout/)
   fails(`
     import { spawn } from 'node:child_process'
-    const test = suite('s'); test('x', () => { spawn('sleep', ['60'], { stdio: 'ignore' }) }); test.run()`, /child process sleep/)
+    const test = suite('s'); test('x', () => { spawn('sleep', ['60'], { stdio: 'ignore' }) })
+    test.run()`, /child process sleep/)
 })
 
 test('accepts what closes shortly after the suite', () => {
@@ -153,21 +163,27 @@ test('ends and names processes that outlive their file', () => {
   fails(`
     import { spawn } from 'node:child_process'
     const test = suite('s')
-    test('x', () => { spawn('sleep', ['60'], { stdio: 'ignore' }).unref() }); test.run()`, /left processes running/)
+    test('x', () => { spawn('sleep', ['60'], { stdio: 'ignore' }).unref() })
+    test.run()`, /left processes running/)
 })
 
 test('names the test under way when the process crashes or exits', () => {
   fails(`
     const test = suite('s')
-    test('crashes', () => new Promise(() => { setTimeout(() => { throw new Error('out of nowhere') }, 1) })); test.run()`,
-  /during "crashes" of s[\s\S]*out of nowhere/)
-  fails(`const test = suite('s'); test('exits', () => { process.exit(0) }); test.run()`, /during "exits" of s/)
+    test('crashes', () => new Promise(() => { setTimeout(() => { throw new Error('out of nowhere') }, 1) }))
+    test.run()`, /during "crashes" of s[\s\S]*out of nowhere/)
+  fails(`
+    const test = suite('s'); test('exits', () => { process.exit(0) })
+    test.run()`, /during "exits" of s/)
 })
 
 test('fails an unhandled rejection', () => {
   fails(`
     const test = suite('s')
-    test('x', async () => { void Promise.reject(new Error('nobody cares')); await new Promise((r) => setTimeout(r, 20)) })
+    test('x', async () => {
+      void Promise.reject(new Error('nobody cares'))
+      await new Promise((r) => setTimeout(r, 20))
+    })
     test.run()`, /nobody cares/)
 })
 

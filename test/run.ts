@@ -138,7 +138,8 @@ async function runFile(file: string, reportPath: string): Promise<FileResult> {
   if (elapsedMs >= limitMs) problems.push(`took more than ${limitMs / 1_000} s and was ended`)
   else if (exit.signal !== null) problems.push(`was ended by ${exit.signal}`)
   else if (leftBehind) problems.push('left processes running; end them in after()')
-  return judge({ file, events: readReport(reportPath), exitCode: exit.code, problems, output, seconds: elapsedMs / 1_000 })
+  const events = readReport(reportPath)
+  return judge({ file, events, exitCode: exit.code, problems, output, seconds: elapsedMs / 1_000 })
 }
 
 /** Kills what is left of the child's process group; true when there was any. */
@@ -186,13 +187,18 @@ function judge(run: {
       for (const name of event.unrun) run.problems.push(`${name} did not run; end the file with test.run()`)
     }
   }
-  if (run.events.length === 0) run.problems.push('ran no suite; import suite from test/helpers/harness.ts and end with test.run()')
-  else if (!finished && run.problems.length === 0) run.problems.push('ended before its tests did')
-  if (run.exitCode !== 0 && failed === 0 && run.problems.length === 0) run.problems.push(`exited with code ${run.exitCode}`)
-  if (run.problems.length > 0) {
+  const { problems } = run
+  if (run.events.length === 0) {
+    problems.push('ran no suite; import suite from test/helpers/harness.ts and end with test.run()')
+  } else if (!finished && problems.length === 0) {
+    problems.push('ended before its tests did')
+  } else if (run.exitCode !== 0 && failed === 0 && problems.length === 0) {
+    problems.push(`exited with code ${run.exitCode}`)
+  }
+  if (problems.length > 0) {
     failed++
     const during = under === undefined ? '' : ` during ${under}`
-    failures.push(`   FAIL  ${run.file}${during}: ${run.problems.join('; ')}\n${indented(run.output)}`)
+    failures.push(`   FAIL  ${run.file}${during}: ${problems.join('; ')}\n${indented(run.output)}`)
   }
   return { file: run.file, passed, failed, skipped, failures, seconds: run.seconds }
 }
@@ -202,9 +208,8 @@ function indented(output: string): string {
 }
 
 function summarise(results: readonly FileResult[]): void {
-  const sum = (of: (result: FileResult) => number): number => results.reduce((total, result) => total + of(result), 0)
-  const passed = sum((result) => result.passed)
-  const failed = sum((result) => result.failed)
+  const passed = results.reduce((sum, result) => sum + result.passed, 0)
+  const failed = results.reduce((sum, result) => sum + result.failed, 0)
   const skipped = results.flatMap((result) => result.skipped)
   const lines: string[] = []
   for (const result of results.filter((one) => one.failed > 0)) {
@@ -212,7 +217,8 @@ function summarise(results: readonly FileResult[]): void {
   }
   if (skipped.length > 0) lines.push('', ...skipped.map((what) => `SKIPPED ${what}`))
   if (passed + failed === 0) lines.push('', 'no test ran')
-  const closing = `${passed} passed, ${failed} failed${skipped.length > 0 ? `, ${skipped.length} skipped` : ''}`
+  const skips = skipped.length > 0 ? `, ${skipped.length} skipped` : ''
+  const closing = `${passed} passed, ${failed} failed${skips}`
   process.stdout.write(`${lines.join('\n')}\n${closing}\n`)
   process.exitCode = failed > 0 || passed === 0 ? 1 : 0
 }

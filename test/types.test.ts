@@ -10,10 +10,8 @@ const root = resolve(import.meta.dirname, '..')
 const test = suite('types', { timeoutMs: 120_000 })
 
 test('all sources and tests type-check', () => {
-  const { status, stdout, stderr } = spawnSync(resolve(root, 'node_modules/.bin/tsc'), ['--pretty', 'false'], {
-    cwd: root,
-    encoding: 'utf8',
-  })
+  const tsc = resolve(root, 'node_modules/.bin/tsc')
+  const { status, stdout, stderr } = spawnSync(tsc, ['--pretty', 'false'], { cwd: root, encoding: 'utf8' })
   if (status !== 0) throw new Error(`tsc finds errors:\n${stdout}${stderr}`)
 })
 

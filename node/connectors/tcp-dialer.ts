@@ -33,7 +33,9 @@ export class TCPDialer implements Dialer {
     if (signal.aborted) throw new OpenIMError('LINK_UNREACHABLE', `dialling ${place} was given up`)
     const { clock, random } = this.#components
     const socket = connect({ host, port, noDelay: true })
+    let connected = false
     let cause: Error | undefined
+    socket.once('connect', () => { connected = true })
     socket.once('error', (error) => { cause = error })
     const abort = (): void => { socket.destroy() }
     signal.addEventListener('abort', abort, { once: true })
@@ -44,9 +46,7 @@ export class TCPDialer implements Dialer {
         { transport: 'tcp', own, random, nodeKey: doorKey },
       )
       if (opened.ok) return opened.value.link
-      if (cause !== undefined && socket.bytesRead === 0 && socket.bytesWritten === 0) {
-        throw new OpenIMError('LINK_UNREACHABLE', `no connection to ${place}`, { cause })
-      }
+      if (!connected) throw new OpenIMError('LINK_UNREACHABLE', `no connection to ${place}`, { cause })
       throw new OpenIMError(opened.code, `${place}: ${opened.detail ?? opened.code}`)
     } catch (error) {
       socket.destroy()

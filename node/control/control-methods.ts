@@ -58,6 +58,7 @@ export const controlMethods: { readonly [M in ControlMethod]: Handler<M> } = {
   ),
   contacts: handler<'contacts'>(none, ({ node }) => node.client.contacts()),
   contact: handler<'contact'>(contactOnly, ({ node }, p) => node.client.contact(p.contact)),
+  places: handler<'places'>(contactOnly, async ({ node }, p) => await node.client.places(p.contact) ?? null),
   rename: handler<'rename'>(
     v.strictObject({ contact: text, name: text }),
     ({ node }, p) => node.client.rename(p.contact, p.name),

@@ -13,7 +13,7 @@
  * small, and a person can speak it with `nc -U`.
  */
 import type { ErrorDetails } from '../../crypto/errors.ts'
-import type { ClientApi, ClientEvent, ClientInfo, Contact, HistoryEntry, Invite, MessageState, MessageStatus } from '../../protocol/client/api.ts'
+import type { ClientApi, ClientEvent, ClientInfo, Contact, ContactPlaces, HistoryEntry, Invite, MessageState, MessageStatus } from '../../protocol/client/api.ts'
 import type { MessageId } from '../../protocol/ids.ts'
 import type { PeerInfo } from '../ports.ts'
 import type { DoctorReport, NodeStatus, PingResult } from '../status.ts'
@@ -52,6 +52,8 @@ export interface ControlMethods {
   readonly add: Method<{ uri: string, name?: string }, Contact>
   readonly contacts: Method<None, Contact[]>
   readonly contact: Method<{ contact: string }, Contact>
+  /** Where mail for them goes; null until their first inbox card came. */
+  readonly places: Method<{ contact: string }, ContactPlaces | null>
   readonly rename: Method<{ contact: string, name: string }, Contact>
   readonly remove: Method<{ contact: string }, null>
   readonly send: Method<{ contact: string, text: string }, MessageStatus>

@@ -181,7 +181,7 @@ function services(modules: Modules, init: NodeInit): NonNullable<Libp2pInit<Over
       maxOutboundStreams: 16,
       validators: {},
       selectors: {},
-    }) as (components: never) => SingleKadDHT,
+    }),
     gossip: gossipsub({
       // Content is signed by its author inside; signatures here cost 2.4 times the CPU.
       globalSignaturePolicy: 'StrictNoSign',

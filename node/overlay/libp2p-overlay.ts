@@ -155,15 +155,11 @@ export class Libp2pOverlay implements Overlay {
     this.#state = 'stopped'
     this.#bootstrap.stop()
     this.#sweepTimer?.cancel()
-    this.#keeper?.stop()
-    for (const link of this.#links.all()) link.close('LINK_CLOSED', 'OVERLAY_STOPPED')
+    await this.#keeper?.stop()
     const built = this.#built
     if (built === undefined) return
     const { clock, log } = this.#components
-    const ended = built.node.stop().then(() => true, (error: unknown) => {
-      log.debug({ error: String(error) }, 'libp2p stopped with an error')
-      return true
-    })
+    const ended = stopNode(built, log)
     // Orderly ends wait for peers; a frozen one would hold up the stop for ever.
     if (await within(clock, limits.overlayStopMs, ended) !== true) {
       for (const connection of built.node.getConnections()) connection.abort(new Error('OVERLAY_STOPPED'))
@@ -372,7 +368,7 @@ export class Libp2pOverlay implements Overlay {
     }
     answered.delete(this.nodeId)
     const known = controller.signal.aborted ? this.nearest(key, count) : this.#links.peers()
-    return nearestNodes(key, answered.union(new Set(known)), count)
+    return nearestNodes(key, new Set([...answered, ...known]), count)
   }
 
   // ── Gossip ────────────────────────────────────────────────────────────────────────────────
@@ -426,4 +422,14 @@ export class Libp2pOverlay implements Overlay {
       }
     }
   }
+}
+
+/** Settles with true once libp2p has stopped. */
+async function stopNode(built: BuiltNode, log: Log): Promise<true> {
+  try {
+    await built.node.stop()
+  } catch (error) {
+    log.debug({ error: String(error) }, 'libp2p stopped with an error')
+  }
+  return true
 }

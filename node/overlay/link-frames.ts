@@ -229,7 +229,7 @@ export class FrameBuffer {
   }
 
   finish(): Uint8Array {
-    return this.#bytes.subarray(0, this.#at)
+    return new Uint8Array(this.#bytes.buffer, this.#bytes.byteOffset, this.#at)
   }
 }
 

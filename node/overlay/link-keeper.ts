@@ -14,6 +14,7 @@ import { parseNodeId } from '../../protocol/ids.ts'
 import type { NodeId } from '../../protocol/ids.ts'
 import { limits } from '../../protocol/limits.ts'
 import type { Clock } from '../../protocol/ports.ts'
+import { within } from '../../protocol/timers.ts'
 import type { Log } from '../ports.ts'
 import { linkProtocol, renewGossip } from './libp2p-node.ts'
 import type { OverlayNode } from './libp2p-node.ts'
@@ -43,6 +44,7 @@ export interface LinkKeeperComponents {
 export class LinkKeeper {
   readonly #components: LinkKeeperComponents
   readonly #info = new WeakMap<PeerLink, LinkInfo>()
+  readonly #pipes = new WeakMap<PeerLink, StreamPipe>()
   /** Links being opened, by connection id. */
   readonly #opening = new Map<string, Promise<PeerLink>>()
   /** When each connection without a link was first seen, by connection id. */
@@ -68,9 +70,18 @@ export class LinkKeeper {
     })
   }
 
-  /** No links from now on. */
-  stop(): void {
+  /**
+   * Says goodbye on every link and waits a moment for the peers to take it; no links from now on.
+   * Calls under way end with OVERLAY_STOPPED.
+   */
+  async stop(): Promise<void> {
     this.#stopped = true
+    const { clock, links } = this.#components
+    const pipes = [...links.all()].map((link) => {
+      link.close('LINK_CLOSED', 'OVERLAY_STOPPED')
+      return this.#pipes.get(link)!.closed
+    })
+    await within(clock, limits.linkByeMs, Promise.all(pipes))
   }
 
   info(link: PeerLink): LinkInfo | undefined {
@@ -132,6 +143,7 @@ export class LinkKeeper {
           },
         },
       })
+      this.#pipes.set(link, pipe)
       pipe.listen({
         data: (chunk) => link.receive(chunk),
         drained: () => link.drained(),
@@ -144,7 +156,7 @@ export class LinkKeeper {
   #onDown(link: PeerLink, connection: Connection, code: string): void {
     const { log, links, node } = this.#components
     log.debug({ peer: link.remote, code, opener: link.opener }, 'a link ended')
-    if (code === 'LINK_DUPLICATE') return
+    if (code === 'LINK_DUPLICATE' || this.#stopped) return
     const successor = links.get(link.remote)
     if (successor === undefined) {
       for (const each of node.getConnections(connection.remotePeer)) this.#drop(each, code)

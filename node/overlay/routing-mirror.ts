@@ -12,7 +12,7 @@ export class RoutingMirror {
 
   /** Nodes known in any way. */
   get size(): number {
-    return this.#table.union(this.#linked).size
+    return this.#known().size
   }
 
   addRoute(nodeId: NodeId): void {
@@ -28,8 +28,12 @@ export class RoutingMirror {
     else this.#linked.delete(nodeId)
   }
 
+  #known(): Set<NodeId> {
+    return new Set([...this.#table, ...this.#linked])
+  }
+
   /** Nearest to SHA-256(key) first. */
   nearest(key: Uint8Array, count: number): NodeId[] {
-    return nearestNodes(key, this.#table.union(this.#linked), count)
+    return nearestNodes(key, this.#known(), count)
   }
 }

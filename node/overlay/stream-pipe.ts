@@ -37,12 +37,18 @@ export class StreamPipe implements BytePipe {
   #drainScheduled = false
   #closed = false
   #graceTimer: Timer | undefined
+  /** Settles when both ends are closed. */
+  readonly closed: Promise<void>
 
   /** @param stream open; nobody else may use it */
   constructor(components: { clock: Clock, log: Log }, stream: Stream) {
     this.#stream = stream
     this.#clock = components.clock
     this.#log = components.log
+    this.closed = new Promise((resolve) => {
+      if (stream.status === 'open') stream.addEventListener('close', () => resolve(), { once: true })
+      else resolve()
+    })
   }
 
   /** Starts the flow of bytes. Call once. */
@@ -55,8 +61,8 @@ export class StreamPipe implements BytePipe {
     stream.addEventListener('remoteCloseWrite', this.#onEnd)
     stream.addEventListener('message', (event) => this.#guard(() => {
       const { data } = event
-      if (data instanceof Uint8Array) listener.data(data)
-      else for (const chunk of data) listener.data(chunk)
+      if (data instanceof Uint8Array) listener.data(plain(data))
+      else for (const chunk of data) listener.data(plain(chunk))
     }))
     if (stream.status !== 'open') queueMicrotask(this.#onEnd)
   }
@@ -125,4 +131,9 @@ export class StreamPipe implements BytePipe {
       this.#listener?.ended()
     }
   }
+}
+
+/** Node's sockets give `Buffer`s, whose `slice` shares memory where a `Uint8Array`'s copies. */
+function plain(chunk: Uint8Array): Uint8Array {
+  return new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength)
 }

@@ -130,6 +130,16 @@ export class LevelDatabase {
   }
 }
 
+/** LevelDB's own repair, in place: rebuilds its list of tables and keeps every block it can read. */
+export async function repairFiles(location: string): Promise<void> {
+  try {
+    // `level` types only what browsers have too.
+    await (Level as unknown as { repair(location: string): Promise<void> }).repair(location)
+  } catch (error) {
+    throw storeError(error, location)
+  }
+}
+
 /** For data that may be lost: whatever is wrong with it, it is made anew. */
 export async function openScratch(location: string): Promise<LevelHandle> {
   const open = async (): Promise<LevelHandle> => {
@@ -158,11 +168,13 @@ const signs: readonly { code: string, pattern: RegExp }[] = [
 export function storeError(error: unknown, location: string): OpenIMError {
   if (error instanceof OpenIMError) return error
   // The reason lies in the innermost cause; LEVEL_DATABASE_NOT_OPEN only wraps it.
-  const texts: string[] = []
-  for (let at = error; at instanceof Error; at = at.cause) texts.push(`${errorCode(at) ?? ''} ${at.message}`)
-  const text = texts.join('; ')
+  let text = ''
+  let reason = String(error)
+  for (let at = error; at instanceof Error; at = at.cause) {
+    text += `${errorCode(at) ?? ''} ${at.message}; `
+    reason = at.message
+  }
   const code = signs.find(({ pattern }) => pattern.test(text))?.code ?? 'STORE_IO'
-  const reason = (texts.at(-1) ?? String(error)).trim()
   return new OpenIMError(code, message(code, location, reason), { cause: error, details: { location } })
 }
 

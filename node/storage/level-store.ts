@@ -23,7 +23,7 @@
  * | a record damaged             | STORE_CORRUPT with its key, when it is read                       |
  * | damaged end of the log       | what LevelDB had to leave out is logged and counted               |
  */
-import { mkdir, open, readdir, readFile, rename } from 'node:fs/promises'
+import { mkdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { errorCode, OpenIMError } from '../../crypto/errors.ts'
 import { encode } from '../../protocol/codec/struct.ts'
@@ -39,6 +39,7 @@ import { LevelKv } from './level-kv.ts'
 import { LevelMailbox } from './level-mailbox.ts'
 import { rowKey, schemaVersion, sealRow, stateRow } from './level-rows.ts'
 import { loadState } from './level-state.ts'
+import { isKnown, writeMarker } from './store-marker.ts'
 
 export interface LevelStoreOptions {
   /** Made if missing, mode 0700. */
@@ -144,24 +145,6 @@ async function openDatabase(directory: string, ballastBytes: number): Promise<{ 
   }
 }
 
-const markerName = 'marker'
-const markerTexts = { creating: 'openIM store: creating\n', ready: 'openIM store: ready\n' } as const
-
-/** Whether there has been a store here. Nothing was ever written to one still "creating". */
-async function isKnown(directory: string): Promise<boolean> {
-  let text: string
-  try {
-    text = await readFile(join(directory, markerName), 'utf8')
-  } catch (error) {
-    if (errorCode(error) !== 'ENOENT') throw error
-    // A database without its marker is still a database.
-    if ((await readdir(directory)).includes('level')) return true
-    await writeMarker(directory, 'creating')
-    return false
-  }
-  return text !== markerTexts.creating
-}
-
 async function initialize(directory: string, database: LevelDatabase): Promise<void> {
   const { nextNumber, expiryMarkMs } = emptyState()
   const row = encode(stateRow, { schema: schemaVersion, nextNumber, expiryMarkMs })
@@ -171,24 +154,6 @@ async function initialize(directory: string, database: LevelDatabase): Promise<v
   } catch (error) {
     await database.close()
     throw error
-  }
-}
-
-async function writeMarker(directory: string, state: keyof typeof markerTexts): Promise<void> {
-  const path = join(directory, markerName)
-  const file = await open(`${path}.part`, 'w', 0o600)
-  try {
-    await file.writeFile(markerTexts[state])
-    await file.sync()
-  } finally {
-    await file.close()
-  }
-  await rename(`${path}.part`, path)
-  const folder = await open(directory, 'r')
-  try {
-    await folder.sync()
-  } finally {
-    await folder.close()
   }
 }
 

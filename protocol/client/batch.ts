@@ -17,6 +17,7 @@ export class Batch {
   readonly #operations: KvOperation[] = []
   readonly #late: (() => void)[] = []
   readonly #effects: (() => void)[] = []
+  readonly #regrets: (() => void)[] = []
 
   get isEmpty(): boolean {
     return this.#operations.length === 0 && this.#late.length === 0 && this.#effects.length === 0
@@ -49,12 +50,28 @@ export class Batch {
     this.#effects.push(effect)
   }
 
+  /** Runs when the batch is not written after all. Must not throw. */
+  otherwise(regret: () => void): void {
+    this.#regrets.push(regret)
+  }
+
   /** @throws STORE_FULL, STORE_CLOSED: nothing was written, no effect ran */
   async commit(kv: KvStore): Promise<void> {
-    for (const build of this.#late) build()
-    if (this.#operations.length > 0) {
-      assert(await kv.write(this.#operations), 'a batch without checks is never refused')
+    try {
+      for (const build of this.#late) build()
+      if (this.#operations.length > 0) {
+        assert(await kv.write(this.#operations), 'a batch without checks is never refused')
+      }
+    } catch (error) {
+      this.drop()
+      throw error
     }
     for (const effect of this.#effects) effect()
+  }
+
+  /** The batch will not be written. */
+  drop(): void {
+    for (const regret of this.#regrets) regret()
+    this.#regrets.length = 0
   }
 }

@@ -63,7 +63,7 @@ export function sealedKv(components: { kv: KvStore, key: Uint8Array, random: Ran
       return entry === undefined ? undefined : open(entry)
     },
     list: async (range) => (await kv.list(range)).map(open),
-    write: (operations) => kv.write(operations.map(seal)),
+    write: async (operations) => await kv.write(operations.map(seal)),
   }
 }
 
@@ -81,6 +81,9 @@ export function scopedKv(kv: KvStore, prefix: string): KvStore {
       return entry === undefined ? undefined : inside(entry)
     },
     list: async (range) => (await kv.list(outside(range))).map(inside),
-    write: (operations) => kv.write(operations.map((one) => ({ ...one, key: prefix + one.key }))),
+    async write(operations) {
+      for (const { key } of operations) assert(key.length > 0, 'a key is not empty')
+      return await kv.write(operations.map((one) => ({ ...one, key: prefix + one.key })))
+    },
   }
 }

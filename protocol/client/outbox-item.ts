@@ -8,11 +8,11 @@
  *   W = min(3, replicas).
  * - A tombstone counts when the owner's read key of exactly this inbox signed it.
  */
-import { equalBytes, hex } from '../../crypto/bytes.ts'
+import { hex } from '../../crypto/bytes.ts'
 import type { Result } from '../../crypto/errors.ts'
 import { crypto } from '../../crypto/index.ts'
-import { decodeEnvelope } from '../envelope.ts'
-import type { EnvelopeId, NodeId } from '../ids.ts'
+import { boxId } from '../envelope.ts'
+import type { NodeId } from '../ids.ts'
 import { limits } from '../limits.ts'
 import { verifyTombstone } from '../service/acknowledge.ts'
 import { verifyStoreReceipt } from '../service/deposit.ts'
@@ -74,11 +74,9 @@ export class ReceiptCheck {
 }
 
 /** Whether the owner of the envelope's inbox signed that it has the envelope. */
-export function isBuried(input: { id: EnvelopeId, envelope: Uint8Array, proofs: readonly Uint8Array[] }): boolean {
-  const { writeKey, readKey } = decodeEnvelope(input.envelope)
-  return input.proofs.some((proof) => {
+export function isBuried(record: Pick<OutboxRecord, 'box' | 'envelopeId'>, proofs: readonly Uint8Array[]): boolean {
+  return proofs.some((proof) => {
     const tombstone = verifyTombstone(proof)
-    return tombstone.ok && tombstone.value.envelopeIds.includes(input.id)
-      && equalBytes(tombstone.value.writeKey, writeKey) && equalBytes(tombstone.value.readKey, readKey)
+    return tombstone.ok && tombstone.value.envelopeIds.includes(record.envelopeId) && boxId(tombstone.value) === record.box
   })
 }

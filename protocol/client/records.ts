@@ -220,6 +220,8 @@ export type Kind = (typeof kinds)[keyof typeof kinds]
 
 export interface OutboxRecord {
   readonly envelopeId: EnvelopeId
+  /** The inbox it is for. */
+  readonly box: BoxId
   readonly contact: ContactId
   readonly messageId: MessageId
   readonly kind: Kind
@@ -240,6 +242,7 @@ const holdersMax = 2 * (limits.homesMax + limits.replicasMax)
 
 export const outboxCodec = struct<OutboxRecord>({
   envelopeId: envelopeIdCodec,
+  box: boxIdCodec,
   contact: contactIdCodec,
   messageId: messageIdCodec,
   kind: oneOf(Object.values(kinds), 'outbox kind'),

@@ -11,7 +11,7 @@ import type { SecureSession } from '../../crypto/secure-session.ts'
 import { deviceId, findDevice, verifyDeviceList } from '../account.ts'
 import type { VerifiedDeviceList } from '../account.ts'
 import { createEnvelope, envelopeId, expiryHour } from '../envelope.ts'
-import type { DeviceId, EnvelopeId, NodeId } from '../ids.ts'
+import type { BoxId, DeviceId, EnvelopeId, NodeId } from '../ids.ts'
 import type { InboxCard } from '../inbox-card.ts'
 import { openCard } from '../inbox-card.ts'
 import { contentDigest, openContent, sealContent } from '../message/content.ts'
@@ -23,6 +23,7 @@ import type { ContactRecord } from './records.ts'
 
 /** An inbox that may be written to: a contact's, or the request box of an invite. */
 export interface Target {
+  readonly box: BoxId
   readonly writeKeys: SigningKeyPair
   readonly readKey: Uint8Array
   readonly sealKey: Uint8Array
@@ -32,6 +33,7 @@ export interface Target {
 
 export interface SealedEnvelope {
   readonly id: EnvelopeId
+  readonly target: Target
   readonly bytes: Uint8Array
 }
 
@@ -42,7 +44,7 @@ export function cardTarget(card: InboxCard): Target {
   const known = targets.get(card)
   if (known !== undefined) return known
   const { readKey, sealKey, homes, replicas } = card
-  const target = { writeKeys: openCard(card).writeKeys, readKey, sealKey, homes, replicas }
+  const target = { ...openCard(card), readKey, sealKey, homes, replicas }
   targets.set(card, target)
   return target
 }
@@ -98,7 +100,7 @@ export function sealEnvelope(input: SealInput): SealedEnvelope {
     expiryHour: expiryHour(input.expiresAtMs),
     ciphertext: sealMessage({ senderDevice: input.senderDevice, entries, content }, target.sealKey, random),
   })
-  return { id: envelopeId(bytes), bytes }
+  return { id: envelopeId(bytes), target, bytes }
 }
 
 /** The wrap that is meant for `device`, with the AD that ties it to the content. */

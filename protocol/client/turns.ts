@@ -7,6 +7,7 @@
  * from the store when their turn comes.
  */
 import { SecureSession } from '../../crypto/secure-session.ts'
+import { findDevice } from '../account.ts'
 import { decode } from '../codec/struct.ts'
 import type { DeviceId } from '../ids.ts'
 import { limits } from '../limits.ts'
@@ -15,7 +16,8 @@ import { Batch } from './batch.ts'
 import type { ContactBook } from './contact-book.ts'
 import { keys, lastPart, lastNumber } from './keys.ts'
 import { freshThread, heldCodec, readRecord, threadCodec } from './records.ts'
-import type { ContactId, ContactRecord, ThreadRecord } from './records.ts'
+import type { ContactId, ContactRecord, HeldRecord, ThreadRecord } from './records.ts'
+import { devicesOf } from './sealing.ts'
 
 /** What is kept in memory of a conversation. */
 interface Thread {
@@ -30,6 +32,8 @@ export class Turn {
   readonly id: ContactId
   readonly batch = new Batch()
   readonly held: Map<DeviceId, Map<number, number>>
+  /** Held texts of this very turn, by record name: not in the store yet. */
+  readonly fresh = new Map<string, HeldRecord>()
   contact: ContactRecord | undefined
   thread: ThreadRecord
   readonly #sessions: Map<DeviceId, SecureSession>
@@ -47,8 +51,13 @@ export class Turn {
     return this.#sessions.get(device)
   }
 
-  get sessionDevices(): DeviceId[] {
-    return [...this.#sessions.keys()]
+  /** Sessions with devices that the contact's list still names: ready to be written to. */
+  get readySessions(): { device: DeviceId, session: SecureSession }[] {
+    const list = this.contact === undefined ? undefined : devicesOf(this.contact)
+    if (list === undefined) return []
+    return [...this.#sessions]
+      .filter(([device]) => findDevice(list.list, device) !== undefined)
+      .map(([device, session]) => ({ device, session }))
   }
 
   /** The session was used (its state moved on) or is new. */
@@ -106,6 +115,7 @@ export class Turns {
       thread.record = turn.thread
       return result
     } catch (error) {
+      turn.batch.drop()
       this.#cache.delete(id)
       throw error
     }

@@ -96,7 +96,13 @@ class StreamLink implements MessageLink {
 
   send(message: Uint8Array): void {
     if (this.#closed) return
-    if (this.#outgoing.length === 0) queueMicrotask(() => this.#flush())
+    if (this.#outgoing.length === 0) {
+      queueMicrotask(() => {
+        this.#flush()
+        // A system that takes everything at once has nothing to drain later.
+        this.#drained()
+      })
+    }
     this.#outgoing.push(message)
     this.#outgoingBytes += message.length
     if (this.bufferedBytes >= limits.deviceLinkHighBytes) this.#aboveHigh = true
@@ -143,7 +149,7 @@ class StreamLink implements MessageLink {
   }
 
   #drained(): void {
-    if (!this.#aboveHigh || this.bufferedBytes > limits.deviceLinkLowBytes) return
+    if (this.#closed || !this.#aboveHigh || this.bufferedBytes > limits.deviceLinkLowBytes) return
     this.#aboveHigh = false
     this.#inbox.drain()
   }

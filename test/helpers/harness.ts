@@ -37,6 +37,7 @@ const exitGraceMs = 500
 const loadGraceMs = 5_000
 
 export type TestHandler = () => void | Promise<void>
+export type Register = (name: string, handler: TestHandler) => void
 
 export interface SuiteOptions {
   /** Limit of each test and each hook, in real time. */
@@ -59,9 +60,9 @@ export interface Suite {
   /** Runs in reverse order of registration, also when tests failed. */
   after: TestHook
   /** Leaves a test out, loudly. */
-  skip(reason: string, options?: SkipOptions): (name: string, handler: TestHandler) => void
+  skip(reason: string, options?: SkipOptions): Register
   /** Registers tests that need something this machine may not have. */
-  skipUnless(condition: boolean, reason: string, options?: SkipOptions): (name: string, handler: TestHandler) => void
+  skipUnless(condition: boolean, reason: string, options?: SkipOptions): Register
   /** Last line of every test file. */
   run(): void
 }
@@ -145,7 +146,9 @@ class HarnessSuite {
   }
 
   #register(name: string, handler: TestHandler): void {
-    if (this.state !== 'written') throw new Error(`${this.name}: "${name}" comes after test.run() and would never run`)
+    if (this.state !== 'written') {
+      throw new Error(`${this.name}: "${name}" comes after test.run() and would never run`)
+    }
     this.#tests++
     this.#uvu(name, async () => {
       report({ event: 'started', suite: this.name, test: name })
@@ -212,7 +215,9 @@ class HarnessSuite {
       })
     }
     const leaks = await leaksSince(resources, leakGraceMs)
-    if (leaks !== '') await attempt('leak', () => { throw new Error(`left open: ${leaks}; close it in after()`) })
+    if (leaks !== '') {
+      await attempt('leak', () => { throw new Error(`left open: ${leaks}; close it in after()`) })
+    }
 
     this.#finish({ passed, failed, failures })
   }
@@ -249,14 +254,20 @@ function hook(once: TestHandler[], each: TestHandler[]): TestHook {
   })
 }
 
-/** uvu's report needs `name` and `stack`; somebody may throw a string. */
-function asError(error: unknown): Error {
-  return error instanceof Error ? error : new Error(`threw ${String(error)}, which is not an Error`)
+/**
+ * What uvu can report: it needs `name` and `stack`, and somebody may throw a string. It prints the
+ * message and then the stack, which begins with the message again; of that one line is enough.
+ */
+function asError(thrown: unknown): Error {
+  const error = thrown instanceof Error ? thrown : new Error(`threw ${String(thrown)}, which is not an Error`)
+  const frames = (error.stack ?? '').split('\n').filter((line) => /^\s+at /.test(line))
+  error.stack = [error.name, ...frames].join('\n')
+  return error
 }
 
 function failureText(suiteName: string, what: string, error: unknown): string {
   const { message, stack } = asError(error)
-  const frames = (stack ?? '').split('\n').filter((line) => /^\s+at /.test(line))
+  const frames = stack!.split('\n').slice(1)
   return `   FAIL  ${suiteName}  "${what}"\n    ${message}\n\n${frames.join('\n')}\n`
 }
 
@@ -282,7 +293,9 @@ function finishWhenIdle(): void {
 process.on('exit', (code) => {
   const unrun = suites.filter((one) => one.state !== 'done')
   for (const { name, state } of unrun) {
-    const cure = state === 'written' ? 'end the file with test.run()' : 'the process ended before its tests did'
+    const cure = state === 'written'
+      ? 'end the file with test.run()'
+      : 'the process ended before its tests did'
     process.stdout.write(`\n   FAIL  ${name} did not run: ${cure}\n`)
   }
   if (suites.length > 0) report({ event: 'finished', unrun: unrun.map((one) => one.name) })

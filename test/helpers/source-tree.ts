@@ -80,7 +80,10 @@ function findImports(path: string, text: string, code: string): Import[] {
 }
 
 /** A `/` after one of these begins a regular expression, elsewhere it divides. */
-const beforeExpression = /(?:^|[(,=:[!&|?{};+\-*%<>~^]|\b(?:return|typeof|case|in|of|await|throw|else|do|void))\s*$/
+const beforeExpression =
+  /(?:^|[(,=:[!&|?{};+\-*%<>~^]|\b(?:return|typeof|case|in|of|await|throw|else|do|void))\s*$/
+
+const plainRun = /[^{}'"`/]+/y
 
 /** Replaces comments and the insides of strings by spaces; line breaks and quotes stay. */
 export function blank(text: string): string {
@@ -107,6 +110,12 @@ class Blanker {
     this.#at += length
   }
 
+  /** Where `token` ends, searched from `from`; just past the text when it is missing. */
+  #endOf(token: string, from: number): number {
+    const found = this.#text.indexOf(token, from)
+    return found === -1 ? this.#text.length + 1 : found + token.length
+  }
+
   #hide(end: number): void {
     this.#out.push(this.#text.slice(this.#at, end).replace(/[^\n]/g, ' '))
     this.#at = end
@@ -123,16 +132,22 @@ class Blanker {
       if (character === '\'' || character === '"') this.#string(character)
       else if (character === '`') this.#template()
       else if (character === '/') this.#slash()
-      else this.#keep(1)
+      else this.#plain()
     }
+  }
+
+  /** A brace, or a run of code in which nothing begins or ends. */
+  #plain(): void {
+    plainRun.lastIndex = this.#at
+    this.#keep(plainRun.exec(this.#text)?.[0].length ?? 1)
   }
 
   #slash(): void {
     const next = this.#text[this.#at + 1]
     if (next === '/') {
-      this.#hide(endOr(this.#text.indexOf('\n', this.#at), this.#text.length))
+      this.#hide(this.#endOf('\n', this.#at) - 1)
     } else if (next === '*') {
-      this.#hide(endOr(this.#text.indexOf('*/', this.#at + 2) + 2, this.#text.length))
+      this.#hide(this.#endOf('*/', this.#at + 2))
     } else if (beforeExpression.test(this.#codeBefore())) {
       this.#regularExpression()
     } else {
@@ -143,7 +158,9 @@ class Blanker {
   /** The last of the code so far; long enough for a keyword behind a comment. */
   #codeBefore(): string {
     let before = ''
-    for (let i = this.#out.length - 1; i >= 0 && before.trim().length < 10; i--) before = this.#out[i]! + before
+    for (let i = this.#out.length - 1; i >= 0 && before.trim().length < 10; i--) {
+      before = this.#out[i]! + before
+    }
     return before
   }
 
@@ -189,8 +206,4 @@ class Blanker {
     this.#hide(end)
     this.#keep(1)
   }
-}
-
-function endOr(found: number, fallback: number): number {
-  return found <= 0 ? fallback : found
 }

@@ -1,0 +1,38 @@
+/** `openim backup create`: everything of our own in one encrypted file, from a stopped node. */
+import { readFile } from 'node:fs/promises'
+import { join, resolve } from 'node:path'
+import { systemRandom } from '../../crypto/random.ts'
+import { writeBackup } from '../../node/backup.ts'
+import { dataFiles, lockDataDir } from '../../node/data-dir.ts'
+import { keysAreSealed } from '../../node/keys-file.ts'
+import { silentLog } from '../../node/ports.ts'
+import type { CommandContext, CommandResult } from '../context.ts'
+import { readConfigText } from '../identity.ts'
+import { askPassphrase } from '../passphrase.ts'
+import { formatSize } from '../units.ts'
+
+export async function run(context: CommandContext): CommandResult {
+  const { paths: { dataDir, configFile }, terminal, clock } = context
+  const path = resolve(context.args[0]!)
+  // Also says so when there is no identity, or a damaged one: that is not worth a backup.
+  const sealed = await keysAreSealed(dataDir)
+  const lock = await lockDataDir(dataDir)
+  try {
+    const passphrase = await askPassphrase(context, { what: 'for the backup', confirm: true })
+    const keysFile = new Uint8Array(await readFile(join(dataDir, dataFiles.keys)))
+    const config = await readConfigText(configFile)
+    const { openLevelStore } = await import('../../node/storage/level-store.ts')
+    const store = await openLevelStore({ directory: join(dataDir, dataFiles.store), clock, log: silentLog })
+    try {
+      const head = { createdAtMs: clock.now(), keysFile, config }
+      const summary = await writeBackup({ path, passphrase, head, store, random: systemRandom })
+      if (terminal.json) await terminal.value({ file: path, ...summary })
+      terminal.say(`✓ ${path}: ${summary.records} records, ${summary.mail} waiting messages, ${formatSize(summary.bytes)}`)
+      if (sealed) terminal.say('  The keys in it stay sealed with their own passphrase: keep both.')
+    } finally {
+      await store.close()
+    }
+  } finally {
+    await lock.release()
+  }
+}

@@ -1,0 +1,19 @@
+/**
+ * Bounds of sessions. They stand here and not in protocol/limits.ts, because `crypto/` imports
+ * nothing above it. Orders of magnitude as in other Double Ratchet implementations, seen from our
+ * inboxes: one contact's inbox holds at most 20,000 messages.
+ */
+export const ratchetLimits = {
+  /** Messages of one chain that may be missing before one that arrives: a full inbox, lost. */
+  chainJumpMax: 25_000,
+  /** Keys kept for missing messages of one chain, 32 bytes each; the oldest go first. */
+  skippedKeysPerChainMax: 2_000,
+  /** The same over all chains of one session: 144 KiB when stored. */
+  skippedKeysMax: 4_000,
+  /** Chains before the current one that late messages may still belong to. */
+  pastChainsMax: 5,
+  /** Sessions of one pair of devices kept behind the current one. */
+  archivedSessionsMax: 8,
+  /** Handshakes of one pair remembered after their session is gone, so that none runs twice. */
+  seenHandshakesMax: 64,
+} as const

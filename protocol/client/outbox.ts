@@ -1,0 +1,427 @@
+/**
+ * Envelopes on their way: durable here before they leave, submitted in order with a bounded number
+ * in flight, kept until the contact's own receipt says that it could be read.
+ *
+ * ```text
+ *   waiting ──submit──► sent ──accepted──► accepted ──proofs──► stored ──receipt──► gone
+ *      ▲                  │                   │                   │
+ *      └─ reset, stuck ───┘                   └──── tombstone ────┴──► buried ──receipt──► gone
+ *                                                                        └ none: sealed anew
+ * ```
+ *
+ * After a reset of the session everything that is not proven to be stored is submitted again;
+ * envelopes are idempotent by id. A tombstone says that the owner's side took the envelope; only
+ * the encrypted receipt says that it was readable, so a buried text waits for it a little and is
+ * then sealed anew (a double is dropped by its message id).
+ */
+import type { ReceiptFrame } from '../frame/receipt.ts'
+import { receiptStates } from '../frame/receipt.ts'
+import { purposes } from '../frame/submit.ts'
+import type { BoxId, EnvelopeId, MessageId } from '../ids.ts'
+import { decode } from '../codec/struct.ts'
+import { limits } from '../limits.ts'
+import { Repeater } from '../timers.ts'
+import { Batch } from './batch.ts'
+import type { Context } from './context.ts'
+import { keys, lastNumber } from './keys.ts'
+import { advance } from './message-status.ts'
+import { isBuried, progress, ReceiptCheck } from './outbox-item.ts'
+import type { OutboxItem } from './outbox-item.ts'
+import { kinds, messageCodec, outboxCodec, readRecord, states } from './records.ts'
+import type { ContactId, Kind, MessageRecord, OutboxRecord } from './records.ts'
+import type { SealedEnvelope, Target } from './sealing.ts'
+import type { Uplink } from './uplink.ts'
+
+/** Nothing will be tried any more after these; everything else is retried by the node or here. */
+const finalCodes: ReadonlySet<string> = new Set(['ENVELOPE_REFUSED', 'ENVELOPE_EXPIRED'])
+const sweepMs = 30_000
+/** A submitted envelope that the node says nothing about is submitted again after this. */
+const silenceMs = 60_000
+const loadPage = 1_000
+
+export interface NewEnvelope {
+  readonly sealed: SealedEnvelope
+  readonly contact: ContactId
+  readonly messageId: MessageId
+  readonly kind: Kind
+  readonly expiresAtMs: number
+  /** State of a text; asked for when the batch is written (its cursor is known then). */
+  readonly message?: () => MessageRecord
+  /** The same message under an older seal, which this one replaces. */
+  readonly replaces?: OutboxItem
+}
+
+export interface OutboxOptions {
+  /** A text changed its state, durably. */
+  readonly onStatus: (id: MessageId, record: MessageRecord) => void
+  /** Taken by their side, but no receipt came: it may not have been readable. */
+  readonly onUnconfirmed: (contact: ContactId) => void
+}
+
+export class Outbox {
+  readonly #context: Context
+  readonly #uplink: Uplink
+  readonly #options: OutboxOptions
+  readonly #check = new ReceiptCheck()
+  readonly #items = new Map<EnvelopeId, OutboxItem>()
+  readonly #byMessage = new Map<MessageId, OutboxItem>()
+  /** To be submitted, in order. */
+  readonly #queue = new Set<OutboxItem>()
+  readonly #sent = new Set<OutboxItem>()
+  readonly #sweep: Repeater
+  #nextNumber = 1
+  #texts = 0
+  /** Counts sessions; 0 before the first. */
+  #session = 0
+  #isPumping = false
+
+  constructor(context: Context, uplink: Uplink, options: OutboxOptions) {
+    this.#context = context
+    this.#uplink = uplink
+    this.#options = options
+    this.#sweep = new Repeater(context, () => this.#runSweep(), {
+      everyMs: sweepMs,
+      onError: (error) => context.log.warn({ err: error }, 'the outbox could not be swept'),
+    })
+  }
+
+  async load(): Promise<void> {
+    let after: string | undefined
+    for (;;) {
+      const page = await this.#context.kv.list({ prefix: keys.outboxes, limit: loadPage, ...after === undefined ? {} : { after } })
+      for (const entry of page) {
+        const number = lastNumber(entry.key)
+        this.#remember({
+          number, record: decode(outboxCodec, entry.value), place: 'waiting', sentAtMs: 0, bytes: undefined, isSettling: false,
+        })
+        this.#nextNumber = number + 1
+      }
+      after = page.at(-1)?.key
+      if (page.length < loadPage) return
+    }
+  }
+
+  start(): void {
+    this.#sweep.start()
+  }
+
+  async stop(): Promise<void> {
+    this.#session = 0
+    await this.#sweep.stop()
+  }
+
+  /** Texts that are not yet known to be delivered and readable. */
+  get texts(): number {
+    return this.#texts
+  }
+
+  message(id: MessageId): MessageRecord | undefined {
+    return this.#byMessage.get(id)?.record.message
+  }
+
+  has(id: MessageId): boolean {
+    return this.#byMessage.has(id)
+  }
+
+  /** Into the batch; submitted when that is durable. */
+  add(batch: Batch, envelope: NewEnvelope): void {
+    const { sealed, contact, messageId, kind, expiresAtMs, replaces } = envelope
+    const number = this.#nextNumber++
+    let record: OutboxRecord | undefined
+    batch.late(() => {
+      record = {
+        envelopeId: sealed.id,
+        box: sealed.target.box,
+        contact,
+        messageId,
+        kind,
+        expiresAtMs,
+        homes: sealed.target.homes,
+        replicas: sealed.target.replicas,
+        holders: [],
+        buriedAtMs: 0,
+        repeats: replaces === undefined ? 0 : Math.min(255, replaces.record.repeats + 1),
+        message: replaces?.record.message ?? envelope.message?.(),
+      }
+      batch.put(keys.outbox(number), outboxCodec, record)
+      batch.putBytes(keys.body(number), sealed.bytes)
+    })
+    if (replaces !== undefined) this.#settle(batch, replaces)
+    batch.then(() => {
+      const bytes = this.#queue.size < limits.submitWindow ? sealed.bytes : undefined
+      const item: OutboxItem = { number, record: record!, place: 'waiting', sentAtMs: 0, bytes, isSettling: false }
+      this.#remember(item)
+      this.#queue.add(item)
+      void this.#pump()
+    })
+  }
+
+  /** What the node knows of a submitted envelope. Nothing is believed that is not proven. */
+  receive(frame: ReceiptFrame): void {
+    const item = this.#items.get(frame.envelopeId)
+    if (item === undefined || item.isSettling) return
+    if (frame.state === receiptStates.refused) this.#refused(item, frame)
+    else if (frame.state === receiptStates.acknowledged && isBuried(item.record, frame.proofs)) this.#buried(item)
+    else this.#accepted(item, frame)
+    void this.#pump()
+  }
+
+  /** The contact's own word that these arrived (or were read) there. In a turn of the contact. */
+  async confirm(batch: Batch, contact: ContactId, receipt: { ids: readonly MessageId[], state: 2 | 3 }): Promise<void> {
+    for (const id of new Set(receipt.ids)) {
+      const item = this.#byMessage.get(id)
+      if (item !== undefined && item.record.contact !== contact) continue
+      const before = item?.record.message ?? await readRecord(this.#context.kv, messageCodec, keys.message(id))
+      if (item !== undefined && !item.isSettling) this.#settle(batch, item)
+      if (before === undefined || before.contact !== contact) continue
+      const after = advance(before, receipt.state, this.#context.clock.now())
+      if (after === before && item === undefined) continue
+      batch.put(keys.message(id), messageCodec, after)
+      if (after !== before) batch.then(() => this.#options.onStatus(id, after))
+    }
+  }
+
+  /** Done with, whatever it was (a request that was answered). */
+  settle(batch: Batch, id: MessageId): void {
+    const item = this.#byMessage.get(id)
+    if (item !== undefined && !item.isSettling) this.#settle(batch, item)
+  }
+
+  /** The contact's inbox moved: what is under way goes to its new holders. */
+  reroute(batch: Batch, contact: ContactId, target: Target): void {
+    for (const item of this.#items.values()) {
+      const { record } = item
+      if (record.contact !== contact || record.box !== target.box || record.buriedAtMs > 0) continue
+      item.record = { ...record, homes: target.homes, replicas: target.replicas }
+      batch.put(keys.outbox(item.number), outboxCodec, item.record)
+      batch.then(() => this.#submitAgain(item))
+    }
+  }
+
+  /** Texts that their side took without a receipt: due to be repeated, or all of them. Oldest first. */
+  unconfirmed(contact: ContactId, which: 'due' | 'all'): OutboxItem[] {
+    const nowMs = this.#context.clock.now()
+    return [...this.#items.values()].filter(({ record, isSettling }) => record.contact === contact && !isSettling
+      && record.buriedAtMs > 0 && (which === 'all' || isRepeatDue(record, nowMs)))
+  }
+
+  /** Texts sealed for an inbox that the contact has left. */
+  misplaced(contact: ContactId, box: BoxId): OutboxItem[] {
+    return [...this.#items.values()].filter(({ record, isSettling }) =>
+      record.contact === contact && record.kind === kinds.text && record.box !== box && !isSettling)
+  }
+
+  /** The contact is being removed: nothing more goes to them. */
+  abandon(batch: Batch, contact: ContactId): void {
+    for (const item of [...this.#items.values()]) {
+      if (item.record.contact !== contact || item.isSettling) continue
+      const { message, messageId } = item.record
+      this.#settle(batch, item)
+      if (message !== undefined) this.#fail(batch, { id: messageId, message, code: 'CONTACT_REMOVED' })
+    }
+  }
+
+  /** A new session: the node may know nothing of what was sent in the old one. */
+  reset(): void {
+    this.#session++
+    this.#queue.clear()
+    this.#sent.clear()
+    for (const item of this.#items.values()) {
+      item.place = 'waiting'
+      if (item.record.buriedAtMs === 0 && !progress(item.record).isStored) this.#queue.add(item)
+    }
+    void this.#pump()
+  }
+
+  #accepted(item: OutboxItem, frame: ReceiptFrame): void {
+    this.#arrived(item)
+    const { record } = item
+    const holders = this.#check.holders(record, frame.proofs)
+    const next = { ...record, holders }
+    const { have, want, isStored } = progress(next)
+    if (record.kind !== kinds.text) {
+      item.record = next
+      if (isStored && record.kind === kinds.receipts) this.#write((batch) => this.#settle(batch, item, { withdraw: false }))
+      return
+    }
+    const before = record.message!
+    const stored = isStored ? advance(before, states.stored, this.#context.clock.now()) : before
+    const isFurther = have > before.have || want !== before.want || stored !== before
+    if (!isFurther && frame.code === before.code) return
+    const proven = isFurther ? { have, want, route: frame.route, level: frame.level } : {}
+    const message = { ...stored, ...proven, code: isStored ? '' : frame.code }
+    item.record = { ...next, message }
+    this.#saveRecord(item, message)
+  }
+
+  #buried(item: OutboxItem): void {
+    this.#arrived(item)
+    const { record } = item
+    if (record.buriedAtMs > 0) return
+    if (record.kind !== kinds.text) {
+      this.#write((batch) => this.#settle(batch, item, { withdraw: false }))
+      return
+    }
+    const nowMs = this.#context.clock.now()
+    const message = advance(record.message!, states.delivered, nowMs)
+    item.record = { ...record, buriedAtMs: nowMs, message }
+    this.#saveRecord(item, message)
+  }
+
+  #refused(item: OutboxItem, frame: ReceiptFrame): void {
+    this.#arrived(item)
+    const { record } = item
+    const { message } = record
+    if (!finalCodes.has(frame.code)) {
+      // The node did not take it; the sweep offers it again.
+      item.place = 'waiting'
+      if (message === undefined || message.code === frame.code) return
+      item.record = { ...record, message: { ...message, code: frame.code } }
+      this.#saveRecord(item, item.record.message!)
+      return
+    }
+    this.#context.log.warn({ envelope: record.envelopeId, code: frame.code }, 'an envelope was refused for good')
+    // Proven copies lie with its holders: one that refuses it cannot undo them.
+    if (message !== undefined && message.state !== states.queued) return
+    this.#write((batch) => {
+      this.#settle(batch, item, { withdraw: false })
+      const code = frame.code === 'ENVELOPE_EXPIRED' ? 'MESSAGE_EXPIRED' : frame.code
+      if (message !== undefined) this.#fail(batch, { id: record.messageId, message, code })
+    })
+  }
+
+  /** The node answered: it is no longer in flight. */
+  #arrived(item: OutboxItem): void {
+    this.#sent.delete(item)
+    this.#queue.delete(item)
+    item.place = 'accepted'
+    item.bytes = undefined
+  }
+
+  #fail(batch: Batch, failed: { id: MessageId, message: MessageRecord, code: string }): void {
+    const state = failed.message.state >= states.delivered ? failed.message.state : states.failed
+    const message = { ...failed.message, state, code: state === states.failed ? failed.code : '' }
+    batch.put(keys.message(failed.id), messageCodec, message)
+    batch.then(() => this.#options.onStatus(failed.id, message))
+  }
+
+  /** Removes an item: marked now, gone when the batch is durable, back if that fails. */
+  #settle(batch: Batch, item: OutboxItem, options: { withdraw: boolean } = { withdraw: true }): void {
+    item.isSettling = true
+    this.#delete(batch, item)
+    const { envelopeId } = item.record
+    if (options.withdraw) batch.then(() => this.#uplink.post({ type: 'withdraw', envelopeIds: [envelopeId] }))
+    batch.otherwise(() => { item.isSettling = false })
+  }
+
+  #delete(batch: Batch, item: OutboxItem): void {
+    batch.delete(keys.outbox(item.number))
+    batch.delete(keys.body(item.number))
+    batch.then(() => this.#forget(item))
+  }
+
+  #remember(item: OutboxItem): void {
+    this.#items.set(item.record.envelopeId, item)
+    this.#byMessage.set(item.record.messageId, item)
+    if (item.record.kind === kinds.text) this.#texts++
+  }
+
+  #forget(item: OutboxItem): void {
+    if (!this.#items.delete(item.record.envelopeId)) return
+    if (this.#byMessage.get(item.record.messageId) === item) this.#byMessage.delete(item.record.messageId)
+    this.#queue.delete(item)
+    this.#sent.delete(item)
+    if (item.record.kind === kinds.text) this.#texts--
+  }
+
+  #saveRecord(item: OutboxItem, message: MessageRecord): void {
+    const { record } = item
+    this.#write((batch) => {
+      batch.put(keys.outbox(item.number), outboxCodec, record)
+      batch.then(() => this.#options.onStatus(record.messageId, message))
+    })
+  }
+
+  /** News from the node are written as they come; the store keeps their order. */
+  #write(build: (batch: Batch) => void): void {
+    const batch = new Batch()
+    build(batch)
+    batch.commit(this.#context.kv).catch((error: unknown) => {
+      // The proof is lost with it; the node tells it again after the next reset.
+      this.#context.log.warn({ err: error }, 'a message state could not be written')
+    })
+  }
+
+  #submitAgain(item: OutboxItem): void {
+    if (!this.#items.has(item.record.envelopeId)) return
+    this.#sent.delete(item)
+    item.place = 'waiting'
+    this.#queue.add(item)
+    void this.#pump()
+  }
+
+  async #pump(): Promise<void> {
+    if (this.#isPumping) return
+    this.#isPumping = true
+    try {
+      while (this.#session > 0 && this.#sent.size < limits.submitWindow) {
+        const [item] = this.#queue
+        if (item === undefined) return
+        const session = this.#session
+        this.#queue.delete(item)
+        if (!await this.#submit(item) && session === this.#session) {
+          item.place = 'waiting'
+          this.#queue.add(item)
+          return
+        }
+      }
+    } catch (error) {
+      this.#context.log.warn({ err: error }, 'an envelope could not be read')
+    } finally {
+      this.#isPumping = false
+    }
+  }
+
+  /** False when the session did not take it. */
+  async #submit(item: OutboxItem): Promise<boolean> {
+    const session = this.#session
+    const bytes = item.bytes ?? (await this.#context.kv.get(keys.body(item.number)))?.value
+    if (bytes === undefined || session !== this.#session || item.isSettling) return true
+    item.bytes = undefined
+    item.place = 'sent'
+    item.sentAtMs = this.#context.clock.monotonicMs()
+    this.#sent.add(item)
+    const { homes, replicas, kind } = item.record
+    const purpose = kind === kinds.receipts ? purposes.signal : purposes.message
+    const taken = await this.#uplink.send({ type: 'submit', envelope: bytes, homes, replicas, purpose, level: 0 })
+    if (!taken) this.#sent.delete(item)
+    return taken
+  }
+
+  async #runSweep(): Promise<void> {
+    const nowMs = this.#context.clock.now()
+    const stuckMs = this.#context.clock.monotonicMs() - silenceMs
+    const unconfirmed = new Set<ContactId>()
+    const batch = new Batch()
+    for (const item of [...this.#items.values()]) {
+      const { record } = item
+      if (item.isSettling) continue
+      if (record.expiresAtMs <= nowMs) {
+        this.#settle(batch, item)
+        if (record.message !== undefined) this.#fail(batch, { id: record.messageId, message: record.message, code: 'MESSAGE_EXPIRED' })
+      } else if (record.buriedAtMs > 0) {
+        if (isRepeatDue(record, nowMs)) unconfirmed.add(record.contact)
+      } else if (item.place === 'waiting' || (item.place === 'sent' && item.sentAtMs < stuckMs)) {
+        if (!progress(record).isStored) this.#submitAgain(item)
+      }
+    }
+    await batch.commit(this.#context.kv)
+    for (const contact of unconfirmed) this.#options.onUnconfirmed(contact)
+  }
+}
+
+/** The patience doubles with each repeat. */
+function isRepeatDue(record: OutboxRecord, nowMs: number): boolean {
+  return record.buriedAtMs > 0 && record.repeats < limits.repeatsMax
+    && nowMs - record.buriedAtMs >= limits.receiptPatienceMs * 2 ** record.repeats
+}
