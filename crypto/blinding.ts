@@ -38,7 +38,7 @@ export interface BlindedSigner {
  */
 export function blindPublicKey(input: { publicKey: Uint8Array, factor: Uint8Array }): Uint8Array {
   if (!isTorsionFreeKey(input.publicKey)) {
-    throw new OpenIMError('BLINDING_KEY', 'the public key to blind is not a usable Ed25519 key: get the right one')
+    throw new OpenIMError('BLINDING_KEY', 'the key to blind is not a usable Ed25519 key: get the right one')
   }
   return Point.fromBytes(input.publicKey).multiplyUnsafe(clampedFactor(input.factor)).toBytes()
 }

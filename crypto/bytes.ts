@@ -8,7 +8,9 @@ import { OpenIMError } from './errors.ts'
 
 const textEncoder = new TextEncoder()
 const textDecoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
-const hexDigits: readonly string[] = Array.from({ length: 256 }, (_, i) => i.toString(16).padStart(2, '0'))
+const hexCodes = textEncoder.encode('0123456789abcdef')
+/** Engines limit how many arguments `fromCharCode` takes. */
+const hexPartBytes = 4_096
 
 export function utf8(text: string): Uint8Array {
   return textEncoder.encode(text)
@@ -25,8 +27,19 @@ export function utf8Decode(bytes: Uint8Array): string {
 
 export function hex(bytes: Uint8Array): string {
   let out = ''
-  for (const byte of bytes) out += hexDigits[byte]
+  for (let at = 0; at < bytes.length; at += hexPartBytes) out += hexPart(bytes.subarray(at, at + hexPartBytes))
   return out
+}
+
+/** Flat: joining digit pairs with `+` keeps every step alive, 1 kB for an id of 64 characters. */
+function hexPart(bytes: Uint8Array): string {
+  const codes = new Uint8Array(2 * bytes.length)
+  for (let i = 0; i < bytes.length; i++) {
+    codes[2 * i] = hexCodes[bytes[i]! >> 4]!
+    codes[2 * i + 1] = hexCodes[bytes[i]! & 15]!
+  }
+  // Spreading would walk an iterator.
+  return String.fromCharCode.apply(null, codes as unknown as number[])
 }
 
 /** @throws BYTES_HEX unless `text` is an even number of lower-case hex digits */

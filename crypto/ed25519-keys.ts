@@ -1,11 +1,12 @@
 /**
- * Which Ed25519 public keys openIM takes, the same for both backends.
+ * Which Ed25519 points openIM takes, the same for both backends.
  *
- * Libraries differ on keys that nobody makes honestly: encodings of y ≥ p, the eight points of
- * small order (the identity as a key accepts a signature for every message in some of them), and
- * points with a small-order component, under which one signature can be valid here and invalid
- * there. We refuse them all: the first two on every use (`isPlausibleKey`, no arithmetic), the
- * last once when a key is imported (`isTorsionFreeKey`, one scalar multiplication).
+ * Libraries differ on points that nobody makes honestly: encodings of y ≥ p, the eight points of
+ * small order (the identity as a key accepts a signature for every message in some libraries; a
+ * small-order R is refused by OpenSSL and taken by RFC 8032), and points with a small-order
+ * component, under which one signature can be valid here and invalid there. We refuse them all:
+ * the first two on every use, as key and as R (`isPlausiblePoint`, no arithmetic), the last once
+ * when a key is imported (`isTorsionFreeKey`, one scalar multiplication).
  */
 import { ed25519 } from '@noble/curves/ed25519.js'
 import { hexDecode } from './bytes.ts'
@@ -26,14 +27,14 @@ const smallOrderYs: readonly Uint8Array[] = [
 ].map(hexDecode)
 
 /** 32 bytes with y < p = 2²⁵⁵ − 19, not of small order. Whether it is on the curve is not asked. */
-export function isPlausibleKey(publicKey: Uint8Array): boolean {
+export function isPlausiblePoint(publicKey: Uint8Array): boolean {
   if (publicKey.length !== keyBytes || !isReduced(publicKey)) return false
   return !smallOrderYs.some((y) => sameY(publicKey, y))
 }
 
 /** On the curve, canonical, and in the group of prime order (so not the identity either). */
 export function isTorsionFreeKey(publicKey: Uint8Array): boolean {
-  if (!isPlausibleKey(publicKey)) return false
+  if (!isPlausiblePoint(publicKey)) return false
   try {
     return ed25519.Point.fromBytes(publicKey).isTorsionFree()
   } catch {

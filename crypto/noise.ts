@@ -57,7 +57,7 @@ export class NoiseCipher {
 
   /** @throws BUG_ASSERTION for a message that would be longer than 65,535 bytes */
   encrypt(plaintext: Uint8Array, ad: Uint8Array = empty): Uint8Array {
-    assert(plaintext.length + tagBytes <= messageBytesMax, `a Noise message of ${plaintext.length} bytes of plaintext`)
+    assert(plaintext.length + tagBytes <= messageBytesMax, `${plaintext.length} bytes in one Noise message`)
     const nonce = this.#nonce()
     this.#counter++
     return crypto.seal({ key: this.#key, nonce, plaintext, ad })
@@ -74,9 +74,9 @@ export class NoiseCipher {
   /** §4.2 REKEY: the first 32 bytes of encrypting zeros under the largest nonce. */
   rekey(): void {
     const nonce = new Uint8Array(12).fill(0xff, 4)
-    const next = crypto.seal({ key: this.#key, nonce, plaintext: new Uint8Array(keyBytes) }).slice(0, keyBytes)
+    const sealedZeros = crypto.seal({ key: this.#key, nonce, plaintext: new Uint8Array(keyBytes) })
     wipe(this.#key)
-    this.#key = next
+    this.#key = sealedZeros.slice(0, keyBytes)
   }
 
   /** 32 zero bits, then the counter, little-endian (§12.3). 2⁵³ is never reached. */
@@ -97,7 +97,7 @@ class SymmetricState {
 
   constructor(protocolName: string) {
     const name = utf8(protocolName)
-    this.#hash = name.length <= keyBytes ? concat(name, new Uint8Array(keyBytes - name.length)) : crypto.sha256(name)
+    this.#hash = name.length > keyBytes ? crypto.sha256(name) : concat(name, new Uint8Array(keyBytes - name.length))
     this.#chainingKey = this.#hash
   }
 
@@ -252,7 +252,7 @@ export class NoiseHandshake {
     }
     if (!this.#mixDh(token)) {
       this.#state = 'failed'
-      throw new OpenIMError('NOISE_KEY', 'the static key of the other end is of small order: get its right key')
+      throw new OpenIMError('NOISE_KEY', 'the other end\'s static key is of small order: get its right key')
     }
     return empty
   }

@@ -15,7 +15,7 @@ import { hmac } from '@noble/hashes/hmac.js'
 import { sha256, sha512 } from '@noble/hashes/sha2.js'
 import { ml_kem768 as mlKem768 } from '@noble/post-quantum/ml-kem.js'
 import { concat, equalBytes, hex, wipe } from './bytes.ts'
-import { isPlausibleKey, isTorsionFreeKey } from './ed25519-keys.ts'
+import { isPlausiblePoint, isTorsionFreeKey } from './ed25519-keys.ts'
 import { assert } from './errors.ts'
 import type { CryptoProvider, DhKeyPair, KemKeyPair, SigningKeyPair } from './provider.ts'
 
@@ -56,7 +56,7 @@ function secretOf<K extends KeyPair>(pair: unknown, kind: abstract new (...args:
   return KeyPair.secretOf(pair)
 }
 
-function openOrUndefined(open: () => Uint8Array): Uint8Array | undefined {
+function orUndefined(open: () => Uint8Array): Uint8Array | undefined {
   try {
     return open()
   } catch {
@@ -73,9 +73,11 @@ export const provider: CryptoProvider = {
   hkdf: ({ secret, salt, info, length }) => hkdf(sha256, secret, salt, info, length),
 
   seal: ({ key, nonce, plaintext, ad }) => chacha20poly1305(key, nonce, ad).encrypt(plaintext),
-  open: ({ key, nonce, ciphertext, ad }) => openOrUndefined(() => chacha20poly1305(key, nonce, ad).decrypt(ciphertext)),
+  open: ({ key, nonce, ciphertext, ad }) =>
+    orUndefined(() => chacha20poly1305(key, nonce, ad).decrypt(ciphertext)),
   sealX: ({ key, nonce, plaintext, ad }) => xchacha20poly1305(key, nonce, ad).encrypt(plaintext),
-  openX: ({ key, nonce, ciphertext, ad }) => openOrUndefined(() => xchacha20poly1305(key, nonce, ad).decrypt(ciphertext)),
+  openX: ({ key, nonce, ciphertext, ad }) =>
+    orUndefined(() => xchacha20poly1305(key, nonce, ad).decrypt(ciphertext)),
 
   dhKeyPair(secret) {
     assert(secret.length === 32, `an X25519 secret has 32 bytes, got ${secret.length}`)
@@ -84,7 +86,7 @@ export const provider: CryptoProvider = {
   dh(own, remotePublicKey) {
     assert(remotePublicKey.length === 32, `an X25519 key has 32 bytes, got ${remotePublicKey.length}`)
     const secret = secretOf(own, NobleDhKeyPair)
-    return openOrUndefined(() => x25519.getSharedSecret(secret, remotePublicKey))
+    return orUndefined(() => x25519.getSharedSecret(secret, remotePublicKey))
   },
 
   signingKeyPair(seed) {
@@ -93,8 +95,9 @@ export const provider: CryptoProvider = {
   },
   sign: (own, message) => ed25519.sign(message, secretOf(own, NobleSigningKeyPair)),
   verify({ publicKey, message, signature }) {
-    if (signature.length !== signatureBytes || !isPlausibleKey(publicKey)) return false
+    if (signature.length !== signatureBytes) return false
     const r = signature.subarray(0, 32)
+    if (!isPlausiblePoint(publicKey) || !isPlausiblePoint(r)) return false
     const s = bytesToNumberLE(signature.subarray(32))
     if (s >= groupOrder) return false
     try {

@@ -33,6 +33,17 @@ export interface KemKeyPair {
   exportSecret(): Uint8Array
 }
 
+export interface AeadKey {
+  readonly key: Uint8Array
+  readonly nonce: Uint8Array
+  readonly ad?: Uint8Array
+}
+
+export interface Encapsulated {
+  readonly ciphertext: Uint8Array
+  readonly sharedSecret: Uint8Array
+}
+
 export interface CryptoProvider {
   readonly name: 'node' | 'noble'
 
@@ -43,12 +54,12 @@ export interface CryptoProvider {
   hkdf(input: { secret: Uint8Array, salt: Uint8Array, info: Uint8Array, length: number }): Uint8Array
 
   /** ChaCha20-Poly1305 (RFC 8439): 32-byte key, 12-byte nonce; returns ciphertext ‖ 16-byte tag. */
-  seal(input: { key: Uint8Array, nonce: Uint8Array, plaintext: Uint8Array, ad?: Uint8Array }): Uint8Array
+  seal(input: AeadKey & { plaintext: Uint8Array }): Uint8Array
   /** `undefined` when the tag does not fit: one failure, whatever the cause. */
-  open(input: { key: Uint8Array, nonce: Uint8Array, ciphertext: Uint8Array, ad?: Uint8Array }): Uint8Array | undefined
+  open(input: AeadKey & { ciphertext: Uint8Array }): Uint8Array | undefined
   /** XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha-03): 24-byte nonce, safe to pick at random. */
-  sealX(input: { key: Uint8Array, nonce: Uint8Array, plaintext: Uint8Array, ad?: Uint8Array }): Uint8Array
-  openX(input: { key: Uint8Array, nonce: Uint8Array, ciphertext: Uint8Array, ad?: Uint8Array }): Uint8Array | undefined
+  sealX(input: AeadKey & { plaintext: Uint8Array }): Uint8Array
+  openX(input: AeadKey & { ciphertext: Uint8Array }): Uint8Array | undefined
 
   /** From a 32-byte secret (clamped when used, RFC 7748 §5). */
   dhKeyPair(secret: Uint8Array): DhKeyPair
@@ -60,8 +71,8 @@ export interface CryptoProvider {
   /** 64-byte signature. */
   sign(own: SigningKeyPair, message: Uint8Array): Uint8Array
   /**
-   * One rule everywhere: canonical encodings, S < L, cofactorless equation (RFC 8032 §5.1.7).
-   * Keys enter through `importVerifyKey`; a key of small order verifies nothing.
+   * One rule everywhere: canonical encodings, neither key nor R of small order, S < L, cofactorless
+   * equation (RFC 8032 §5.1.7). Check keys once with `isVerifyKey` when they come in.
    */
   verify(input: { publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array }): boolean
   /** True for a canonical, torsion-free, non-identity Ed25519 public key; check once at import. */
@@ -70,10 +81,17 @@ export interface CryptoProvider {
   /** From a 64-byte seed d ‖ z. */
   kemKeyPair(seed: Uint8Array): KemKeyPair
   /** `undefined` when the public key fails FIPS 203 §7.2 (modulus check). */
-  kemEncapsulate(remotePublicKey: Uint8Array, random: Random): { ciphertext: Uint8Array, sharedSecret: Uint8Array } | undefined
+  kemEncapsulate(remotePublicKey: Uint8Array, random: Random): Encapsulated | undefined
   /** Implicit rejection: a wrong ciphertext gives a wrong secret, never an error. */
   kemDecapsulate(own: KemKeyPair, ciphertext: Uint8Array): Uint8Array
 
   /** Argon2id (RFC 9106), 32-byte output unless `length` says otherwise. */
-  argon2id(input: { password: Uint8Array, salt: Uint8Array, memoryKiB: number, passes: number, lanes: number, length?: number }): Uint8Array
+  argon2id(input: {
+    password: Uint8Array
+    salt: Uint8Array
+    memoryKiB: number
+    passes: number
+    lanes: number
+    length?: number
+  }): Uint8Array
 }

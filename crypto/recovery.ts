@@ -34,7 +34,7 @@ export function recoveryPhrase(entropy: Uint8Array): string {
  */
 export function recoveryEntropy(phrase: string): Result<Uint8Array> {
   const typed = phrase.normalize('NFKD').toLowerCase().split(/\s+/u).filter((word) => word !== '')
-  if (typed.length !== wordCount) return refused(`the phrase has ${typed.length} words, it needs ${wordCount}`)
+  if (typed.length !== wordCount) return refused(`${typed.length} words, a phrase has ${wordCount}`)
   const unknown = typed.findIndex((word) => !words.has(word))
   if (unknown >= 0) return refused(`word ${unknown + 1} is not in the list of words`)
   try {
@@ -47,7 +47,8 @@ export function recoveryEntropy(phrase: string): Result<Uint8Array> {
 /** Ed25519 seed of the account's root key. */
 export function accountRootSeed(entropy: Uint8Array): Uint8Array {
   assert(entropy.length === entropyBytes, `recovery entropy has 32 bytes, got ${entropy.length}`)
-  return crypto.hkdf({ secret: entropy, salt: new Uint8Array(0), info: labels.recoveryAccountRoot, length: 32 })
+  const salt = new Uint8Array(0)
+  return crypto.hkdf({ secret: entropy, salt, info: labels.recoveryAccountRoot, length: 32 })
 }
 
 function refused(detail: string): Result<never> {

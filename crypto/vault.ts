@@ -49,7 +49,11 @@ const cost: Cost = { memoryKiB: 64 * 1024, passes: 3, lanes: 1 }
 const costMax: Cost = { memoryKiB: 1024 * 1024, passes: 16, lanes: 8 }
 
 /** @param input.passphrase UTF-8 bytes, as typed; they stay the caller's, to wipe */
-export function sealVault(input: { passphrase: Uint8Array, plaintext: Uint8Array, random: Random }): Uint8Array {
+export function sealVault(input: {
+  passphrase: Uint8Array
+  plaintext: Uint8Array
+  random: Random
+}): Uint8Array {
   const { passphrase, plaintext, random } = input
   const dataKey = random.bytes(keyBytes)
   const body = sealValue({ key: dataKey, plaintext, ad: labels.vaultBody, random })
@@ -63,12 +67,16 @@ export function openVault(input: { passphrase: Uint8Array, vault: Uint8Array }):
   const unwrapped = unwrapKey(input)
   if (!unwrapped.ok) return unwrapped
   const dataKey = unwrapped.value
-  const plaintext = openValue({ key: dataKey, sealed: input.vault.subarray(bodyOffset), ad: labels.vaultBody })
+  const sealed = input.vault.subarray(bodyOffset)
+  const plaintext = openValue({ key: dataKey, sealed, ad: labels.vaultBody })
   wipe(dataKey)
   return plaintext === undefined ? wrongPassphrase() : { ok: true, value: plaintext }
 }
 
-/** The same vault under a new passphrase and salt; the old bytes still open with the old one. Refuses as `openVault`. */
+/**
+ * The same vault under a new passphrase and salt. Old copies still open with the old passphrase, and
+ * give the data key of the new one: when it was stolen, seal anew instead. Refuses as `openVault`.
+ */
 export function rekeyVault(input: {
   vault: Uint8Array
   passphrase: Uint8Array
@@ -85,23 +93,34 @@ export function rekeyVault(input: {
 }
 
 /** @param input.ad names the place of the record (table, key, version), so that two cannot be swapped */
-export function sealValue(input: { key: Uint8Array, plaintext: Uint8Array, ad: Uint8Array, random: Random }): Uint8Array {
+export function sealValue(input: {
+  key: Uint8Array
+  plaintext: Uint8Array
+  ad: Uint8Array
+  random: Random
+}): Uint8Array {
   const { key, plaintext, ad, random } = input
   const nonce = random.bytes(nonceBytes)
   return concat(nonce, crypto.sealX({ key, nonce, plaintext, ad }))
 }
 
 /** `undefined` when it was not sealed with this key for this place, or was altered. */
-export function openValue(input: { key: Uint8Array, sealed: Uint8Array, ad: Uint8Array }): Uint8Array | undefined {
+export function openValue(input: {
+  key: Uint8Array
+  sealed: Uint8Array
+  ad: Uint8Array
+}): Uint8Array | undefined {
   const { key, sealed, ad } = input
   if (sealed.length < nonceBytes + tagBytes) return undefined
-  return crypto.openX({ key, nonce: sealed.subarray(0, nonceBytes), ciphertext: sealed.subarray(nonceBytes), ad })
+  const nonce = sealed.subarray(0, nonceBytes)
+  return crypto.openX({ key, nonce, ciphertext: sealed.subarray(nonceBytes), ad })
 }
 
 function wrapKey(input: { passphrase: Uint8Array, dataKey: Uint8Array, random: Random }): Uint8Array {
   const { passphrase, dataKey, random } = input
   const salt = random.bytes(saltBytes)
-  const header = concat(u8Bytes(version), u32Bytes(cost.memoryKiB), u8Bytes(cost.passes), u8Bytes(cost.lanes), salt)
+  const { memoryKiB, passes, lanes } = cost
+  const header = concat(u8Bytes(version), u32Bytes(memoryKiB), u8Bytes(passes), u8Bytes(lanes), salt)
   const key = crypto.argon2id({ password: passphrase, salt, ...cost })
   const wrapped = sealValue({ key, plaintext: dataKey, ad: concat(labels.vaultKey, header), random })
   wipe(key)
@@ -118,7 +137,7 @@ function unwrapKey(input: { passphrase: Uint8Array, vault: Uint8Array }): Result
     return { ok: false, code: 'VAULT_FORMAT', detail: `${vault.length} bytes are too few for a vault` }
   }
   if (found !== version || !affordable(asked)) {
-    const detail = `a vault of version ${found} with ${asked.memoryKiB} KiB and ${asked.passes} passes is not ours to open`
+    const detail = `a vault of version ${found} that asks for ${asked.memoryKiB} KiB, ${asked.passes} passes`
     return { ok: false, code: 'VAULT_FORMAT', detail }
   }
   const key = crypto.argon2id({ password: passphrase, salt, ...asked })

@@ -1,26 +1,253 @@
 /**
  * The composition root: an openIM node as it runs at home, with the real database, sockets and
- * clock, and the owner's account hosted on it.
+ * clock, and the owner's account hosted on it. Nothing else names concrete classes.
  *
- * The hosted account is an ordinary client: it logs in over the loopback connector and the rest of
- * the node cannot tell it from a phone. Nothing else names concrete classes.
+ * ```ts
+ * const node = await OpenIMNode.open({ dataDir, keys, config, log })
+ * const ready = await node.start()
+ * await node.client.send('bob', 'hello')
+ * await node.stop()
+ * ```
  */
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { crypto } from '../crypto/index.ts'
+import { utf8 } from '../crypto/bytes.ts'
 import { systemRandom } from '../crypto/random.ts'
-import type { Random } from '../crypto/random.ts'
-import { Client } from '../protocol/client/client.ts'
-import { scopedKv } from '../protocol/client/scoped-kv.ts'
-import { sealedKv } from '../protocol/client/sealed-kv.ts'
+import type { Client } from '../protocol/client/client.ts'
+import type { RouteName } from '../protocol/client/api.ts'
+import type { NodeId } from '../protocol/ids.ts'
+import { parseNodeId } from '../protocol/ids.ts'
+import type { InviteHint } from '../protocol/invite.ts'
 import type { Role } from '../protocol/node-descriptor.ts'
-import { nodeIdFromKey } from '../protocol/ids.ts'
-import { DeviceSession } from '../protocol/session/device-session.ts'
+import { services } from '../protocol/service/codes.ts'
 import { systemClock } from '../protocol/system-clock.ts'
+import type { NodeConfig } from './config.ts'
 import { LoopbackConnector } from './connectors/loopback-connector.ts'
 import { TCPConnector } from './connectors/tcp-connector.ts'
-import { doctor } from './doctor.ts'
+import { examineContact, examineNode } from './doctor.ts'
+import { openHostedAccount } from './hosted-account.ts'
 import { NodeCore } from './node-core.ts'
+import { installNetworkGuard } from './overlay/network-guard.ts'
+import type { NetworkGuard } from './overlay/network-guard.ts'
 import { Libp2pOverlay } from './overlay/libp2p-overlay.ts'
-import type { Log, PeerInfo, Store } from './ports.ts'
-import type { DoctorReport, NodeOptions, NodeReady, NodeStatus, PingResult } from './status.ts'
+import type { PeerInfo } from './ports.ts'
+import type { ContactStatus, DoctorReport, NodeOptions, NodeReady, NodeStatus, PingResult } from './status.ts'
 import { openLevelStore } from './storage/level-store.ts'
+import type { LevelStore } from './storage/level-store.ts'
+
+const pingTimeoutMs = 5_000
+
+interface NodeParts {
+  readonly store: LevelStore
+  readonly overlay: Libp2pOverlay
+  readonly core: NodeCore
+  readonly client: Client
+  readonly door: TCPConnector
+  readonly version: string
+}
+
+export class OpenIMNode {
+  readonly client: Client
+  readonly #options: NodeOptions
+  readonly #parts: NodeParts
+  readonly #startedAtMs = systemClock.now()
+  #guard: NetworkGuard | undefined
+  #stopping: Promise<void> | undefined
+
+  /**
+   * Opens the store and wires the rooms; nothing is listened on yet.
+   * @throws STORE_LOCKED, STORE_CORRUPT, STORE_NEWER, STORE_FULL, STORE_SEAL
+   */
+  static async open(options: NodeOptions): Promise<OpenIMNode> {
+    const { dataDir, log } = options
+    const store = await openLevelStore({ directory: join(dataDir, 'store'), clock: systemClock, log })
+    try {
+      return new OpenIMNode(options, await wire(options, store))
+    } catch (error) {
+      await store.close()
+      throw error
+    }
+  }
+
+  private constructor(options: NodeOptions, parts: NodeParts) {
+    this.#options = options
+    this.#parts = parts
+    this.client = parts.client
+  }
+
+  /** Settles when every door is open and the owner's account logs in. @throws OVERLAY_LISTEN, CONNECTOR_* */
+  async start(): Promise<NodeReady> {
+    const { core, client } = this.#parts
+    this.#guard = installNetworkGuard(this.#options.log)
+    await core.start()
+    await client.start()
+    const { address } = await client.info()
+    return {
+      pid: process.pid,
+      address,
+      nodeId: this.#parts.overlay.nodeId,
+      p2p: this.#parts.overlay.addresses(),
+      listen: this.#listen(),
+    }
+  }
+
+  /** Everything durable and closed. Idempotent. */
+  stop(): Promise<void> {
+    this.#stopping ??= this.#stop()
+    return this.#stopping
+  }
+
+  async #stop(): Promise<void> {
+    const { core, client, store } = this.#parts
+    await client.stop()
+    await core.stop()
+    await store.close()
+    this.#guard?.uninstall()
+  }
+
+  async status(): Promise<NodeStatus> {
+    const { overlay, core, version } = this.#parts
+    const info = await this.client.info()
+    const held = core.messenger.held()
+    return {
+      version,
+      pid: process.pid,
+      startedAtMs: this.#startedAtMs,
+      uptimeMs: systemClock.now() - this.#startedAtMs,
+      name: info.name,
+      address: info.address,
+      nodeId: overlay.nodeId,
+      dataDir: this.#options.dataDir,
+      online: info.online,
+      reachable: 'unknown',
+      peers: { now: overlay.peers().length, max: this.#options.config.limits.peers },
+      dht: { mode: this.#options.config.profile === 'home' ? 'client' : 'server', known: core.directory.size },
+      p2p: overlay.addresses(),
+      listen: this.#listen(),
+      queue: { out: info.outbox, held: { items: held.boxes, bytes: held.bytes, bytesMax: held.bytesMax } },
+      location: { holders: Math.max(info.locationHolders, core.locations.holders) },
+      replicas: info.replicas,
+      contacts: await this.#contactStatus(),
+    }
+  }
+
+  peers(): PeerInfo[] {
+    return this.#parts.overlay.peers()
+  }
+
+  /** @throws CONTACT_UNKNOWN */
+  async doctor(contact?: string): Promise<DoctorReport> {
+    const { overlay, store } = this.#parts
+    const components = { overlay, kv: store.kv, dataDir: this.#options.dataDir, status: () => this.status() }
+    if (contact === undefined) return examineNode(components)
+    const { name } = await this.client.contact(contact)
+    return examineContact(components, name, {
+      places: () => this.client.places(name),
+      locate: () => this.client.locate(name),
+    })
+  }
+
+  /** @throws CONTACT_UNKNOWN when the target is neither a contact nor a node id */
+  async ping(target: string): Promise<PingResult> {
+    const { overlay } = this.#parts
+    const nodes = await this.#nodesOf(target)
+    if (nodes.length === 0) return { target, ok: false, route: 'none', code: 'CONTACT_NOT_ACTIVE' }
+    let code = 'OVERLAY_UNREACHABLE'
+    for (const nodeId of nodes) {
+      if (nodeId === overlay.nodeId) return { target, ok: true, nodeId, route: 'local', rttMs: 0 }
+      const begunMs = systemClock.monotonicMs()
+      const answer = await overlay.call(nodeId, services.echo, utf8('ping'), { timeoutMs: pingTimeoutMs })
+      if (answer.ok) {
+        const address = overlay.peers().find((peer) => peer.nodeId === nodeId)?.address
+        const rttMs = systemClock.monotonicMs() - begunMs
+        return { target, ok: true, nodeId, route: 'direct', rttMs, ...(address === undefined ? {} : { address }) }
+      }
+      code = answer.code
+    }
+    return { target, ok: false, nodeId: nodes[0]!, route: 'none', code }
+  }
+
+  #listen(): { tcp?: string } {
+    const tcp = this.#parts.door.address()
+    return tcp === undefined ? {} : { tcp }
+  }
+
+  async #nodesOf(target: string): Promise<readonly NodeId[]> {
+    if (target.startsWith('12D3KooW')) return [parseNodeId(target)]
+    return (await this.client.places(target))?.homes ?? []
+  }
+
+  async #contactStatus(): Promise<ContactStatus[]> {
+    const linked = new Set(this.#parts.overlay.peers().map((peer) => peer.nodeId))
+    return Promise.all((await this.client.contacts()).map(async (contact): Promise<ContactStatus> => ({
+      name: contact.name,
+      address: contact.address,
+      trust: contact.trust,
+      state: contact.state,
+      ...(contact.lastSeenAtMs === undefined ? {} : { lastSeenAtMs: contact.lastSeenAtMs }),
+      route: await this.#routeTo(contact.name, linked),
+    })))
+  }
+
+  async #routeTo(contact: string, linked: ReadonlySet<NodeId>): Promise<RouteName> {
+    const homes = (await this.client.places(contact))?.homes ?? []
+    if (homes.includes(this.#parts.overlay.nodeId)) return 'local'
+    return homes.some((home) => linked.has(home)) ? 'direct' : 'none'
+  }
+}
+
+/** Real implementations behind every port. */
+async function wire(options: NodeOptions, store: LevelStore): Promise<NodeParts> {
+  const { keys, config, log, dataDir } = options
+  const system = { clock: systemClock, random: systemRandom, log }
+  const overlay = new Libp2pOverlay({ ...system, keySeed: keys.nodeSeed }, {
+    listen: config.listen.p2p,
+    bootstrap: config.p2p.bootstrap,
+    mdns: config.p2p.mdns,
+    dht: config.profile === 'home' ? 'home' : 'server',
+    maxConnections: config.limits.peers,
+    allowPrivate: true,
+    peerStorePath: join(dataDir, 'peers'),
+  })
+  const doorKey = crypto.dhKeyPair(keys.doorSecret)
+  const loopback = new LoopbackConnector(system)
+  const door = new TCPConnector({ ...system, doorKey }, hostPort(config.listen.tcp))
+  const core = await NodeCore.open({
+    ...system, overlay, store, doorKey, connectors: [loopback, door], nodeKeys: crypto.signingKeyPair(keys.nodeSeed),
+  }, { roles: rolesOf(config), lentBytesMax: config.limits.heldForOthersBytes })
+  const client = await openHostedAccount({
+    ...system,
+    kv: store.kv,
+    loopback,
+    register: (address, deviceKey) => core.accounts.register(address, deviceKey),
+  }, { name: config.name, dataKey: keys.dataKey, entropy: keys.rootEntropy, hint: () => hintOf(overlay.addresses()) })
+  return { store, overlay, core, client, door, version: await packageVersion() }
+}
+
+function rolesOf(config: NodeConfig): Role[] {
+  const roles: Role[] = config.limits.heldForOthersBytes > 0 ? ['storage'] : []
+  return config.profile === 'home' ? roles : [...roles, 'bootstrap']
+}
+
+function hostPort(text: string): { host: string, port: number } {
+  const at = text.lastIndexOf(':')
+  return { host: text.slice(0, at).replace(/^\[|\]$/g, ''), port: Number(text.slice(at + 1)) }
+}
+
+/** The IPv4 address that most strangers can use: a public one, else the local network, else this machine. */
+function hintOf(addresses: readonly string[]): InviteHint | undefined {
+  const found = addresses
+    .map((address) => /^\/ip4\/([\d.]+)\/tcp\/(\d+)(?:\/p2p\/|$)/.exec(address))
+    .filter((match) => match !== null)
+    .map(([, ip, port]) => ({ ipv4: ip!, port: Number(port) }))
+  const rank = ({ ipv4 }: InviteHint): number =>
+    ipv4.startsWith('127.') ? 2 : /^(10\.|192\.168\.|172\.(1[6-9]|2\d|3[01])\.|169\.254\.)/.test(ipv4) ? 1 : 0
+  return found.sort((a, b) => rank(a) - rank(b))[0]
+}
+
+async function packageVersion(): Promise<string> {
+  const text = await readFile(new URL('../package.json', import.meta.url), 'utf8')
+  return (JSON.parse(text) as { version: string }).version
+}
+

@@ -175,7 +175,10 @@ export type DeviceListOrder =
   | { readonly order: 'same' | 'rollback' | 'fork' }
   | { readonly order: 'newer', readonly chained: boolean }
 
-export function compareDeviceLists(lists: { known: VerifiedDeviceList, offered: VerifiedDeviceList }): DeviceListOrder {
+export function compareDeviceLists(lists: {
+  known: VerifiedDeviceList
+  offered: VerifiedDeviceList
+}): DeviceListOrder {
   const { known, offered } = lists
   const step = offered.list.number - known.list.number
   if (step < 0) return { order: 'rollback' }

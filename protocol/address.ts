@@ -34,24 +34,27 @@ export function parseAddress(text: string): Result<Uint8Array> {
   const trimmed = text.trim()
   const lower = trimmed.toLowerCase()
   const oneCase = trimmed === lower || trimmed === trimmed.toUpperCase()
-  if (!oneCase || !shape.test(lower)) return { ok: false, code: 'ADDRESS_FORMAT', detail: formatHint(lower) }
+  if (!oneCase || !shape.test(lower)) return refuse('ADDRESS_FORMAT', formatHint(lower))
   const decoded = bech32m.decodeUnsafe(lower)
   if (decoded === undefined) {
-    return { ok: false, code: 'ADDRESS_CHECKSUM', detail: 'a character of the address is wrong: copy it again' }
+    return refuse('ADDRESS_CHECKSUM', 'a character of the address is wrong: copy it again')
   }
   const payload = bech32m.fromWordsUnsafe(decoded.words)
   if (payload === undefined || payload === null || payload.length !== 33) {
-    return { ok: false, code: 'ADDRESS_FORMAT', detail: formatHint(lower) }
+    return refuse('ADDRESS_FORMAT', formatHint(lower))
   }
   if (payload[0] !== version) {
-    const detail = `the address is of version ${payload[0]}, this openIM knows ${version}: update openIM`
-    return { ok: false, code: 'ADDRESS_VERSION', detail }
+    return refuse('ADDRESS_VERSION', `an address of version ${payload[0]}, not ${version}: update openIM`)
   }
   const rootKey = payload.slice(1)
   if (!crypto.isVerifyKey(rootKey)) {
-    return { ok: false, code: 'ADDRESS_KEY', detail: 'the address holds no usable key: ask for a new one' }
+    return refuse('ADDRESS_KEY', 'the address holds no usable key: ask its owner for it again')
   }
   return { ok: true, value: rootKey }
+}
+
+function refuse(code: string, detail: string): Result<never> {
+  return { ok: false, code, detail }
 }
 
 function formatHint(lower: string): string {

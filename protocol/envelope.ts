@@ -70,7 +70,8 @@ export function sizeClass(length: number): number | undefined {
 
 /** Id of an encoded envelope: covers all but the signature at its end. */
 export function envelopeId(encoded: Uint8Array): EnvelopeId {
-  return hex(crypto.sha256(concat(idLabel, encoded.subarray(0, encoded.length - signatureBytes)))) as EnvelopeId
+  const content = encoded.subarray(0, encoded.length - signatureBytes)
+  return hex(crypto.sha256(concat(idLabel, content))) as EnvelopeId
 }
 
 /** Seals an envelope with the inbox's write key. `ciphertext` is already one size class long. */
@@ -109,7 +110,8 @@ export function parseEnvelope(encoded: Uint8Array): Result<CheckedEnvelope> {
   if (!decoded.ok) return decoded
   const envelope = decoded.value
   if (sizeClass(envelope.ciphertext.length) !== envelope.ciphertext.length) {
-    return { ok: false, code: 'ENVELOPE_SIZE_CLASS', detail: `${envelope.ciphertext.length} bytes is no size class` }
+    const detail = `${envelope.ciphertext.length} bytes is no size class`
+    return { ok: false, code: 'ENVELOPE_SIZE_CLASS', detail }
   }
   return {
     ok: true,

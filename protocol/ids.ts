@@ -32,7 +32,9 @@ export type DeviceId = Branded<'DeviceId'>
 const peerIdPrefix = new Uint8Array([0x00, 0x24, 0x08, 0x01, 0x12, 0x20])
 
 export function nodeIdFromKey(publicKey: Uint8Array): NodeId {
-  if (publicKey.length !== 32) throw new OpenIMError('ID_NODE', `a node key has 32 bytes, got ${publicKey.length}`)
+  if (publicKey.length !== 32) {
+    throw new OpenIMError('ID_NODE', `a node key has 32 bytes, got ${publicKey.length}`)
+  }
   return base58.encode(concat(peerIdPrefix, publicKey)) as NodeId
 }
 

@@ -38,7 +38,10 @@ export const inboxCardCodec = struct<InboxCard>({
 })
 
 /** What the card lets its holder do. */
-export function openCard(card: Pick<InboxCard, 'writeSeed' | 'readKey'>): { writeKeys: SigningKeyPair, box: BoxId } {
+export function openCard(card: Pick<InboxCard, 'writeSeed' | 'readKey'>): {
+  writeKeys: SigningKeyPair
+  box: BoxId
+} {
   const writeKeys = crypto.signingKeyPair(card.writeSeed)
   return { writeKeys, box: boxId({ writeKey: writeKeys.publicKey, readKey: card.readKey }) }
 }

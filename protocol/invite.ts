@@ -26,8 +26,10 @@ import { assert } from '../crypto/errors.ts'
 import type { Result } from '../crypto/errors.ts'
 import { crypto } from '../crypto/index.ts'
 import type { SigningKeyPair } from '../crypto/provider.ts'
-import type { Codec } from './codec/struct.ts'
+import { Reader } from './codec/reader.ts'
 import { encode, fixed, struct, tryDecode, u8 } from './codec/struct.ts'
+import type { Codec } from './codec/struct.ts'
+import { Writer } from './codec/writer.ts'
 import { expiryMs } from './envelope.ts'
 
 /** Where the home node was reachable when the invite was made; a hint, never trusted. */
@@ -113,10 +115,11 @@ export function parseInvite(text: string, nowMs: number): Result<InviteContent> 
   const body = bytes.subarray(0, Math.max(0, bytes.length - checksumBytes))
   const checksumFits = equalBytes(checksum(body), bytes.subarray(body.length))
   const knownLength = body.length === bodyBytes || body.length === bodyBytes + hintBytes
-  if (!checksumFits) return knownLength ? damaged() : refuse('INVITE_FORMAT', lengthHint(payload.value.length))
+  if (!checksumFits && !knownLength) return refuse('INVITE_FORMAT', lengthHint(bytes.length))
+  if (!checksumFits) return refuse('INVITE_CHECKSUM', 'a character of this invite is wrong: copy it again')
   const flags = body[0]! & 0x0f
   if (body[0]! >> 4 !== version || flags > hintFlag) {
-    return refuse('INVITE_VERSION', 'this invite was made by a newer openIM: update openIM, or ask for an older invite')
+    return refuse('INVITE_VERSION', 'this invite was made by a newer openIM: update openIM')
   }
   const hintLength = flags === hintFlag ? hintBytes : 0
   if (body.length !== bodyBytes + hintLength) return refuse('INVITE_FORMAT', lengthHint(bytes.length))
@@ -152,20 +155,21 @@ function checksum(body: Uint8Array): Uint8Array {
 
 /** Takes the wrapping off, then the base64url. */
 function pastedPayload(text: string): Result<Uint8Array> {
-  if (text.length > pastedLengthMax) return refuse('INVITE_FORMAT', 'this text is too long for an invite: paste only the openim: line')
+  if (text.length > pastedLengthMax) {
+    return refuse('INVITE_FORMAT', 'this text is too long for an invite: paste only the openim: line')
+  }
   const bare = text.replace(/\s+/gu, '').replace(/^[<"'`«“‘„]+|[>"'`»”’“]+$/gu, '')
-  if (bare.slice(0, scheme.length).toLowerCase() !== scheme) return refuse('INVITE_FORMAT', otherTextHint(bare))
-  const payload = bare.slice(scheme.length)
+  if (!bare.toLowerCase().startsWith(scheme)) return refuse('INVITE_FORMAT', otherTextHint(bare))
   try {
-    return { ok: true, value: base64urlnopad.decode(payload) }
+    return { ok: true, value: base64urlnopad.decode(bare.slice(scheme.length)) }
   } catch {
-    return refuse('INVITE_FORMAT', 'an invite is openim: and letters, digits, - and _ after it: copy the whole line')
+    return refuse('INVITE_FORMAT', 'after openim: come only letters, digits, - and _: copy the whole line')
   }
 }
 
 function otherTextHint(bare: string): string {
   if (/^oim1/iu.test(bare)) return 'this is an address: ask its owner for an invite (openim invite)'
-  if (bare.includes(scheme)) return 'there is other text around the invite: paste only the part that starts with openim:'
+  if (bare.includes(scheme)) return 'other text stands before the invite: paste it from openim: on'
   return 'an invite starts with openim: (its owner makes one with openim invite)'
 }
 
@@ -174,21 +178,19 @@ function lengthHint(length: number): string {
     + `this one ${length}: copy the whole line`
 }
 
-function damaged(): Result<never> {
-  return refuse('INVITE_CHECKSUM', 'a character of this invite is wrong: copy it again')
-}
-
 function refuse(code: string, detail: string): Result<never> {
   return { ok: false, code, detail }
 }
 
 function encodeHint({ ipv4, port }: InviteHint): Uint8Array {
-  assert([...ipv4, port >> 8].every((byte) => Number.isInteger(byte) && byte >= 0 && byte <= 255), 'invite hint')
-  return new Uint8Array([...ipv4, port >> 8, port & 0xff])
+  const writer = new Writer(hintBytes)
+  for (const byte of ipv4) writer.u8(byte)
+  writer.u16(port)
+  return writer.finish()
 }
 
 function decodeHint(bytes: Uint8Array): InviteHint | undefined {
   if (bytes.length === 0) return undefined
-  const [a, b, c, d, high, low] = bytes as unknown as readonly [number, number, number, number, number, number]
-  return { ipv4: [a, b, c, d], port: high * 256 + low }
+  const reader = new Reader(bytes)
+  return { ipv4: [reader.u8(), reader.u8(), reader.u8(), reader.u8()], port: reader.u16() }
 }

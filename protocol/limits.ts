@@ -220,10 +220,16 @@ export const limits = {
   /** Steps towards a contact that failed (look-up, shelf, inbox) are tried again, doubling. */
   errandMinMs: 1 * second,
   errandMaxMs: 5 * minute,
+  /** A request that was taken but not answered is made again after this. */
+  introductionRetryMs: 6 * hour,
   /** Contacts whose errands run at once. */
   errandsMax: 8,
   /** A change of replicas settles this long before contacts and the location record hear of it. */
   cardSettleMs: 2 * second,
+  /** What is due by the calendar (expiry, rotation, renewal, repairs) is looked at this often. */
+  clientUpkeepMs: 10 * minute,
+  /** A full disk is tried again after this; mail stays at the node meanwhile. */
+  receiveRetryMs: 5 * second,
   invitesMax: 100,
   inviteTtlMaxMs: 30 * day,
   /** An invite is given out at once when the node is slow or away. */

@@ -153,12 +153,17 @@ export function locationKeys(input: Rendezvous & { timeMs: number }): {
 }
 
 function blindedKeyOf({ rootKey, seed }: Rendezvous, period: number): Uint8Array {
-  return blindPublicKey({ publicKey: rootKey, factor: derive({ rootKey, seed }, period, 'openim location blinding v1') })
+  return blindPublicKey({ publicKey: rootKey, factor: blindingFactor({ rootKey, seed }, period) })
+}
+
+function blindingFactor(rendezvous: Rendezvous, period: number): Uint8Array {
+  return derive(rendezvous, period, 'openim location blinding v1')
 }
 
 function derive({ rootKey, seed }: Rendezvous, period: number, label: string): Uint8Array {
   assert(seed.length === 15, `a rendezvous seed has 15 bytes, got ${seed.length}`)
-  return crypto.hkdf({ secret: concat(rootKey, seed), salt: encode(u64, period), info: utf8(label), length: 32 })
+  const secret = concat(rootKey, seed)
+  return crypto.hkdf({ secret, salt: encode(u64, period), info: utf8(label), length: 32 })
 }
 
 export function createLocationRecord(input: {
@@ -173,8 +178,7 @@ export function createLocationRecord(input: {
 }): Uint8Array {
   const { seed, period } = input
   const rootKey = crypto.signingKeyPair(input.rootSeed).publicKey
-  const factor = derive({ rootKey, seed }, period, 'openim location blinding v1')
-  const signer = blindedSigner({ seed: input.rootSeed, factor })
+  const signer = blindedSigner({ seed: input.rootSeed, factor: blindingFactor({ rootKey, seed }, period) })
   const header: Header = {
     version: 1,
     blindedKey: signer.publicKey,
@@ -197,11 +201,14 @@ export function createLocationRecord(input: {
  * account, seed and period), SIGNATURE_INVALID or LOCATION_SEALED (does not open). Dates and
  * sequence are `checkLocationRecord`'s.
  */
-export function openLocationRecord(input: Rendezvous & { period: number, record: Uint8Array }): Result<LocationContent> {
+export function openLocationRecord(
+  input: Rendezvous & { period: number, record: Uint8Array },
+): Result<LocationContent> {
   const decoded = tryDecode(recordCodec, input.record)
   if (!decoded.ok) return decoded
   const record = decoded.value
-  if (!equalBytes(record.blindedKey, blindedKeyOf(input, input.period))) return { ok: false, code: 'LOCATION_OTHER' }
+  const isExpected = equalBytes(record.blindedKey, blindedKeyOf(input, input.period))
+  if (!isExpected) return { ok: false, code: 'LOCATION_OTHER' }
   if (!signatureFits(input.record, record)) return { ok: false, code: 'SIGNATURE_INVALID' }
   const plaintext = crypto.openX({
     key: derive(input, input.period, 'openim location content v1'),
@@ -209,7 +216,8 @@ export function openLocationRecord(input: Rendezvous & { period: number, record:
     ciphertext: record.sealed,
     ad: encode(headerCodec, record),
   })
-  return plaintext === undefined ? { ok: false, code: 'LOCATION_SEALED' } : tryDecodePadded(contentCodec, plaintext)
+  if (plaintext === undefined) return { ok: false, code: 'LOCATION_SEALED' }
+  return tryDecodePadded(contentCodec, plaintext)
 }
 
 /**

@@ -56,8 +56,8 @@ const rolesCodec: Codec<Role[]> = mapped(u16, {
 const addressCodec = mapped(text(limits.nodeAddressBytesMax), {
   to: (address: string) => address,
   from(address) {
-    if (!/^\/[\x21-\x7e]+$/.test(address)) throw new OpenIMError('CODEC_VALUE', 'an address that is no multiaddr')
-    return address
+    if (/^\/[\x21-\x7e]+$/.test(address)) return address
+    throw new OpenIMError('CODEC_VALUE', 'an address that is no multiaddr')
   },
 })
 
@@ -101,7 +101,8 @@ export function checkNodeDescriptor(
   const leftMs = expiryMs(descriptor.expiryHour) - nowMs
   if (leftMs + limits.clockSkewMs <= 0) return { ok: false, code: 'DESCRIPTOR_EXPIRED' }
   // Expiry is rounded up to the hour, so it may lie up to one hour above the limit.
-  if (leftMs > limits.descriptorTtlMs + hourMs + limits.clockSkewMs) return { ok: false, code: 'DESCRIPTOR_EXPIRY' }
+  const leftMsMax = limits.descriptorTtlMs + hourMs + limits.clockSkewMs
+  if (leftMs > leftMsMax) return { ok: false, code: 'DESCRIPTOR_EXPIRY' }
   if (!isNews(descriptor.nodeId, descriptor.sequence)) return { ok: false, code: 'DESCRIPTOR_STALE' }
   const verified = verifyStruct(descriptorCodec, descriptorLabel, bytes, () => nodeKey(descriptor.nodeId))
   return verified.ok ? { ok: true, value: descriptor } : verified

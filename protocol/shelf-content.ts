@@ -29,6 +29,7 @@ import { encodePadded, tryDecodePadded } from './codec/padding.ts'
 import { encode, fixed, mapped, opaque, struct, tryDecode, u32 } from './codec/struct.ts'
 import type { Codec } from './codec/struct.ts'
 import { limits } from './limits.ts'
+import { signatureBytes } from './signed.ts'
 
 export interface ShelfStatic {
   readonly deviceList: Uint8Array
@@ -55,12 +56,19 @@ const adLabel = utf8('openim shelf blob v1')
 const kinds = { static: 1, oneTime: 2 } as const
 
 const oneTimePrekeyCodec = struct<OneTimePrekey>({ id: u32, publicKey: fixed(dhKeyBytes) })
-const signedPrekeyCodec = struct<SignedPrekey>({ id: u32, publicKey: fixed(dhKeyBytes), signature: fixed(64) })
-const kemFieldsCodec = struct<SignedPrekey>({ id: u32, publicKey: fixed(kemKeyBytes), signature: fixed(64) })
+const signedPrekeyCodec = signedCodec(dhKeyBytes)
+const kemFieldsCodec = signedCodec(kemKeyBytes)
+
+function signedCodec(keyBytes: number): Codec<SignedPrekey> {
+  return struct<SignedPrekey>({ id: u32, publicKey: fixed(keyBytes), signature: fixed(signatureBytes) })
+}
 
 /** Which kind it is follows from the blob; the flag is under the prekey's own signature. */
 function kemPrekeyCodec(oneTime: boolean): Codec<KemPrekey> {
-  return mapped(kemFieldsCodec, { to: (prekey: KemPrekey) => prekey, from: (fields) => ({ ...fields, oneTime }) })
+  return mapped(kemFieldsCodec, {
+    to: (prekey: KemPrekey) => prekey,
+    from: (fields) => ({ ...fields, oneTime }),
+  })
 }
 
 const staticCodec = struct<ShelfStatic>({
@@ -68,13 +76,17 @@ const staticCodec = struct<ShelfStatic>({
   signedPrekey: signedPrekeyCodec,
   lastResortKem: kemPrekeyCodec(false),
 })
-const oneTimeCodec = struct<ShelfOneTime>({ oneTimePrekey: oneTimePrekeyCodec, oneTimeKem: kemPrekeyCodec(true) })
+const oneTimeCodec = struct<ShelfOneTime>({
+  oneTimePrekey: oneTimePrekeyCodec,
+  oneTimeKem: kemPrekeyCodec(true),
+})
 
 export function sealShelfStatic(content: ShelfStatic, shelf: ShelfSeal, random: Random): Uint8Array {
   const length = encode(staticCodec, content).length + overheadBytes
   const padded = Math.ceil(length / limits.shelfStaticStepBytes) * limits.shelfStaticStepBytes
   assert(padded <= limits.shelfStaticBytesMax, `static shelf blob of ${padded} bytes`)
-  return seal({ ...shelf, kind: kinds.static, plaintext: encodePadded(staticCodec, content, padded - overheadBytes), random })
+  const plaintext = encodePadded(staticCodec, content, padded - overheadBytes)
+  return seal({ ...shelf, kind: kinds.static, plaintext, random })
 }
 
 export function sealShelfOneTime(content: ShelfOneTime, shelf: ShelfSeal, random: Random): Uint8Array {

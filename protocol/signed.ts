@@ -26,7 +26,9 @@ export function verifyStruct<T>(
   bytes: Uint8Array,
   signer: (value: T) => Uint8Array,
 ): Result<T> {
-  if (bytes.length < signatureBytes) return { ok: false, code: 'CODEC_TRUNCATED', detail: `${bytes.length} bytes hold no signature` }
+  if (bytes.length < signatureBytes) {
+    return { ok: false, code: 'CODEC_TRUNCATED', detail: `${bytes.length} bytes hold no signature` }
+  }
   const content = bytes.subarray(0, bytes.length - signatureBytes)
   const decoded = tryDecode(codec, content)
   if (!decoded.ok) return decoded
@@ -35,5 +37,6 @@ export function verifyStruct<T>(
     message: concat(utf8(label), content),
     signature: bytes.subarray(bytes.length - signatureBytes),
   })
-  return valid ? decoded : { ok: false, code: 'SIGNATURE_INVALID', detail: `${label}: the signature does not fit` }
+  if (valid) return decoded
+  return { ok: false, code: 'SIGNATURE_INVALID', detail: `${label}: the signature does not fit` }
 }

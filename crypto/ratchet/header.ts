@@ -66,17 +66,23 @@ export function freshSalt(random: Random): Uint8Array {
 }
 
 /** headerNonce ‖ sealedHeader */
-export function sealHeader(header: Header, headerKey: Uint8Array, context: { binding: Uint8Array, random: Random }): Uint8Array {
+export function sealHeader(
+  header: Header,
+  context: { headerKey: Uint8Array, binding: Uint8Array, random: Random },
+): Uint8Array {
+  const { mode, ratchetKey, previousCount, number, salt } = header
   const nonce = context.random.bytes(nonceBytes)
-  const plaintext = concat(
-    u8Bytes(header.mode), header.ratchetKey, u32Bytes(header.previousCount), u32Bytes(header.number), header.salt,
-  )
-  return concat(nonce, crypto.seal({ key: headerKey, nonce, plaintext, ad: context.binding }))
+  const plaintext = concat(u8Bytes(mode), ratchetKey, u32Bytes(previousCount), u32Bytes(number), salt)
+  return concat(nonce, crypto.seal({ key: context.headerKey, nonce, plaintext, ad: context.binding }))
 }
 
 /** `undefined`: not a header of this chain. The mode is the caller's to check. */
-export function openHeader(parts: MessageParts, headerKey: Uint8Array, binding: Uint8Array): Header | undefined {
-  const plaintext = crypto.open({ key: headerKey, nonce: parts.headerNonce, ciphertext: parts.sealedHeader, ad: binding })
+export function openHeader(
+  parts: MessageParts,
+  context: { headerKey: Uint8Array, binding: Uint8Array },
+): Header | undefined {
+  const { headerNonce: nonce, sealedHeader: ciphertext } = parts
+  const plaintext = crypto.open({ key: context.headerKey, nonce, ciphertext, ad: context.binding })
   if (plaintext === undefined) return undefined
   const reader = new FieldReader(plaintext)
   return {

@@ -88,7 +88,11 @@ export class Ratchet {
   }
 
   /** The end that can send at once. `undefined` when the remote prekey is of small order. */
-  static initiator(input: { keys: SessionKeys, remotePrekey: Uint8Array, random: Random }): Ratchet | undefined {
+  static initiator(input: {
+    keys: SessionKeys
+    remotePrekey: Uint8Array
+    random: Random
+  }): Ratchet | undefined {
     const { keys, remotePrekey, random } = input
     const own = crypto.dhKeyPair(random.bytes(keyBytes))
     const dhOutput = crypto.dh(own, remotePrekey)
@@ -138,7 +142,7 @@ export class Ratchet {
       number: sending.next,
       salt: freshSalt(random),
     }
-    const head = sealHeader(header, sending.headerKey, { binding, random })
+    const head = sealHeader(header, { headerKey: sending.headerKey, binding, random })
     const { seed, chainKey } = stepChain(sending.chainKey)
     const key = messageKey(seed, header.salt)
     const body = sealBody({ key, head, binding, ad }, plaintext)
@@ -157,7 +161,7 @@ export class Ratchet {
    */
   decrypt({ message, ad }: { message: Uint8Array, ad: Uint8Array }): Result<Uint8Array> {
     const parts = splitMessage(message)
-    if (parts === undefined) return refuse('SESSION_FORMAT', `${message.length} bytes are too few for a message`)
+    if (parts === undefined) return refuse('SESSION_FORMAT', `${message.length} bytes are no message`)
     const found = this.#find(parts)
     if (found === undefined) return refuse('SESSION_UNDECRYPTABLE', 'no key of this session opens the header')
     const { header, chain } = found
@@ -173,7 +177,11 @@ export class Ratchet {
     return new Ratchet({
       ...state,
       rootKey: state.rootKey.slice(),
-      sending: sending && { ...sending, headerKey: sending.headerKey.slice(), chainKey: sending.chainKey.slice() },
+      sending: sending && {
+        headerKey: sending.headerKey.slice(),
+        chainKey: sending.chainKey.slice(),
+        next: sending.next,
+      },
       nextSendingHeaderKey: state.nextSendingHeaderKey.slice(),
       receiving: state.receiving?.clone(),
       nextReceivingHeaderKey: state.nextReceivingHeaderKey.slice(),
@@ -236,7 +244,9 @@ export class Ratchet {
     const past = Array.from({ length: pastCount }, () => ReceivingChain.read(reader))
     if (!reader.complete) return undefined
     return new Ratchet({
-      binding, rootKey, own, remoteKey, sending, nextSendingHeaderKey, previousCount, receiving, nextReceivingHeaderKey, past,
+      binding, rootKey, own, remoteKey,
+      sending, nextSendingHeaderKey, previousCount,
+      receiving, nextReceivingHeaderKey, past,
     })
 
     function key(): Uint8Array {
@@ -248,12 +258,12 @@ export class Ratchet {
   #find(parts: MessageParts): { header: Header, chain?: ReceivingChain } | undefined {
     const { binding, receiving, nextReceivingHeaderKey, past } = this.#state
     const inChain = (chain: ReceivingChain): { header: Header, chain: ReceivingChain } | undefined => {
-      const header = openHeader(parts, chain.headerKey, binding)
+      const header = openHeader(parts, { headerKey: chain.headerKey, binding })
       return header && { header, chain }
     }
     const current = receiving && inChain(receiving)
     if (current !== undefined) return current
-    const header = openHeader(parts, nextReceivingHeaderKey, binding)
+    const header = openHeader(parts, { headerKey: nextReceivingHeaderKey, binding })
     if (header !== undefined) return { header }
     for (let i = past.length - 1; i >= 0; i--) {
       const late = inChain(past[i]!)
@@ -316,7 +326,7 @@ export class Ratchet {
     const { binding } = this.#state
     const plaintext = openBody({ key, head: parts.head, binding, ad }, parts.sealedBody)
     wipe(key)
-    if (plaintext === undefined) return refuse('SESSION_UNDECRYPTABLE', 'the message was altered or has another context')
+    if (plaintext === undefined) return refuse('SESSION_UNDECRYPTABLE', 'altered, or of another context')
     return { ok: true, value: plaintext }
   }
 

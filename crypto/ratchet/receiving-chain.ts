@@ -126,7 +126,10 @@ export class ReceivingChain {
     this.#skipped.clear()
   }
 
-  /** headerKey[32] ‖ bool ended ‖ chainKey[32] unless ended ‖ u32 next ‖ u32 count ‖ count × { u32 number, seed[32] } */
+  /**
+   * headerKey[32] ‖ bool ended ‖ chainKey[32] unless ended ‖ u32 next ‖ u32 count, then the seeds:
+   * u32 number ‖ seed[32]
+   */
   serialize(): Uint8Array {
     const parts = [this.headerKey, u8Bytes(this.#chainKey === undefined ? 1 : 0)]
     if (this.#chainKey !== undefined) parts.push(this.#chainKey)
@@ -151,7 +154,7 @@ export class ReceivingChain {
     if (number - this.#next > ratchetLimits.chainJumpMax) return 'tooFar'
     const keepFrom = number - ratchetLimits.skippedKeysPerChainMax
     const skipped: Seed[] = []
-    let chainKey = from.slice()
+    let chainKey: Uint8Array = from.slice()
     for (let at = this.#next; at < number; at++) {
       const step = stepChain(chainKey)
       wipe(chainKey)

@@ -13,7 +13,7 @@ import { errorCode, OpenIMError } from '../../crypto/errors.ts'
 import type { DhKeyPair } from '../../crypto/provider.ts'
 import type { Random } from '../../crypto/random.ts'
 import { limits } from '../../protocol/limits.ts'
-import type { Clock } from '../../protocol/ports.ts'
+import type { Clock, MessageLink } from '../../protocol/ports.ts'
 import { openStreamLink } from '../../protocol/session/stream-link.ts'
 import type { AcceptedLink, Connector, Log } from '../ports.ts'
 import { addressGroup, AddressTally } from './address-tally.ts'
@@ -37,7 +37,8 @@ export class TCPConnector implements Connector {
   readonly name = 'tcp'
   readonly #components: TCPConnectorComponents
   readonly #options: TCPConnectorOptions
-  readonly #sockets = new Set<Socket>()
+  /** With its link once the handshake is done. */
+  readonly #sockets = new Map<Socket, MessageLink | undefined>()
   readonly #connections = new AddressTally(limits.connectionsMax, limits.connectionsPerAddressMax)
   readonly #handshakes = new AddressTally(limits.handshakesMax, limits.handshakesPerAddressMax)
   #server: Server | undefined
@@ -66,7 +67,10 @@ export class TCPConnector implements Connector {
     if (server === undefined) return
     this.#server = undefined
     const closed = new Promise<void>((resolve) => { server.close(() => resolve()) })
-    for (const socket of this.#sockets) socket.destroySoon()
+    for (const [socket, link] of this.#sockets) {
+      if (link === undefined) socket.destroy()
+      else link.close('CONNECTOR_STOPPED')
+    }
     await closed
   }
 
@@ -84,7 +88,7 @@ export class TCPConnector implements Connector {
       this.#connections.leave(group)
       return this.#refuse(socket, remote, 'handshakes')
     }
-    this.#sockets.add(socket)
+    this.#sockets.set(socket, undefined)
     socket.once('close', () => {
       this.#sockets.delete(socket)
       this.#connections.leave(group)
@@ -101,6 +105,7 @@ export class TCPConnector implements Connector {
     )
     this.#handshakes.leave(group)
     if (!opened.ok) return log.debug({ remote, code: opened.code }, 'device handshake failed')
+    this.#sockets.set(socket, opened.value.link)
     accept({ link: opened.value.link, deviceKey: opened.value.peerKey, remote })
   }
 

@@ -55,6 +55,8 @@ interface Outgoing {
   /** Monotonic time of acceptance or of the last change that matters for patience. */
   sinceMs: number
   askedReplicas: boolean
+  /** Home says that the inbox is full: replicas are not a way around its quota. */
+  full: boolean
   readonly receipts: Map<NodeId, Uint8Array>
   last: ReceiptFrame
 }
@@ -164,6 +166,7 @@ export class Outbox {
       bytes: record.envelope,
       sinceMs: this.#components.clock.monotonicMs(),
       askedReplicas: false,
+      full: false,
       receipts: new Map(),
       last: {
         type: 'receipt', envelopeId: id, state: receiptStates.accepted, have: 0,
@@ -298,8 +301,10 @@ export class Outbox {
       case depositResults.busy:
       case depositResults.noBox:
         this.#tell(entry, { code: refusalCodes[answer.result] ?? '' })
+        entry.sinceMs = this.#components.clock.monotonicMs()
+        entry.full = answer.result === depositResults.overQuota && entry.homes.includes(answer.to)
         // Asked again by the sweep, elsewhere at once.
-        if (!entry.askedReplicas) this.#askReplicas(entry)
+        if (!entry.askedReplicas && !entry.full) this.#askReplicas(entry)
         return false
       default:
         this.#tell(entry, { state: receiptStates.refused, code: 'ENVELOPE_REFUSED' })
@@ -309,6 +314,7 @@ export class Outbox {
 
   #stored(entry: Outgoing, holder: NodeId, receipt: Uint8Array): boolean {
     entry.receipts.set(holder, receipt)
+    entry.full = false
     const isAtHome = entry.homes.some((home) => entry.receipts.has(home))
     const have = isAtHome && !entry.askedReplicas ? 1 : this.#elsewhere([...entry.receipts.keys()]).length
     const want = isAtHome ? Math.min(1, have) : this.#wanted(entry.replicas)
@@ -372,7 +378,7 @@ export class Outbox {
       if (entry.expiresAtMs <= nowMs) {
         this.#tell(entry, { state: receiptStates.refused, code: 'ENVELOPE_EXPIRED' })
         expired.push(entry.id)
-      } else if (!entry.askedReplicas && waitedMs > (isAtHome ? reofferMs : homePatienceMs)) {
+      } else if (!entry.askedReplicas && !entry.full && waitedMs > (isAtHome ? reofferMs : homePatienceMs)) {
         this.#askReplicas(entry)
       } else if (waitedMs > reofferMs) {
         this.#offerAgain(entry)

@@ -5,7 +5,7 @@
  * - below `reserveBytes` of free space the store takes nothing new (it can still delete);
  * - should the disk run full all the same (somebody else filled it), a ballast file of that size
  *   is removed, which leaves room to open the database and to delete;
- * - once there is room for twice the reserve, the ballast is laid down again.
+ * - once there is room for both, the ballast is laid down again.
  *
  * The reserve is at most an eighth of the disk, so that a small one (or a test's) scales
  * everything down. The ballast holds random bytes: file systems that compress would keep no room
@@ -40,17 +40,20 @@ export class DiskRoom {
     return new DiskRoom(directory, reserve, await sizeOf(join(directory, ballastName)) >= reserve)
   }
 
-  /** Whether anything new may be written. */
+  /** Whether anything new may be written: the reserve is free, besides the ballast. */
   async hasRoom(): Promise<boolean> {
-    return await freeBytes(this.#directory) >= this.reserveBytes
+    return await this.#hasFree(1)
   }
 
-  /** After the disk was full: whether there is room again. Lays the ballast down if it was used. */
+  /** After the disk was full: whether there is room again, with some more, not to go back and forth. */
   async hasRoomAgain(): Promise<boolean> {
-    const free = await freeBytes(this.#directory)
-    if (free < this.reserveBytes * (this.#hasBallast ? 1.25 : 2.25)) return false
+    if (!await this.#hasFree(1.25)) return false
     await this.layBallast()
     return this.#hasBallast
+  }
+
+  async #hasFree(reserves: number): Promise<boolean> {
+    return await freeBytes(this.#directory) >= this.reserveBytes * (reserves + (this.#hasBallast ? 0 : 1))
   }
 
   /** Settles when the ballast is there, or cannot be. */

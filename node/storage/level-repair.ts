@@ -40,6 +40,7 @@ export async function repairLevelStore(directory: string): Promise<RepairReport>
     await cp(location, working, { recursive: true, filter: (source) => !source.endsWith('LOCK') })
     await repairFiles(working)
     const report = await rebuild(working)
+    await rm(repaired, { recursive: true, force: true })
     await rename(working, repaired)
     const keptAt = await unusedName(directory)
     await rename(location, keptAt)
@@ -63,12 +64,23 @@ async function rebuild(location: string): Promise<RebuildReport> {
 
 /** A repair that was cut off between its last two renames. */
 async function finishSwap(directory: string): Promise<void> {
-  const names = await readdir(directory)
-  if (names.includes('level')) return
-  if (!names.includes('level.repaired')) {
+  const location = join(directory, 'level')
+  if (await hasData(location)) return
+  if (!await hasData(join(directory, 'level.repaired'))) {
     throw new OpenIMError('STORE_CORRUPT', `there is no database in ${directory}; restore a backup`)
   }
-  await rename(join(directory, 'level.repaired'), join(directory, 'level'))
+  await rm(location, { recursive: true, force: true })
+  await rename(join(directory, 'level.repaired'), location)
+}
+
+/** LevelDB makes a directory, its lock and its notes also where it then refuses to open. */
+async function hasData(location: string): Promise<boolean> {
+  try {
+    return (await readdir(location)).some((name) => !/^(LOCK|LOG|LOG\.old)$/.test(name))
+  } catch (error) {
+    if (errorCode(error) === 'ENOENT') return false
+    throw error
+  }
 }
 
 /** LevelDB takes its lock before it reads anything. */

@@ -69,11 +69,18 @@ export interface LevelStoreHealth {
   readonly full: boolean
 }
 
+const reportedRowsMax = 10_000
+
 /** @throws STORE_LOCKED, STORE_CORRUPT, STORE_NEWER, STORE_FULL, STORE_IO */
 export async function openLevelStore(options: LevelStoreOptions): Promise<LevelStore> {
   const { directory, clock, log, ballastBytes = limits.ballastBytes } = options
   let corrupt = 0
+  const reported = new Set<string>()
   const onCorrupt = (key: string): void => {
+    // Readers may meet a row again before it is dropped; records stay until they are written.
+    if (reported.has(key)) return
+    if (reported.size >= reportedRowsMax) reported.clear()
+    reported.add(key)
     corrupt++
     log.error({ code: 'STORE_CORRUPT', row: key }, 'a damaged record was met and left out')
   }

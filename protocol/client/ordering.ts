@@ -61,7 +61,7 @@ export class Ordering {
     this.#timer = undefined
   }
 
-  /** Shows it, and what waited for it, or holds it. In a turn of the contact. */
+  /** Shows it, and what waited for it, or holds it. In a turn of the contact, which ends with `settle`. */
   async take(turn: Turn, arrival: Arrival): Promise<void> {
     const { device, sequence, record } = arrival
     const next = positionOf(turn.thread, device)
@@ -76,7 +76,6 @@ export class Ordering {
       this.#hold(turn, arrival)
       if (heldOf(turn, device).size > limits.heldMax) await this.#skipTo(turn, device)
     }
-    this.#mind(turn)
   }
 
   /** Forgets a removed contact's held texts. */
@@ -85,7 +84,7 @@ export class Ordering {
       for (const sequence of times.keys()) turn.batch.delete(keys.held(turn.id, device, sequence))
     }
     turn.held.clear()
-    this.#mind(turn)
+    this.settle(turn)
   }
 
   #hold(turn: Turn, { device, sequence, record }: Arrival): void {
@@ -117,7 +116,7 @@ export class Ordering {
     try {
       await this.#turns.run(id, async (turn) => {
         await this.#release(turn, device)
-        this.#mind(turn)
+        this.settle(turn)
       })
     } catch (error) {
       this.#context.log.warn({ err: error }, 'held texts could not be shown')
@@ -144,7 +143,7 @@ export class Ordering {
   }
 
   /** Keeps the mark and the deadline of this contact in step with what is held. */
-  #mind(turn: Turn): void {
+  settle(turn: Turn): void {
     const deadlines = [...turn.held.values()].flatMap((times) => {
       const lowest = lowestOf(times)
       return lowest === undefined ? [] : [times.get(lowest)! + limits.gapWaitMs]
@@ -189,7 +188,7 @@ export class Ordering {
       const lowest = lowestOf(times)
       if (lowest !== undefined && times.get(lowest)! + limits.gapWaitMs <= nowMs) await this.#skipTo(turn, device)
     }
-    this.#mind(turn)
+    this.settle(turn)
   }
 }
 

@@ -19,6 +19,7 @@ import { receiptStates } from '../frame/receipt.ts'
 import { purposes } from '../frame/submit.ts'
 import type { BoxId, EnvelopeId, MessageId } from '../ids.ts'
 import { decode } from '../codec/struct.ts'
+import { kvEntries } from '../kv.ts'
 import { limits } from '../limits.ts'
 import { Repeater } from '../timers.ts'
 import { Batch } from './batch.ts'
@@ -37,7 +38,6 @@ const finalCodes: ReadonlySet<string> = new Set(['ENVELOPE_REFUSED', 'ENVELOPE_E
 const sweepMs = 30_000
 /** A submitted envelope that the node says nothing about is submitted again after this. */
 const silenceMs = 60_000
-const loadPage = 1_000
 
 export interface NewEnvelope {
   readonly sealed: SealedEnvelope
@@ -86,18 +86,11 @@ export class Outbox {
   }
 
   async load(): Promise<void> {
-    let after: string | undefined
-    for (;;) {
-      const page = await this.#context.kv.list({ prefix: keys.outboxes, limit: loadPage, ...after === undefined ? {} : { after } })
-      for (const entry of page) {
-        const number = lastNumber(entry.key)
-        this.#remember({
-          number, record: decode(outboxCodec, entry.value), place: 'waiting', sentAtMs: 0, bytes: undefined, isSettling: false,
-        })
-        this.#nextNumber = number + 1
-      }
-      after = page.at(-1)?.key
-      if (page.length < loadPage) return
+    for await (const entry of kvEntries(this.#context.kv, keys.outboxes)) {
+      const number = lastNumber(entry.key)
+      const record = decode(outboxCodec, entry.value)
+      this.#remember({ number, record, place: 'waiting', sentAtMs: 0, bytes: undefined, isSettling: false })
+      this.#nextNumber = number + 1
     }
   }
 

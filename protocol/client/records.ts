@@ -48,8 +48,11 @@ export interface OwnBox {
 export interface Introduction {
   readonly token: Uint8Array
   readonly expiryHour: number
+  /** Multiaddr of their home node, or empty. */
+  readonly hint: string
   /** The request that is on its way. */
   readonly request: MessageId | undefined
+  readonly requestedAtMs: number
 }
 
 export const trusts = { invite: 0, verified: 1, changed: 2 } as const
@@ -100,7 +103,9 @@ export const contactCodec = struct<ContactRecord>({
   introduction: optional(struct<Introduction>({
     token: fixed(15),
     expiryHour: u32,
+    hint: text(128),
     request: optional(messageIdCodec),
+    requestedAtMs: u64,
   })),
   isAnswerDue: bool,
   toldSequence: u64,

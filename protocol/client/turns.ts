@@ -10,6 +10,7 @@ import { SecureSession } from '../../crypto/secure-session.ts'
 import { findDevice } from '../account.ts'
 import { decode } from '../codec/struct.ts'
 import type { DeviceId } from '../ids.ts'
+import { kvEntries } from '../kv.ts'
 import { limits } from '../limits.ts'
 import type { KvStore } from '../ports.ts'
 import { Batch } from './batch.ts'
@@ -148,18 +149,11 @@ export class Turns {
     const held = new Map<DeviceId, Map<number, number>>()
     if (await this.#kv.get(keys.gap(id)) === undefined) return held
     const prefix = keys.helds(id)
-    let after: string | undefined
-    for (;;) {
-      const page = await this.#kv.list({ prefix, limit: heldPage, ...after === undefined ? {} : { after } })
-      for (const entry of page) {
-        const device = entry.key.slice(prefix.length, entry.key.lastIndexOf('/')) as DeviceId
-        const times = held.get(device) ?? new Map<number, number>()
-        held.set(device, times.set(lastNumber(entry.key), decode(heldCodec, entry.value).receivedAtMs))
-      }
-      after = page.at(-1)?.key
-      if (page.length < heldPage) return held
+    for await (const entry of kvEntries(this.#kv, prefix)) {
+      const device = entry.key.slice(prefix.length, entry.key.lastIndexOf('/')) as DeviceId
+      const times = held.get(device) ?? new Map<number, number>()
+      held.set(device, times.set(lastNumber(entry.key), decode(heldCodec, entry.value).receivedAtMs))
     }
+    return held
   }
 }
-
-const heldPage = 256

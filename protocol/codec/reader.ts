@@ -86,7 +86,9 @@ export class Reader {
   /** Varint length, then that many bytes, as a view of the input. */
   opaque(lengthMax: number): Uint8Array {
     const length = this.varint()
-    if (length > lengthMax) throw this.refuse('CODEC_TOO_LONG', `a field of ${length} bytes, the limit is ${lengthMax}`)
+    if (length > lengthMax) {
+      throw this.refuse('CODEC_TOO_LONG', `a field of ${length} bytes, the limit is ${lengthMax}`)
+    }
     return this.fixed(length)
   }
 

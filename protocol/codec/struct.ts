@@ -80,7 +80,9 @@ export function vector<T>(item: Codec<T>, countMax: number): Codec<T[]> {
     read(r) {
       const count = r.varint()
       if (count > countMax) throw r.refuse('CODEC_TOO_MANY', `${count} items, the limit is ${countMax}`)
-      if (count > r.remaining) throw r.refuse('CODEC_TRUNCATED', `${count} items do not fit in ${r.remaining} bytes`)
+      if (count > r.remaining) {
+        throw r.refuse('CODEC_TRUNCATED', `${count} items do not fit in ${r.remaining} bytes`)
+      }
       const items: T[] = []
       for (let i = 0; i < count; i++) items.push(item.read(r))
       return items

@@ -22,8 +22,12 @@ import { receiptCodec } from './receipt.ts'
 import type { ReceiptFrame } from './receipt.ts'
 import { refusalCodec } from './refusal.ts'
 import type { RefusalFrame } from './refusal.ts'
-import { shelfHeldCodec, shelfHoldersCodec, shelfPutCodec, shelfTakeCodec, shelfTakenFrameCodec } from './shelf.ts'
-import type { ShelfHeldFrame, ShelfHoldersFrame, ShelfPutFrame, ShelfTakeFrame, ShelfTakenFrame } from './shelf.ts'
+import {
+  shelfHeldCodec, shelfHoldersCodec, shelfPutCodec, shelfTakeCodec, shelfTakenFrameCodec,
+} from './shelf.ts'
+import type {
+  ShelfHeldFrame, ShelfHoldersFrame, ShelfPutFrame, ShelfTakeFrame, ShelfTakenFrame,
+} from './shelf.ts'
 import { submitCodec } from './submit.ts'
 import type { SubmitFrame } from './submit.ts'
 import { withdrawCodec } from './withdraw.ts'
@@ -36,7 +40,12 @@ export type Frame =
   | PublishFrame | PublishedFrame | LocateFrame | LocatedFrame
   | RefusalFrame
 
-type FrameCodecs = { readonly [T in Frame['type']]: { readonly code: number, readonly codec: Codec<Omit<Extract<Frame, { type: T }>, 'type'>> } }
+type FrameCodecs = {
+  readonly [T in Frame['type']]: {
+    readonly code: number
+    readonly codec: Codec<Omit<Extract<Frame, { type: T }>, 'type'>>
+  }
+}
 
 /** The wire code of each frame; the first one is 16. */
 export const frameCodecs: FrameCodecs = {
@@ -59,7 +68,9 @@ export const frameCodecs: FrameCodecs = {
   refusal: { code: 32, codec: refusalCodec },
 }
 
-const byCode = new Map(Object.entries(frameCodecs).map(([type, entry]) => [entry.code, { type, codec: entry.codec }]))
+const byCode = new Map(
+  Object.entries(frameCodecs).map(([type, { code, codec }]) => [code, { type, codec }]),
+)
 
 export function encodeFrame(frame: Frame): Uint8Array {
   const { code, codec } = frameCodecs[frame.type]

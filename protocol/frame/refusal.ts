@@ -16,4 +16,8 @@ export interface RefusalFrame {
   readonly detail: string
 }
 
-export const refusalCodec = struct<Omit<RefusalFrame, 'type'>>({ request: varint, code: text(64), detail: text(512) })
+export const refusalCodec = struct<Omit<RefusalFrame, 'type'>>({
+  request: varint,
+  code: text(64),
+  detail: text(512),
+})

@@ -24,7 +24,10 @@ export interface ShelfHoldersFrame {
   readonly request: number
   readonly shelfKey: Uint8Array
 }
-export const shelfHoldersCodec = struct<Omit<ShelfHoldersFrame, 'type'>>({ request: varint, shelfKey: fixed(32) })
+export const shelfHoldersCodec = struct<Omit<ShelfHoldersFrame, 'type'>>({
+  request: varint,
+  shelfKey: fixed(32),
+})
 
 export interface ShelfHolder {
   readonly nodeId: NodeId

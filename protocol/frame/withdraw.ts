@@ -15,4 +15,6 @@ export interface WithdrawFrame {
   readonly envelopeIds: EnvelopeId[]
 }
 
-export const withdrawCodec = struct<Omit<WithdrawFrame, 'type'>>({ envelopeIds: vector(envelopeIdCodec, 1_024) })
+export const withdrawCodec = struct<Omit<WithdrawFrame, 'type'>>({
+  envelopeIds: vector(envelopeIdCodec, 1_024),
+})

@@ -65,7 +65,9 @@ export const bodyCodecs: BodyCodecs = {
   cardUpdate: { tag: 5, codec: cardUpdateCodec },
 }
 
-const byTag = new Map(Object.entries(bodyCodecs).map(([type, entry]) => [entry.tag, { type, codec: entry.codec }]))
+const byTag = new Map(
+  Object.entries(bodyCodecs).map(([type, { tag, codec }]) => [tag, { type, codec: codec as Codec<object> }]),
+)
 
 interface Wire {
   readonly version: 1
@@ -96,10 +98,10 @@ export function encodePayload(payload: Payload): Uint8Array {
 export function decodePayload(bytes: Uint8Array): Result<Payload> {
   const wire = tryDecode(wireCodec, bytes)
   if (!wire.ok) return wire
-  const { messageId, sentAtMs, sequence, tag } = wire.value
+  const { version: _, tag, body: bytesOfBody, ...head } = wire.value
   const known = byTag.get(tag)
-  if (known === undefined) return { ok: true, value: { messageId, sentAtMs, sequence, body: { type: 'unknown', tag } } }
-  const body = tryDecode(known.codec as Codec<object>, wire.value.body)
-  if (!body.ok) return body
-  return { ok: true, value: { messageId, sentAtMs, sequence, body: { type: known.type, ...body.value } as KnownBody } }
+  if (known === undefined) return { ok: true, value: { ...head, body: { type: 'unknown', tag } } }
+  const fields = tryDecode(known.codec, bytesOfBody)
+  if (!fields.ok) return fields
+  return { ok: true, value: { ...head, body: { type: known.type, ...fields.value } as KnownBody } }
 }

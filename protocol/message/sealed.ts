@@ -64,8 +64,8 @@ export function sealMessage(message: SealedMessage, sealKey: Uint8Array, random:
   const encoded = encode(sealedCodec, { version: 1, ...message })
   const size = sizeClass(encoded.length + overheadBytes)
   if (size === undefined) {
-    throw new OpenIMError('MESSAGE_TOO_LONG', `a message of ${encoded.length} bytes for ${message.entries.length} devices, `
-      + `the limit is ${largestClass - overheadBytes}: send less at once`)
+    throw new OpenIMError('MESSAGE_TOO_LONG', `a message of ${encoded.length} bytes for `
+      + `${message.entries.length} devices, the limit is ${largestClass - overheadBytes}: send less`)
   }
   const plaintext = new Uint8Array(size - overheadBytes)
   plaintext.set(encoded)

@@ -1,10 +1,11 @@
 /**
  * Puts together a piece of known length from chunks of any size. A piece that lies whole in one
  * chunk is handed out as a view of it; otherwise it is copied once. Memory follows the bytes that
- * really came (doubling), not the length that a peer announced, and the work is linear even when
- * a piece drips in byte by byte.
+ * really came (a few times as much), not the length that a peer announced, and the work is linear
+ * even when a piece drips in byte by byte.
  */
 const firstBytes = 1_024
+const growth = 4
 
 export class MessageAssembler {
   #length = -1
@@ -41,7 +42,7 @@ export class MessageAssembler {
 
   #reserve(bytes: number): void {
     if (bytes <= this.#buffer.length) return
-    const grown = new Uint8Array(Math.min(this.#length, Math.max(bytes, this.#buffer.length * 2, firstBytes)))
+    const grown = new Uint8Array(Math.min(this.#length, Math.max(bytes * growth, firstBytes)))
     grown.set(this.#buffer.subarray(0, this.#filled))
     this.#buffer = grown
   }

@@ -100,22 +100,10 @@ export class NoiseChannel {
     return this.#state === 'open'
   }
 
-  /** Messages of at most `limits.frameBytesMax` bytes as stream bytes, in order; each byte copied into one buffer. */
+  /** Messages of at most `limits.frameBytesMax` bytes as bytes of the stream, in order. */
   seal(messages: readonly Uint8Array[]): Uint8Array {
-    const cipher = this.#send
-    assert(cipher !== undefined && this.#state === 'open', 'sealing on a channel that is not open')
-    const plaintext = joinMessages(messages)
-    const count = Math.ceil(plaintext.length / plaintextBytesMax)
-    const out = new Uint8Array(plaintext.length + count * (lengthBytes + tagBytes))
-    let at = 0
-    for (let from = 0; from < plaintext.length; from += plaintextBytesMax) {
-      const ciphertext = cipher.encrypt(plaintext.subarray(from, from + plaintextBytesMax))
-      out[at] = ciphertext.length >> 8
-      out[at + 1] = ciphertext.length & 0xff
-      out.set(ciphertext, at + lengthBytes)
-      at += lengthBytes + ciphertext.length
-    }
-    return out
+    assert(this.#send !== undefined && this.#state === 'open', 'sealing on a channel that is not open')
+    return sealStream(this.#send, joinMessages(messages))
   }
 
   /** Bytes of the stream, in any pieces. They are not kept beyond the call unless copied. */
@@ -218,7 +206,7 @@ class InnerLength {
   }
 }
 
-function prologue(transport: string): Uint8Array {
+export function prologue(transport: string): Uint8Array {
   const writer = new Writer()
   writer.raw(utf8('openim channel'))
   writer.u8(version)
@@ -231,6 +219,21 @@ function framed(message: Uint8Array): Uint8Array {
   writer.u16(message.length)
   writer.raw(message)
   return writer.finish()
+}
+
+/** A stretch of the inner stream as Noise messages with their lengths. */
+export function sealStream(cipher: NoiseCipher, plaintext: Uint8Array): Uint8Array {
+  const count = Math.ceil(plaintext.length / plaintextBytesMax)
+  const out = new Uint8Array(plaintext.length + count * (lengthBytes + tagBytes))
+  let at = 0
+  for (let from = 0; from < plaintext.length; from += plaintextBytesMax) {
+    const ciphertext = cipher.encrypt(plaintext.subarray(from, from + plaintextBytesMax))
+    out[at] = ciphertext.length >> 8
+    out[at + 1] = ciphertext.length & 0xff
+    out.set(ciphertext, at + lengthBytes)
+    at += lengthBytes + ciphertext.length
+  }
+  return out
 }
 
 function joinMessages(messages: readonly Uint8Array[]): Uint8Array {

@@ -4,7 +4,8 @@ import { LoopbackConnector } from '../../node/connectors/loopback-connector.ts'
 import { TCPConnector } from '../../node/connectors/tcp-connector.ts'
 import { TCPDialer } from '../../node/connectors/tcp-dialer.ts'
 import { seededRandom } from '../helpers/seeded-random.ts'
-import { connectorSuite, deviceKeys } from './connector.ts'
+import { connectorSuite } from './connector.ts'
+import { deviceKeys } from './connector-world.ts'
 
 const doorKey = deviceKeys('door')
 

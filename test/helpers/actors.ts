@@ -41,9 +41,14 @@ export function deviceOf(owner: string, device: string, name = device): DeviceCe
   })
 }
 
-export function deviceListOf(owner: string, devices: readonly string[], previous?: VerifiedDeviceList): VerifiedDeviceList {
+export function deviceListOf(
+  owner: string,
+  deviceNames: readonly string[],
+  previous?: VerifiedDeviceList,
+): VerifiedDeviceList {
+  const devices = deviceNames.map((name) => deviceOf(owner, name))
   const chain = previous === undefined ? {} : { previous }
-  return createDeviceList({ rootKeys: keysOf(owner), devices: devices.map((device) => deviceOf(owner, device)), ...chain })
+  return createDeviceList({ rootKeys: keysOf(owner), devices, ...chain })
 }
 
 export function cardOf(name: string): InboxCard {

@@ -15,7 +15,9 @@ import { boxId, createEnvelope, envelopeId } from '../../protocol/envelope.ts'
 import { inboxCardCodec } from '../../protocol/inbox-card.ts'
 import { formatInvite, introKeys } from '../../protocol/invite.ts'
 import type { MessageId } from '../../protocol/ids.ts'
-import { createLocationRecord, locationKey, locationKeys, locationPeriodStartMs } from '../../protocol/location-record.ts'
+import {
+  createLocationRecord, locationKey, locationKeys, locationPeriodStartMs,
+} from '../../protocol/location-record.ts'
 import { encodePayload } from '../../protocol/message/payload.ts'
 import { sealContent } from '../../protocol/message/content.ts'
 import { sealMessage } from '../../protocol/message/sealed.ts'
@@ -39,8 +41,8 @@ export function objectVectors() {
 }
 
 function addressVector() {
-  const keys = keysOf('alice')
-  return { rootSeed: hex(keys.exportSecret()), rootKey: hex(keys.publicKey), address: formatAddress(keys.publicKey) }
+  const { publicKey } = keysOf('alice')
+  return { rootSeed: hex(bytesOf('alice')), rootKey: hex(publicKey), address: formatAddress(publicKey) }
 }
 
 function inviteVector() {
@@ -84,21 +86,21 @@ function locationVector() {
   const seed = bytesOf('alice seed', 15)
   const keys = locationKeys({ rootKey, seed, timeMs: testNowMs })
   const { period, blindedKey } = keys.current
+  const shelf = {
+    deviceId: deviceId(keysOf('alice laptop signing').publicKey),
+    shelfKey: keysOf('alice laptop shelf').publicKey,
+    shelfSecret: bytesOf('alice laptop shelf secret'),
+  }
   const content = {
     homes: nodesOf('home', 1),
     replicas: nodesOf('replica', 5),
     introReadKey: keysOf('alice intro read').publicKey,
-    shelves: [{
-      deviceId: deviceId(keysOf('alice laptop signing').publicKey),
-      shelfKey: keysOf('alice laptop shelf').publicKey,
-      shelfSecret: bytesOf('alice laptop shelf secret'),
-    }],
+    shelves: [shelf],
     deviceListNumber: 2,
   }
   const record = createLocationRecord({
     rootSeed, seed, period, sequence: 7, expiryHour: testHour + 48, content, random: seededRandom('location'),
   })
-  const [shelf] = content.shelves
   return {
     rootSeed: hex(rootSeed),
     seed: hex(seed),
@@ -114,7 +116,7 @@ function locationVector() {
     content: {
       ...content,
       introReadKey: hex(content.introReadKey),
-      shelves: [{ deviceId: shelf!.deviceId, shelfKey: hex(shelf!.shelfKey), shelfSecret: hex(shelf!.shelfSecret) }],
+      shelves: [{ ...shelf, shelfKey: hex(shelf.shelfKey), shelfSecret: hex(shelf.shelfSecret) }],
     },
     record: hex(record),
   }

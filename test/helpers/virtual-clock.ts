@@ -41,7 +41,7 @@ export class VirtualClock implements Clock {
   }
 
   now(): number {
-    return this.#wallOffsetMs + this.#nowMs
+    return this.#wallOffsetMs + Math.floor(this.#nowMs)
   }
 
   monotonicMs(): number {

@@ -2,7 +2,9 @@
 import * as assert from 'uvu/assert'
 import { concat, hex, utf8 } from '../../crypto/bytes.ts'
 import { crypto } from '../../crypto/index.ts'
-import { certifyDevice, compareDeviceLists, createDeviceList, deviceId, findDevice, rootSeed, verifyDeviceList } from '../../protocol/account.ts'
+import {
+  certifyDevice, compareDeviceLists, createDeviceList, deviceId, findDevice, rootSeed, verifyDeviceList,
+} from '../../protocol/account.ts'
 import type { DeviceCertificate } from '../../protocol/account.ts'
 import { limits } from '../../protocol/limits.ts'
 import { bytesOf, deviceListOf, deviceOf, flipped, keysOf } from '../helpers/actors.ts'
@@ -68,7 +70,8 @@ test('a key listed twice, an empty list and an unusable key are refused', () => 
   assert.throws(() => createDeviceList({ rootKeys: root, devices: [] }), /at least one/)
   const identity = new Uint8Array(32)
   identity[0] = 1
-  assert.throws(() => createDeviceList({ rootKeys: root, devices: [{ ...laptop, signingKey: identity }] }), /not usable/)
+  const unusable = { ...laptop, signingKey: identity }
+  assert.throws(() => createDeviceList({ rootKeys: root, devices: [unusable] }), /not usable/)
 })
 
 test('what a root signed against the rules is refused by everybody else', () => {
@@ -99,7 +102,8 @@ test('the order of two lists tells news, replay and fork apart', () => {
 
 test('a certificate made on the device carries its own word', () => {
   const signingKeys = keysOf('device')
-  const certificate = certifyDevice({ rootKey: root.publicKey, signingKeys, dhKey: bytesOf('dh'), addedHour: 1 })
+  const dhKey = bytesOf('dh')
+  const certificate = certifyDevice({ rootKey: root.publicKey, signingKeys, dhKey, addedHour: 1 })
   assert.is(certificate.name, '')
   assert.is(certificate.proof.length, 64)
 })

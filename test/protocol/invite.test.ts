@@ -66,7 +66,7 @@ test('tells other text what is wrong with it', () => {
     ['', /starts with openim:/],
     ['hello', /starts with openim:/],
     [formatAddress(plain.rootKey), /this is an address/],
-    [`Here is my invite: ${uri}`, /other text around/],
+    [`Here is my invite: ${uri}`, /other text stands before/],
     [`openim:${'ä'.repeat(91)}`, /copy the whole line/],
     [uri.slice(0, -8), /copy the whole line/],
     ['openim:', /copy the whole line/],

@@ -47,10 +47,29 @@ const largest: LocationContent = {
 
 function create(changes: Partial<Parameters<typeof createLocationRecord>[0]> = {}): Uint8Array {
   return createLocationRecord({
-    rootSeed, seed, period, sequence: 7, expiryHour: testHour + 48, content: small, random: seededRandom(1), ...changes,
+    rootSeed,
+    seed,
+    period,
+    sequence: 7,
+    expiryHour: testHour + 48,
+    content: small,
+    random: seededRandom(1),
+    ...changes,
   })
 }
 const record = create()
+
+/** Signed with the key that somebody else's root seed makes of the same factor. */
+function signedBy(otherRootSeed: Uint8Array, unsigned: Uint8Array): Uint8Array {
+  const factor = crypto.hkdf({
+    secret: concat(rootKey, seed),
+    salt: encode(u64, period),
+    info: utf8('openim location blinding v1'),
+    length: 32,
+  })
+  const signer = blindedSigner({ seed: otherRootSeed, factor })
+  return concat(unsigned, signer.sign(concat(utf8('openim location record v1'), unsigned)))
+}
 
 function openCode(changes: Partial<Parameters<typeof openLocationRecord>[0]>): string {
   const result = openLocationRecord({ rootKey, seed, period, record, ...changes })
@@ -119,11 +138,12 @@ test('periods follow each other a day apart, at an hour of the account’s own',
   assert.is(locationPeriod(rootKey, start), period)
   assert.is.not(start % 86_400_000, locationPeriodStartMs(keysOf('bob').publicKey, period) % 86_400_000)
   const keys = locationKeys({ rootKey, seed, timeMs: testNowMs })
-  assert.equal([keys.previous.period, keys.current.period, keys.next.period], [period - 1, period, period + 1])
+  const three = [keys.previous, keys.current, keys.next]
+  assert.equal(three.map((key) => key.period), [period - 1, period, period + 1])
   const later = locationKeys({ rootKey, seed, timeMs: testNowMs + 86_400_000 })
   assert.is(hex(later.previous.blindedKey), hex(keys.current.blindedKey))
   assert.is(hex(later.current.blindedKey), hex(keys.next.blindedKey))
-  assert.is(new Set([keys.previous, keys.current, keys.next].map((key) => hex(locationKey(key.blindedKey)))).size, 3)
+  assert.is(new Set(three.map((key) => hex(locationKey(key.blindedKey)))).size, 3)
 })
 
 test('the root key itself never shows', () => {
@@ -131,29 +151,13 @@ test('the root key itself never shows', () => {
 })
 
 test('a reader of one period cannot sign a record of it', () => {
-  const factor = crypto.hkdf({
-    secret: concat(rootKey, seed),
-    salt: encode(u64, period),
-    info: utf8('openim location blinding v1'),
-    length: 32,
-  })
-  const forger = blindedSigner({ seed: bytesOf('mallory'), factor })
-  assert.is.not(hex(forger.publicKey), hex(locationKeys({ rootKey, seed, timeMs: testNowMs }).current.blindedKey))
-  const unsigned = record.slice(0, -64)
-  const forged = concat(unsigned, forger.sign(concat(utf8('openim location record v1'), unsigned)))
+  const forged = signedBy(bytesOf('mallory'), record.subarray(0, -64))
   assert.is(checkCode(forged), 'SIGNATURE_INVALID')
   assert.is(openCode({ record: forged }), 'SIGNATURE_INVALID')
 })
 
 test('signed content that does not open is named so', () => {
-  const factor = crypto.hkdf({
-    secret: concat(rootKey, seed),
-    salt: encode(u64, period),
-    info: utf8('openim location blinding v1'),
-    length: 32,
-  })
-  const unsigned = flipped(record.subarray(0, -64), 100)
-  const resigned = concat(unsigned, blindedSigner({ seed: rootSeed, factor }).sign(concat(utf8('openim location record v1'), unsigned)))
+  const resigned = signedBy(rootSeed, flipped(record.subarray(0, -64), 100))
   assert.is(checkCode(resigned), 'ok')
   assert.is(openCode({ record: resigned }), 'LOCATION_SEALED')
 })

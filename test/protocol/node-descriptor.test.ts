@@ -1,4 +1,4 @@
-/** protocol/node-descriptor.ts */
+/** protocol/node-descriptor.ts: what a node may say of itself, and for how long. */
 import * as assert from 'uvu/assert'
 import { concat } from '../../crypto/bytes.ts'
 import { checkNodeDescriptor, hasRole, signNodeDescriptor } from '../../protocol/node-descriptor.ts'
@@ -41,7 +41,7 @@ test('comes back as it was signed', () => {
 test('the largest one fits into its limit', () => {
   const bytes = sign({
     roles: ['relay', 'storage', 'mix', 'bootstrap'],
-    addresses: Array.from({ length: limits.nodeAddressesMax }, () => '/'.padEnd(limits.nodeAddressBytesMax, 'a')),
+    addresses: new Array<string>(limits.nodeAddressesMax).fill('/'.padEnd(limits.nodeAddressBytesMax, 'a')),
   })
   assert.ok(bytes.length <= limits.descriptorBytesMax, `${bytes.length} bytes`)
   assert.is(codeOf(bytes), 'ok')

@@ -1,7 +1,9 @@
-/** protocol/shelf-content.ts */
+/** protocol/shelf-content.ts: blobs open for whoever knows the shelf secret, and for nobody else. */
 import * as assert from 'uvu/assert'
 import { limits } from '../../protocol/limits.ts'
-import { openShelfOneTime, openShelfStatic, sealShelfOneTime, sealShelfStatic, shelfBundle } from '../../protocol/shelf-content.ts'
+import {
+  openShelfOneTime, openShelfStatic, sealShelfOneTime, sealShelfStatic, shelfBundle,
+} from '../../protocol/shelf-content.ts'
 import type { ShelfOneTime, ShelfStatic } from '../../protocol/shelf-content.ts'
 import { bytesOf, deviceListOf, deviceOf, flipped } from '../helpers/actors.ts'
 import { suite } from '../helpers/harness.ts'
@@ -10,14 +12,17 @@ import { seededRandom } from '../helpers/seeded-random.ts'
 const test = suite('protocol/shelf-content')
 
 const shelf = { shelfKey: bytesOf('shelf key'), shelfSecret: bytesOf('shelf secret') }
+function kemOf(id: number, oneTime: boolean): ShelfOneTime['oneTimeKem'] {
+  return { id, publicKey: bytesOf(`kem ${id}`, 1_184), signature: bytesOf(`kem sig ${id}`, 64), oneTime }
+}
 const fixed: ShelfStatic = {
   deviceList: deviceListOf('alice', ['laptop']).bytes,
   signedPrekey: { id: 1, publicKey: bytesOf('spk'), signature: bytesOf('spk signature', 64) },
-  lastResortKem: { id: 2, publicKey: bytesOf('kem', 1_184), signature: bytesOf('kem signature', 64), oneTime: false },
+  lastResortKem: kemOf(2, false),
 }
 const oneTime: ShelfOneTime = {
   oneTimePrekey: { id: 3, publicKey: bytesOf('opk') },
-  oneTimeKem: { id: 4, publicKey: bytesOf('opkem', 1_184), signature: bytesOf('opkem signature', 64), oneTime: true },
+  oneTimeKem: kemOf(4, true),
 }
 const staticBlob = sealShelfStatic(fixed, shelf, seededRandom(1))
 const oneTimeBlob = sealShelfOneTime(oneTime, shelf, seededRandom(2))
@@ -39,7 +44,8 @@ test('lengths do not tell how many devices there are', () => {
   const eight = deviceListOf('alice', Array.from({ length: 8 }, (_, i) => `device ${i}`)).bytes
   assert.is(sealShelfStatic({ ...fixed, deviceList: eight }, shelf, seededRandom(1)).length, 4_096)
   assert.is(staticBlob.length, 4_096)
-  const largest = sealShelfStatic({ ...fixed, deviceList: new Uint8Array(limits.deviceListBytesMax) }, shelf, seededRandom(1))
+  const longest = new Uint8Array(limits.deviceListBytesMax)
+  const largest = sealShelfStatic({ ...fixed, deviceList: longest }, shelf, seededRandom(1))
   assert.is(largest.length, 8_192)
   assert.ok(largest.length <= limits.shelfStaticBytesMax)
   assert.ok(oneTimeBlob.length <= limits.shelfOneTimeBytesMax)
@@ -50,9 +56,12 @@ test('another secret, another shelf, the other kind or a changed byte does not o
   assert.is(codeOf(openShelfStatic(staticBlob, { ...shelf, shelfKey: bytesOf('other') })), 'SHELF_SEALED')
   assert.is(codeOf(openShelfOneTime(staticBlob, shelf)), 'SHELF_SEALED')
   assert.is(codeOf(openShelfStatic(oneTimeBlob, shelf)), 'SHELF_SEALED')
-  for (const at of [0, 23, 24, 500, -1]) assert.is(codeOf(openShelfStatic(flipped(staticBlob, at), shelf)), 'SHELF_SEALED')
+  for (const at of [0, 23, 24, 500, -1]) {
+    assert.is(codeOf(openShelfStatic(flipped(staticBlob, at), shelf)), 'SHELF_SEALED', `byte ${at}`)
+  }
   for (const length of [0, 1, 24, 39, 40]) {
-    assert.is(codeOf(openShelfOneTime(oneTimeBlob.subarray(0, length), shelf)), 'SHELF_SEALED', `${length} bytes`)
+    const cut = oneTimeBlob.subarray(0, length)
+    assert.is(codeOf(openShelfOneTime(cut, shelf)), 'SHELF_SEALED', `${length} bytes`)
   }
 })
 

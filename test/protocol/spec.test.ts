@@ -20,8 +20,9 @@ const spec = readFileSync(new URL('docs/protocol.md', root), 'utf8')
 function sourceOf(folder: string): string {
   return readdirSync(new URL(folder, root), { recursive: true, encoding: 'utf8' })
     .filter((path) => path.endsWith('.ts'))
-    .map((path) => readFileSync(new URL(`${folder}/${path}`, root), 'utf8').replace(/\/\*[^]*?\*\/|^\s*\/\/.*$/gm, ''))
+    .map((path) => readFileSync(new URL(`${folder}/${path}`, root), 'utf8'))
     .join('\n')
+    .replace(/\/\*[^]*?\*\/|^\s*\/\/.*$/gm, '')
 }
 const source = sourceOf('crypto') + sourceOf('protocol')
 
@@ -52,7 +53,9 @@ test('has every session frame with its code', () => {
 })
 
 test('has every service with its code', () => {
-  for (const [name, code] of Object.entries(services)) assert.ok(spec.includes(`| ${code} | ${name} |`), `${code} ${name}`)
+  for (const [name, code] of Object.entries(services)) {
+    assert.ok(spec.includes(`| ${code} | ${name} |`), `${code} ${name}`)
+  }
 })
 
 test('has every body of a message with its tag', () => {

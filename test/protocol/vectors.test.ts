@@ -19,7 +19,8 @@ import { objectVectors } from '../helpers/object-vectors.ts'
 const test = suite('protocol/vectors')
 
 type Vectors = ReturnType<typeof objectVectors>
-const frozen = JSON.parse(readFileSync(new URL('../vectors/protocol-objects.json', import.meta.url), 'utf8')) as Vectors
+const file = new URL('../vectors/protocol-objects.json', import.meta.url)
+const frozen = JSON.parse(readFileSync(file, 'utf8')) as Vectors
 const built = JSON.parse(JSON.stringify(objectVectors())) as Vectors
 
 for (const name of Object.keys(built) as (keyof Vectors)[]) {

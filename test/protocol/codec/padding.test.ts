@@ -1,4 +1,4 @@
-/** protocol/codec/padding.ts */
+/** protocol/codec/padding.ts: one value has one padded form. */
 import * as assert from 'uvu/assert'
 import { encodePadded, tryDecodePadded } from '../../../protocol/codec/padding.ts'
 import { text } from '../../../protocol/codec/struct.ts'

@@ -18,12 +18,14 @@ function payloadOf(body: Body): Payload {
 }
 const deviceList = deviceListOf('alice', ['laptop']).bytes
 const card = cardOf('alice for bob')
+const rootKey = keysOf('alice').publicKey
+const seed = bytesOf('alice seed', 15)
 const bodies: Body[] = [
   { type: 'text', text: 'Grüße, 世界 👋' },
   { type: 'text', text: '' },
   { type: 'receipts', delivered: [idOf('a'), idOf('b')], read: [idOf('c')] },
-  { type: 'contactRequest', rootKey: keysOf('alice').publicKey, seed: new Uint8Array(15).fill(7), deviceList, name: 'Alice', card, text: 'hello!' },
-  { type: 'contactRequest', rootKey: keysOf('alice').publicKey, seed: new Uint8Array(15).fill(7), deviceList, name: 'Alice', card, text: undefined },
+  { type: 'contactRequest', rootKey, seed, deviceList, name: 'Alice', card, text: 'hello!' },
+  { type: 'contactRequest', rootKey, seed, deviceList, name: 'Alice', card, text: undefined },
   { type: 'contactAccept', seed: new Uint8Array(15).fill(8), deviceList, name: 'Bob', card },
   { type: 'cardUpdate', card, deviceListNumber: 5, deviceListHash: bytesOf('hash') },
 ]

@@ -1,0 +1,193 @@
+/**
+ * Own prekeys: made here, laid out at the node and the front replicas (each gets different
+ * one-time keys), replaced weekly, refilled when few are left. A secret is durable before its
+ * public part leaves, and goes in the very batch that opens the session it was used for.
+ */
+import { assert } from '../../crypto/errors.ts'
+import { createKemPrekey, createOneTimePrekey, createSignedPrekey } from '../../crypto/handshake/prekeys.ts'
+import type { OwnKemPrekey, OwnOneTimePrekey, PrekeyIds, PrekeyLookup } from '../../crypto/handshake/types.ts'
+import { crypto } from '../../crypto/index.ts'
+import { decode, fixed, struct, u32, u64 } from '../codec/struct.ts'
+import { expiryHour } from '../envelope.ts'
+import type { ShelfHolder } from '../frame/shelf.ts'
+import type { NodeId } from '../ids.ts'
+import { kvEntries } from '../kv.ts'
+import { limits } from '../limits.ts'
+import { signShelf } from '../service/shelf.ts'
+import { sealShelfOneTime, sealShelfStatic } from '../shelf-content.ts'
+import { Batch } from './batch.ts'
+import type { Context } from './context.ts'
+import { keys } from './keys.ts'
+import { readRecord } from './records.ts'
+import type { Uplink } from './uplink.ts'
+
+interface PrekeyState {
+  /** Next id, for every kind alike. */
+  readonly nextId: number
+  /** Current signed and last-resort prekeys have this id; 0 before the first. */
+  readonly currentId: number
+  readonly rotatedAtMs: number
+  /** Of the shelf: a higher one replaces a lower one. */
+  readonly sequence: number
+}
+
+/** One X25519 and one ML-KEM-768 prekey under one id. Signatures stand on the shelf as well. */
+interface PrekeyPair {
+  readonly madeAtMs: number
+  readonly dhSecret: Uint8Array
+  readonly dhSignature: Uint8Array
+  readonly kemSeed: Uint8Array
+  readonly kemSignature: Uint8Array
+}
+
+const stateCodec = struct<PrekeyState>({ nextId: u32, currentId: u32, rotatedAtMs: u64, sequence: u64 })
+const pairCodec = struct<PrekeyPair>({
+  madeAtMs: u64, dhSecret: fixed(32), dhSignature: fixed(64), kemSeed: fixed(64), kemSignature: fixed(64),
+})
+/** One-time X25519 prekeys are not signed. */
+const unsigned = new Uint8Array(64)
+const laidCodec = struct<{ currentId: number }>({ currentId: u32 })
+const fresh: PrekeyState = { nextId: 1, currentId: 0, rotatedAtMs: 0, sequence: 0 }
+
+export class Prekeys {
+  readonly #context: Context
+  readonly #uplink: Uplink
+
+  constructor(context: Context, uplink: Uplink) {
+    this.#context = context
+    this.#uplink = uplink
+  }
+
+  /** Lays out what is missing. False when the node could not be asked: try again later. */
+  async upkeep(home: NodeId): Promise<boolean> {
+    const shelfKey = this.#context.account.shelfKeys.publicKey
+    const state = await this.#current()
+    const held = await this.#uplink.request({ type: 'shelfHolders', shelfKey }, 'shelfHeld')
+    if (!held.ok) return false
+    const short = await this.#short(held.value.holders, state)
+    if (short.length === 0) return true
+    const puts = await this.#make(short, { home, state })
+    const answer = await this.#uplink.request({ type: 'shelfPut', puts }, 'shelfHeld')
+    if (!answer.ok) return false
+    const batch = new Batch()
+    for (const { nodeId } of answer.value.holders) batch.put(keys.laid(nodeId), laidCodec, { currentId: state.currentId })
+    await batch.commit(this.#context.kv)
+    return answer.value.holders.length > 0
+  }
+
+  /** What a handshake needs of ours, read beforehand: the handshake itself does not wait. */
+  async lookup(ids: PrekeyIds): Promise<PrekeyLookup> {
+    const signed = await this.#pair('signed', ids.signedPrekeyId)
+    const kem = await this.#pair(ids.kemOneTime ? 'once' : 'signed', ids.kemPrekeyId)
+    const once = ids.oneTimePrekeyId === undefined ? undefined : await this.#pair('once', ids.oneTimePrekeyId)
+    return {
+      signedPrekey: (id) => (signed !== undefined && id === ids.signedPrekeyId ? crypto.dhKeyPair(signed.dhSecret) : undefined),
+      kemPrekey: (id, oneTime) => (kem !== undefined && id === ids.kemPrekeyId && oneTime === ids.kemOneTime
+        ? crypto.kemKeyPair(kem.kemSeed)
+        : undefined),
+      oneTimePrekey: (id) => (once !== undefined && id === ids.oneTimePrekeyId ? crypto.dhKeyPair(once.dhSecret) : undefined),
+    }
+  }
+
+  /** One-time prekeys go with the session that used them. */
+  consume(batch: Batch, used: PrekeyIds): void {
+    if (used.kemOneTime) batch.delete(keys.prekey('once', used.kemPrekeyId))
+    if (used.oneTimePrekeyId !== undefined) batch.delete(keys.prekey('once', used.oneTimePrekeyId))
+  }
+
+  /** Drops secrets that nobody may use any more. */
+  async expire(): Promise<void> {
+    const oldestMs = this.#context.clock.now() - 3 * limits.prekeyRotationMs - limits.envelopeTtlMs
+    const { currentId } = await this.#read()
+    const batch = new Batch()
+    for await (const entry of kvEntries(this.#context.kv, keys.prekeys)) {
+      const isCurrent = entry.key === keys.prekey('signed', currentId)
+      if (!isCurrent && decode(pairCodec, entry.value).madeAtMs < oldestMs) batch.delete(entry.key)
+    }
+    await batch.commit(this.#context.kv)
+  }
+
+  async #read(): Promise<PrekeyState> {
+    return await readRecord(this.#context.kv, stateCodec, keys.meta('prekeys')) ?? fresh
+  }
+
+  #pair(kind: 'signed' | 'once', id: number): Promise<PrekeyPair | undefined> {
+    return readRecord(this.#context.kv, pairCodec, keys.prekey(kind, id))
+  }
+
+  /** The state, with fresh signed prekeys when the old ones had their time. */
+  async #current(): Promise<PrekeyState> {
+    const { kv, clock, account, random } = this.#context
+    const state = await this.#read()
+    const nowMs = clock.now()
+    if (state.currentId > 0 && nowMs - state.rotatedAtMs < limits.prekeyRotationMs) return state
+    const id = state.nextId
+    const signed = createSignedPrekey({ own: account.identity, id, random })
+    const kem = createKemPrekey({ own: account.identity, id, oneTime: false, random })
+    const next: PrekeyState = { ...state, nextId: id + 1, currentId: id, rotatedAtMs: nowMs }
+    const batch = new Batch()
+    batch.put(keys.prekey('signed', id), pairCodec, pairOf(nowMs, { dh: signed, dhSignature: signed.signature, kem }))
+    batch.put(keys.meta('prekeys'), stateCodec, next)
+    await batch.commit(kv)
+    return next
+  }
+
+  /** Holders that have too few one-time keys, or a static part from before the rotation. */
+  async #short(holders: readonly ShelfHolder[], state: PrekeyState): Promise<NodeId[]> {
+    const short: NodeId[] = []
+    for (const { nodeId, left } of holders) {
+      const laid = await readRecord(this.#context.kv, laidCodec, keys.laid(nodeId))
+      if (left <= limits.prekeysLow || laid?.currentId !== state.currentId) short.push(nodeId)
+    }
+    return short.slice(0, limits.replicasMax)
+  }
+
+  /** One signed share for each holder; all secrets are durable when it settles. */
+  async #make(holders: readonly NodeId[], { home, state }: { home: NodeId, state: PrekeyState }): Promise<Uint8Array[]> {
+    const { kv, clock, account, random } = this.#context
+    const shelf = { shelfKey: account.shelfKeys.publicKey, shelfSecret: account.shelfSecret }
+    const nowMs = clock.now()
+    const sequence = Math.max(state.sequence + 1, nowMs)
+    const batch = new Batch()
+    let nextId = state.nextId
+    const blob = await this.#staticBlob(state)
+    const puts = holders.map((holder) => {
+      const oneTime = Array.from({ length: limits.shelfOneTimePerHolder }, () => {
+        const id = nextId++
+        const once = createOneTimePrekey({ id, random })
+        const kem = createKemPrekey({ own: account.identity, id, oneTime: true, random })
+        batch.put(keys.prekey('once', id), pairCodec, pairOf(nowMs, { dh: once, dhSignature: unsigned, kem }))
+        return sealShelfOneTime({
+          oneTimePrekey: { id, publicKey: once.keys.publicKey },
+          oneTimeKem: { id, oneTime: true, publicKey: kem.keys.publicKey, signature: kem.signature },
+        }, shelf, random)
+      })
+      return signShelf({
+        shelfKey: shelf.shelfKey, holder, home, sequence, expiryHour: expiryHour(nowMs + limits.leaseTtlMs),
+        static: blob, oneTime,
+      }, account.shelfKeys)
+    })
+    batch.put(keys.meta('prekeys'), stateCodec, { ...state, nextId, sequence })
+    await batch.commit(kv)
+    return puts
+  }
+
+  async #staticBlob(state: PrekeyState): Promise<Uint8Array> {
+    const { account, random } = this.#context
+    const pair = await this.#pair('signed', state.currentId)
+    assert(pair !== undefined, 'the current prekeys are in the store')
+    const id = state.currentId
+    return sealShelfStatic({
+      deviceList: account.deviceList.bytes,
+      signedPrekey: { id, publicKey: crypto.dhKeyPair(pair.dhSecret).publicKey, signature: pair.dhSignature },
+      lastResortKem: { id, oneTime: false, publicKey: crypto.kemKeyPair(pair.kemSeed).publicKey, signature: pair.kemSignature },
+    }, { shelfKey: account.shelfKeys.publicKey, shelfSecret: account.shelfSecret }, random)
+  }
+}
+
+function pairOf(madeAtMs: number, made: { dh: OwnOneTimePrekey, dhSignature: Uint8Array, kem: OwnKemPrekey }): PrekeyPair {
+  const { dh, dhSignature, kem } = made
+  return {
+    madeAtMs, dhSecret: dh.keys.exportSecret(), dhSignature, kemSeed: kem.keys.exportSecret(), kemSignature: kem.signature,
+  }
+}

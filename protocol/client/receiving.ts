@@ -1,0 +1,337 @@
+/**
+ * Mail as it comes: envelope → inbox → contact → decrypt → store → acknowledge.
+ *
+ * What arrives while one write is under way shares the next one, so a backlog costs few writes.
+ * Plaintext, ratchet and the mark against doubles go to disk together; only then is the envelope
+ * acknowledged, so a crash at any point gets it again and drops it by its mark. What cannot be
+ * read is written down and told, then acknowledged.
+ */
+import { utf8 } from '../../crypto/bytes.ts'
+import { assert, errorCode } from '../../crypto/errors.ts'
+import type { Result } from '../../crypto/errors.ts'
+import { verifyDeviceList } from '../account.ts'
+import { formatAddress } from '../address.ts'
+import { decode, encode } from '../codec/struct.ts'
+import { parseEnvelope } from '../envelope.ts'
+import type { CheckedEnvelope } from '../envelope.ts'
+import type { DeliverFrame } from '../frame/deliver.ts'
+import type { BoxId } from '../ids.ts'
+import { messageIdCodec } from '../ids.ts'
+import { limits } from '../limits.ts'
+import type { ContactRequestBody } from '../message/contact-request.ts'
+import { openMessage } from '../message/sealed.ts'
+import type { SealedMessage } from '../message/sealed.ts'
+import { sleep } from '../timers.ts'
+import { Batch } from './batch.ts'
+import { arrivedKey, handleBody } from './bodies.ts'
+import type { BodyParts, Incoming } from './bodies.ts'
+import type { Inboxes, IntroBox } from './inboxes.ts'
+import { keys, lastNumber } from './keys.ts'
+import type { Prekeys } from './prekeys.ts'
+import { contactId, contactRootKey, contactStates, trusts, unreadableCodec } from './records.ts'
+import type { ContactId, ContactRecord } from './records.ts'
+import { listsIdentity } from './sealing.ts'
+import type { Sending } from './sending.ts'
+import type { Turn, Turns } from './turns.ts'
+import { joinFirst, unwrap, unwrapFirst } from './unwrap.ts'
+import type { FirstMessage } from './unwrap.ts'
+import type { Uplink } from './uplink.ts'
+
+export interface ReceivingParts extends BodyParts {
+  readonly turns: Turns
+  readonly inboxes: Inboxes
+  readonly prekeys: Prekeys
+  readonly sending: Sending
+  readonly uplink: Uplink
+}
+
+/** Mail of one inbox that waits for its turn. */
+interface Lane {
+  readonly mail: CheckedEnvelope[]
+  isRunning: boolean
+}
+
+const nothing = new Uint8Array(0)
+
+export class Receiving {
+  readonly #parts: ReceivingParts
+  readonly #lanes = new Map<BoxId, Lane>()
+  readonly #stopping = new AbortController()
+  #queued = 0
+  #roomWaiters: (() => void)[] = []
+  #nextUnreadable = 1
+
+  constructor(parts: ReceivingParts) {
+    this.#parts = parts
+  }
+
+  async load(): Promise<void> {
+    const [last] = await this.#parts.context.kv.list({ prefix: keys.unreadables, limit: 1, reverse: true })
+    if (last !== undefined) this.#nextUnreadable = lastNumber(last.key) + 1
+  }
+
+  stop(): void {
+    this.#stopping.abort()
+    this.#makeRoom()
+  }
+
+  /** Settles when there is room for the next frame. */
+  async deliver(frame: DeliverFrame): Promise<void> {
+    for (const bytes of frame.envelopes) {
+      const parsed = parseEnvelope(bytes)
+      if (parsed.ok) this.#queue(parsed.value)
+      else this.#parts.context.log.warn({ code: parsed.code }, 'the node delivered something that is no envelope')
+    }
+    while (this.#queued >= limits.receiveQueueMax && !this.#stopping.signal.aborted) {
+      await new Promise<void>((resolve) => this.#roomWaiters.push(resolve))
+    }
+  }
+
+  #queue(envelope: CheckedEnvelope): void {
+    const { box } = envelope
+    const { book, inboxes, context } = this.#parts
+    if (book.ofBox(box) === undefined && inboxes.intro(box) === undefined) {
+      // Left at the node: a later state of this account may know the inbox.
+      context.log.warn({ box }, 'mail for an inbox that is not ours')
+      return
+    }
+    const lane = this.#lanes.get(box) ?? { mail: [], isRunning: false }
+    this.#lanes.set(box, lane)
+    lane.mail.push(envelope)
+    this.#queued++
+    if (lane.isRunning) return
+    lane.isRunning = true
+    void this.#run(box, lane)
+  }
+
+  async #run(box: BoxId, lane: Lane): Promise<void> {
+    // One turn of the loop lets frames that come together share a write.
+    await Promise.resolve()
+    let atOnce: number = limits.turnItemsMax
+    while (lane.mail.length > 0 && !this.#stopping.signal.aborted) {
+      const mail = lane.mail.slice(0, atOnce)
+      const failure = await this.#take(box, mail)
+      if (failure === undefined) {
+        lane.mail.splice(0, mail.length)
+        this.#queued -= mail.length
+        this.#makeRoom()
+        atOnce = limits.turnItemsMax
+      } else if (failure.startsWith('STORE_')) {
+        await sleep(this.#parts.context.clock, limits.receiveRetryMs, this.#stopping.signal)
+      } else if (mail.length > 1) {
+        // One of them breaks us: found by taking them one at a time.
+        atOnce = 1
+      } else {
+        lane.mail.splice(0, 1)
+        this.#queued--
+        this.#makeRoom()
+      }
+    }
+    lane.isRunning = false
+    this.#lanes.delete(box)
+  }
+
+  #makeRoom(): void {
+    const waiters = this.#roomWaiters
+    this.#roomWaiters = []
+    for (const waiter of waiters) waiter()
+  }
+
+  /** The code of what went wrong, `undefined` when all is durable and acknowledged. */
+  async #take(box: BoxId, mail: readonly CheckedEnvelope[]): Promise<string | undefined> {
+    const { book, inboxes, turns, context } = this.#parts
+    try {
+      const contact = book.ofBox(box)
+      const intro = inboxes.intro(box)
+      if (contact !== undefined) await turns.run(contact, (turn) => this.#takeMail(turn, mail))
+      else if (intro !== undefined) for (const envelope of mail) await this.#takeRequest(intro, envelope)
+      return undefined
+    } catch (error) {
+      context.log.warn({ err: error, mail: mail.length }, 'mail could not be taken over')
+      return errorCode(error) ?? 'MESSAGE_FAILED'
+    }
+  }
+
+  async #takeMail(turn: Turn, mail: readonly CheckedEnvelope[]): Promise<void> {
+    const { contact } = turn
+    if (contact === undefined) return
+    const marks = new Set<string>()
+    let wasRenewed = false
+    for (const envelope of mail) {
+      const seenKey = keys.seen(envelope.envelope.expiryHour, envelope.id)
+      if (await this.#wasSeen(turn, seenKey, marks)) continue
+      marks.add(seenKey)
+      const read = await this.#readMail(turn, { envelope, sealKey: contact.box.sealKey, marks })
+      if (read.ok) wasRenewed ||= read.value.isRenewal
+      else this.#unreadable(turn.batch, { envelope, from: turn.id, code: read.code }, turn)
+      turn.batch.putBytes(seenKey, read.ok ? read.value.mark : nothing)
+    }
+    this.#parts.ordering.settle(turn)
+    turn.batch.then(() => {
+      this.#acknowledge(contact.box.id, mail)
+      // They began anew: what they took and never confirmed may be lost to them.
+      if (wasRenewed) this.#repeat(turn.id)
+    })
+  }
+
+  /** True when it was taken over before; then its receipt may have been lost, so it is owed again. */
+  async #wasSeen(turn: Turn, seenKey: string, marks: ReadonlySet<string>): Promise<boolean> {
+    if (marks.has(seenKey)) return true
+    const seen = await this.#parts.context.kv.get(seenKey)
+    if (seen === undefined) return false
+    if (seen.value.length > 0) this.#parts.receipts.arrived(turn, decode(messageIdCodec, seen.value))
+    return true
+  }
+
+  async #readMail(turn: Turn, input: {
+    envelope: CheckedEnvelope, sealKey: Uint8Array, marks: Set<string>
+  }): Promise<Result<{ isRenewal: boolean, mark: Uint8Array }>> {
+    const { context, prekeys } = this.#parts
+    const opened = openMessage(input.envelope.envelope.ciphertext, input.sealKey)
+    if (!opened.ok) return opened
+    const unwrapped = await unwrap(context, turn, { message: opened.value, prekeys })
+    if (!unwrapped.ok) {
+      if (isSessionProblem(unwrapped.code)) this.#breakSession(turn)
+      return unwrapped
+    }
+    const { device, payload, isRenewal } = unwrapped.value
+    const handled = await this.#handle(turn, { device, payload, body: payload.body }, input.marks)
+    if (!handled.ok) return handled
+    const mark = payload.body.type === 'receipts' ? nothing : encode(messageIdCodec, payload.messageId)
+    return { ok: true, value: { isRenewal, mark } }
+  }
+
+  /** Does what a payload says, once per message id, and owes its receipt each time. */
+  async #handle(turn: Turn, incoming: Incoming, marks: Set<string>): Promise<Result<undefined>> {
+    const { context, receipts } = this.#parts
+    const { payload } = incoming
+    const seenAtMs = Math.min(payload.sentAtMs, context.clock.now())
+    turn.thread = { ...turn.thread, lastSeenAtMs: Math.max(turn.thread.lastSeenAtMs, seenAtMs) }
+    if (payload.body.type === 'receipts') return handleBody(this.#parts, turn, incoming)
+    const arrived = arrivedKey(turn, payload)
+    if (!marks.has(arrived) && await context.kv.get(arrived) === undefined) {
+      const handled = await handleBody(this.#parts, turn, incoming)
+      if (!handled.ok) return handled
+      marks.add(arrived)
+      turn.batch.mark(arrived)
+    }
+    receipts.arrived(turn, payload.messageId)
+    return { ok: true, value: undefined }
+  }
+
+  #breakSession(turn: Turn): void {
+    turn.thread = { ...turn.thread, isBroken: true }
+    this.#parts.onNeed(turn)
+  }
+
+  /** Somebody answers an invite of ours. */
+  async #takeRequest(intro: IntroBox, envelope: CheckedEnvelope): Promise<void> {
+    const { context, prekeys, turns } = this.#parts
+    const seenKey = keys.seen(envelope.envelope.expiryHour, envelope.id)
+    if (await context.kv.get(seenKey) === undefined) {
+      const message = openMessage(envelope.envelope.ciphertext, intro.sealKey)
+      const first = message.ok ? await unwrapFirst(context, { message: message.value, prekeys }) : message
+      const checked = first.ok ? this.#checkRequest(intro, first.value) : first
+      if (message.ok && first.ok && checked.ok) {
+        const body = checked.value
+        await turns.run(contactId(body.rootKey), (turn) =>
+          this.#welcome(turn, { intro, envelope, seenKey, message: message.value, first: first.value, body }))
+      } else {
+        const batch = new Batch()
+        this.#unreadable(batch, { envelope, from: undefined, code: checked.ok ? 'MESSAGE_FAILED' : checked.code })
+        batch.mark(seenKey)
+        await batch.commit(context.kv)
+      }
+    }
+    this.#acknowledge(intro.box, [envelope])
+  }
+
+  #checkRequest(intro: IntroBox, first: FirstMessage): Result<ContactRequestBody> {
+    const { context, book } = this.#parts
+    const { body } = first.payload
+    if (body.type !== 'contactRequest') return { ok: false, code: 'CONTACT_REQUEST' }
+    const id = contactId(body.rootKey)
+    if (id === contactId(context.account.rootKey)) return { ok: false, code: 'CONTACT_SELF' }
+    const list = verifyDeviceList(body.deviceList, body.rootKey)
+    if (!list.ok) return list
+    if (!listsIdentity(list.value, first.session.remote)) return { ok: false, code: 'DEVICE_UNKNOWN' }
+    if (intro.usedBy !== undefined && intro.usedBy !== id) return { ok: false, code: 'INVITE_USED' }
+    if (book.get(id) === undefined && book.size >= limits.contactsMax) return { ok: false, code: 'CONTACT_TOO_MANY' }
+    return { ok: true, value: body }
+  }
+
+  /** In the turn of the one who asks, known or not: one contact, one session, one answer. */
+  async #welcome(turn: Turn, input: {
+    intro: IntroBox, envelope: CheckedEnvelope, seenKey: string, message: SealedMessage, first: FirstMessage, body: ContactRequestBody
+  }): Promise<void> {
+    const { context, prekeys, inboxes, ordering } = this.#parts
+    const { intro, first, body } = input
+    turn.contact ??= this.#newContact(turn.id, body)
+    const before = turn.contact
+    const incoming = { device: first.device, payload: first.payload, body }
+    const handled = await this.#handle(turn, incoming, new Set())
+    const joined = handled.ok
+      ? await joinFirst(context, turn, { message: input.message, first, prekeys })
+      : handled
+    turn.batch.putBytes(input.seenKey, joined.ok ? encode(messageIdCodec, first.payload.messageId) : nothing)
+    if (!joined.ok) {
+      turn.contact = this.#parts.book.get(turn.id) === undefined ? undefined : before
+      this.#unreadable(turn.batch, { envelope: input.envelope, from: turn.id, code: joined.code })
+      return
+    }
+    // The same request again is answered again.
+    turn.contact = { ...turn.contact, isAnswerDue: true }
+    inboxes.use(turn.batch, intro, turn.id)
+    ordering.settle(turn)
+    this.#parts.onNeed(turn)
+  }
+
+  #newContact(id: ContactId, body: ContactRequestBody): ContactRecord {
+    const { book, inboxes, context } = this.#parts
+    return {
+      id,
+      name: book.offerName(body.name, id),
+      isNamed: false,
+      trust: trusts.invite,
+      state: contactStates.requested,
+      addedAtMs: context.clock.now(),
+      seed: undefined,
+      deviceList: undefined,
+      card: undefined,
+      box: inboxes.create(),
+      introduction: undefined,
+      isAnswerDue: false,
+      toldSequence: 0,
+    }
+  }
+
+  /** Written down and told; the envelope is acknowledged with the batch. */
+  #unreadable(batch: Batch, problem: { envelope: CheckedEnvelope, from: ContactId | undefined, code: string }, turn?: Turn): void {
+    const { context, book } = this.#parts
+    const { envelope, from, code } = problem
+    const number = this.#nextUnreadable++
+    const atMs = context.clock.now()
+    const address = from === undefined ? '' : formatAddress(contactRootKey(from))
+    assert(utf8(code).length <= 64, 'codes are short')
+    batch.put(keys.unreadable(number), unreadableCodec, { from: address, envelopeId: envelope.id, code, atMs })
+    if (number > limits.unreadableMax) batch.delete(keys.unreadable(number - limits.unreadableMax))
+    const name = turn?.contact?.name ?? (from === undefined ? '' : book.nameOf(from))
+    batch.then(() => context.emit({ type: 'undecryptable', contact: name, code, atMs }))
+  }
+
+  #acknowledge(box: BoxId, mail: readonly CheckedEnvelope[]): void {
+    this.#parts.uplink.post({ type: 'acknowledge', box, envelopeIds: mail.map(({ id }) => id) })
+  }
+
+  #repeat(contact: ContactId): void {
+    const { sending, outbox, context } = this.#parts
+    sending.repeat(contact, () => outbox.unconfirmed(contact, 'all')).catch((error: unknown) => {
+      context.log.warn({ err: error }, 'texts could not be sealed anew')
+    })
+  }
+}
+
+/** What a fresh session would cure. */
+function isSessionProblem(code: string): boolean {
+  return code.startsWith('SESSION_') || code.startsWith('HANDSHAKE_')
+}

@@ -1,0 +1,90 @@
+/**
+ * Kill −9 during group commit, again and again on one directory: what a process was told is
+ * durable must be there in the next, with no index row without its body and no usage that drifts.
+ */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { createInterface } from 'node:readline'
+import * as assert from 'uvu/assert'
+import type { EnvelopeId } from '../../../protocol/ids.ts'
+import { boxNamed, itemOf } from '../../compliance/store-subject.ts'
+import { randomInteger, seededRandom } from '../../helpers/seeded-random.ts'
+import { inDirectory, openStore, readBox } from './level-fixture.ts'
+
+const box = boxNamed('inbox')
+
+interface Promised {
+  /** Numbers of mail said to be stored, and of mail said to be acknowledged. */
+  readonly put: Set<number>
+  readonly acknowledged: Set<number>
+  readonly set: Map<string, number>
+}
+
+export interface CampaignResult {
+  readonly put: number
+  readonly acknowledged: number
+}
+
+/** Kills the writer `rounds` times at different moments. @throws when anything promised is lost */
+export async function killCampaign(rounds: number, seed: string): Promise<CampaignResult> {
+  const promised: Promised = { put: new Set(), acknowledged: new Set(), set: new Map() }
+  const random = seededRandom(seed)
+  await inDirectory(async (directory) => {
+    for (let round = 0; round < rounds; round++) {
+      // Numbers said and not said before a kill never meet those of the next round.
+      await writeUntilKilled({ directory, first: round * 1_000_000, lines: 200 + randomInteger(random, 3_000) }, promised)
+      await check(directory, promised)
+    }
+  })
+  return { put: promised.put.size, acknowledged: promised.acknowledged.size }
+}
+
+async function writeUntilKilled(
+  { directory, first, lines }: { directory: string, first: number, lines: number },
+  promised: Promised,
+): Promise<void> {
+  const script = new URL('./kill-writer.ts', import.meta.url).pathname
+  const child = spawn(process.execPath, [script, directory, String(first)], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const exited = once(child, 'exit')
+  try {
+    let said = 0
+    // What it said before it died is read to the end.
+    for await (const line of createInterface({ input: child.stdout })) {
+      const [what, a, b] = line.split(' ')
+      if (what === 'put') promised.put.add(Number(a))
+      else if (what === 'ack') promised.acknowledged.add(Number(a))
+      else if (what === 'set') promised.set.set(a!, Number(b))
+      if (++said === lines) child.kill('SIGKILL')
+    }
+    assert.ok(said >= lines, `the writer ended after ${said} of ${lines} lines`)
+  } finally {
+    child.kill('SIGKILL')
+    await exited
+  }
+}
+
+async function check(directory: string, promised: Promised): Promise<void> {
+  const store = await openStore({ directory })
+  try {
+    const held = await readBox(store, box)
+    assert.equal(store.health(), { corrupt: 0, logBytesLost: 0, full: false })
+    assert.is((await store.mailbox.usage()).items, held.size)
+    for (const number of promised.put) {
+      const id = idOf(number)
+      if (held.has(id)) assert.is(promised.acknowledged.has(number), false, `${number} came back`)
+      else assert.ok(await store.mailbox.tombstone(box, id), `${number} is lost`)
+    }
+    for (const number of promised.acknowledged) assert.ok(await store.mailbox.tombstone(box, idOf(number)))
+    for (const [writer, number] of promised.set) {
+      const { value } = (await store.kv.get(`writer/${writer}`))!
+      // Numbers of one writer grow: the record may be newer than what was said, never older.
+      assert.ok(Number(Buffer.from(value).toString()) >= number)
+    }
+  } finally {
+    await store.close()
+  }
+}
+
+function idOf(number: number): EnvelopeId {
+  return itemOf({ box, number, expiresAtMs: Infinity, bytes: 100 + (number % 50) * 40 }).id
+}

@@ -1,0 +1,48 @@
+/**
+ * The victim of kill-campaign.ts: writes mail and records as fast as it can with many writers at
+ * once, and says on stdout what it was told is durable, one line each:
+ *
+ * ```text
+ *   put <number>     mail of that number is stored
+ *   ack <number>     it is acknowledged
+ *   set <writer> <value>   the writer's record holds at least this value
+ * ```
+ *
+ * `writeSync` because a line that waits in a buffer dies with the process.
+ *
+ *   node kill-writer.ts DIRECTORY FIRST_NUMBER
+ */
+import { writeSync } from 'node:fs'
+import { silentLog } from '../../../node/ports.ts'
+import { openLevelStore } from '../../../node/storage/level-store.ts'
+import { systemClock } from '../../../protocol/system-clock.ts'
+import { boxNamed, itemOf, proof } from '../../compliance/store-subject.ts'
+
+const box = boxNamed('inbox')
+const writers = 32
+const [directory, first] = process.argv.slice(2)
+
+const store = await openLevelStore({ directory: directory!, clock: systemClock, log: silentLog, ballastBytes: 1024 * 1024 })
+await store.mailbox.setBox(box, { itemsMax: Infinity, bytesMax: Infinity, expiresAtMs: Infinity })
+let next = Number(first)
+
+function say(line: string): void {
+  writeSync(1, `${line}\n`)
+}
+
+async function write(writer: number): Promise<never> {
+  for (let value = 1; ; value++) {
+    const number = next++
+    const item = itemOf({ box, number, expiresAtMs: Infinity, bytes: 100 + (number % 50) * 40 })
+    const [result] = await store.mailbox.put([item])
+    if (result !== 'stored') throw new Error(`${number} was ${result}`)
+    say(`put ${number}`)
+    await store.kv.write([{ type: 'put', key: `writer/${writer}`, value: Buffer.from(String(number)) }])
+    say(`set ${writer} ${number}`)
+    if (value % 3 !== 0) continue
+    await store.mailbox.acknowledge(box, [item.id], { expiresAtMs: Infinity, proof })
+    say(`ack ${number}`)
+  }
+}
+
+await Promise.all(Array.from({ length: writers }, (_, writer) => write(writer)))

@@ -1,0 +1,196 @@
+/**
+ * A whole network of openIM nodes in one process, in virtual time, from one seed: real rooms, real
+ * cryptography, real clients, over a memory network that delays, loses and cuts, and memory stores
+ * that forget what was not synced when a node crashes.
+ */
+import { crypto } from '../../crypto/index.ts'
+import type { Random } from '../../crypto/random.ts'
+import type { Client } from '../../protocol/client/client.ts'
+import { nodeIdFromKey } from '../../protocol/ids.ts'
+import type { NodeId } from '../../protocol/ids.ts'
+import type { Role } from '../../protocol/node-descriptor.ts'
+import { LoopbackConnector } from '../../node/connectors/loopback-connector.ts'
+import { NodeCore } from '../../node/node-core.ts'
+import type { MemoryNetworkOptions } from '../../node/overlay/memory-network.ts'
+import { MemoryNetwork } from '../../node/overlay/memory-network.ts'
+import { MemoryOverlay } from '../../node/overlay/memory-overlay.ts'
+import { silentLog } from '../../node/ports.ts'
+import type { Log } from '../../node/ports.ts'
+import { MemoryStore } from '../../node/storage/memory-store.ts'
+import { seededRandom } from '../helpers/seeded-random.ts'
+import { VirtualClock } from '../helpers/virtual-clock.ts'
+
+const defaultNetwork: MemoryNetworkOptions = { latencyMs: [5, 60] }
+const syncDelayMs = 3
+const lentBytesMax = 64 * 1024 * 1024
+
+export interface SimNodeOptions {
+  readonly name: string
+  /** Has an account of its own; others only serve. */
+  readonly account: boolean
+  readonly roles?: readonly Role[]
+}
+
+interface Running {
+  readonly overlay: MemoryOverlay
+  readonly core: NodeCore
+  readonly client: Client | undefined
+}
+
+/** One node of the world, across its crashes and restarts. */
+export class SimNode {
+  readonly name: string
+  readonly nodeId: NodeId
+  readonly #world: World
+  readonly #options: SimNodeOptions
+  readonly #seed: Uint8Array
+  readonly #doorSecret: Uint8Array
+  readonly #dataKey: Uint8Array
+  readonly #entropy: Uint8Array
+  #store: MemoryStore
+  #running: Running | undefined
+
+  constructor(world: World, options: SimNodeOptions) {
+    const { random } = world
+    this.name = options.name
+    this.#world = world
+    this.#options = options
+    this.#seed = random.bytes(32)
+    this.#doorSecret = random.bytes(32)
+    this.#dataKey = random.bytes(32)
+    this.#entropy = random.bytes(32)
+    this.nodeId = nodeIdFromKey(crypto.signingKeyPair(this.#seed).publicKey)
+    this.#store = new MemoryStore({ clock: world.clock, random }, { syncDelayMs })
+  }
+
+  get isRunning(): boolean {
+    return this.#running !== undefined
+  }
+
+  get core(): NodeCore {
+    if (this.#running === undefined) throw new Error(`${this.name} is not running`)
+    return this.#running.core
+  }
+
+  get overlay(): MemoryOverlay {
+    if (this.#running === undefined) throw new Error(`${this.name} is not running`)
+    return this.#running.overlay
+  }
+
+  get client(): Client {
+    const client = this.#running?.client
+    if (client === undefined) throw new Error(`${this.name} has no client running`)
+    return client
+  }
+
+  get store(): MemoryStore {
+    return this.#store
+  }
+
+  async start(): Promise<void> {
+    const { clock, network, log } = this.#world
+    const random = this.#world.random
+    const overlay = new MemoryOverlay({ network, nodeId: this.nodeId, log }, { bootstrap: this.#world.bootstrapFor(this) })
+    const loopback = new LoopbackConnector({ clock })
+    const core = await NodeCore.open({
+      overlay,
+      store: this.#store,
+      connectors: [loopback],
+      clock,
+      random,
+      log,
+      nodeKeys: crypto.signingKeyPair(this.#seed),
+      doorKey: crypto.dhKeyPair(this.#doorSecret),
+    }, { roles: this.#options.roles ?? ['storage'], lentBytesMax })
+    const client = this.#options.account ? await this.#openClient(core, loopback) : undefined
+    this.#running = { overlay, core, client }
+    await core.start()
+    await client?.start()
+  }
+
+  async #openClient(core: NodeCore, loopback: LoopbackConnector): Promise<Client> {
+    const { openHostedAccount } = await import('../../node/hosted-account.ts')
+    const { clock, random, log } = this.#world
+    return openHostedAccount({
+      kv: this.#store.kv,
+      clock,
+      random,
+      log,
+      loopback,
+      register: (address, deviceKey) => core.accounts.register(address, deviceKey),
+    }, { name: this.name, dataKey: this.#dataKey, entropy: this.#entropy, hint: () => undefined })
+  }
+
+  /** Orderly. */
+  async stop(): Promise<void> {
+    const running = this.#running
+    if (running === undefined) return
+    this.#running = undefined
+    await running.client?.stop()
+    await running.core.stop()
+    await this.#store.close()
+    this.#store = this.#store.reopen()
+  }
+
+  /** Power cut: what was not synced is gone, nobody is told. */
+  crash(): void {
+    const running = this.#running
+    if (running === undefined) return
+    this.#running = undefined
+    this.#store.crash()
+    this.#world.network.crash(this.nodeId)
+    // What still runs of the dead process must not reach anything: its store and network are gone.
+    void running.client?.stop().catch(() => {})
+    void running.core.stop().catch(() => {})
+    this.#store = this.#store.reopen()
+  }
+}
+
+export class World {
+  readonly clock = new VirtualClock()
+  readonly random: Random
+  readonly network: MemoryNetwork
+  readonly log: Log
+  readonly nodes: SimNode[] = []
+
+  constructor(options: { seed: number | string, network?: Partial<MemoryNetworkOptions>, log?: Log }) {
+    this.random = seededRandom(options.seed)
+    this.network = new MemoryNetwork(this, { ...defaultNetwork, ...options.network })
+    this.log = options.log ?? silentLog
+  }
+
+  add(options: SimNodeOptions): SimNode {
+    const node = new SimNode(this, options)
+    this.nodes.push(node)
+    return node
+  }
+
+  /** The first nodes are known to all others, as in a real federation. */
+  bootstrapFor(node: SimNode): string[] {
+    return this.nodes.slice(0, 3).filter((other) => other !== node).map((other) => `/memory/${other.nodeId}`)
+  }
+
+  /** Lets virtual time pass until the promise settles. */
+  run<T>(promise: Promise<T>, withinMs = 60_000): Promise<T> {
+    return this.clock.until(promise, { withinMs })
+  }
+
+  /** Asks every `everyMs` of virtual time. */
+  async eventually<T>(
+    probe: () => Promise<T | undefined> | T | undefined,
+    options: { withinMs: number, what: string, everyMs?: number },
+  ): Promise<T> {
+    const endMs = this.clock.monotonicMs() + options.withinMs
+    for (;;) {
+      const value = await this.run(Promise.resolve(probe()))
+      if (value !== undefined) return value
+      if (this.clock.monotonicMs() > endMs) throw new Error(`not within ${options.withinMs} ms of virtual time: ${options.what}`)
+      await this.clock.advance(options.everyMs ?? 500)
+    }
+  }
+
+  /** Stops every node, so that nothing is left running. */
+  async end(): Promise<void> {
+    for (const node of this.nodes) if (node.isRunning) await this.run(node.stop(), 120_000)
+  }
+}
