@@ -41,15 +41,22 @@ export const globalOptions: readonly OptionSpec[] = [
 ]
 
 const contact: ArgumentSpec = { name: '<contact>', text: 'name or address of a contact' }
-const passphraseFile: OptionSpec = { flags: '--passphrase-file <file>', text: 'read the passphrase from the first line of a file' }
-const timeout = (text: string): OptionSpec => ({ flags: '--timeout <duration>', text, parse: parseDuration })
+const passphraseFile: OptionSpec = {
+  flags: '--passphrase-file <file>',
+  text: 'read the passphrase from the first line of a file',
+}
 
+function duration(name: string, text: string): OptionSpec {
+  return { flags: `${name} <duration>`, text, parse: parseDuration }
+}
+
+const logLevels = ['debug', 'info', 'warn', 'error', 'silent']
 const nodeOptions: readonly OptionSpec[] = [
   { flags: '--p2p-listen <multiaddr>', text: 'listen for other nodes here (repeatable)', repeatable: true },
   { flags: '--tcp-listen <host:port>', text: 'listen for own devices here (default: 127.0.0.1:0)' },
   { flags: '--bootstrap <multiaddr>', text: 'meet this node first (repeatable)', repeatable: true },
   { flags: '--profile <profile>', text: 'how much to do for others', choices: ['home', 'server', 'relay'] },
-  { flags: '--log-level <level>', text: 'log to stderr', choices: ['debug', 'info', 'warn', 'error', 'silent'] },
+  { flags: '--log-level <level>', text: 'log to stderr', choices: logLevels },
   passphraseFile,
 ]
 
@@ -61,7 +68,7 @@ const talking: readonly CommandSpec[] = [
       ['openim invite', 'show it as QR code and text'],
       ['openim invite --json | jq -r .uri', 'only the text, for a script'],
     ],
-    options: [{ flags: '--expires <duration>', text: 'good for so long (default: 7d)', parse: parseDuration }],
+    options: [duration('--expires', 'good for so long (default: 7d)')],
     load: () => import('./commands/invite.ts'),
   },
   {
@@ -111,8 +118,12 @@ const talking: readonly CommandSpec[] = [
     ],
     args: [contact, { name: '<text>', text: 'the message, or - for stdin' }],
     options: [
-      { flags: '--wait <state>', text: 'until it is so, else exit 6', choices: ['queued', 'stored', 'delivered', 'read'] },
-      timeout('how long to wait (default: 10s; without --wait 2s)'),
+      {
+        flags: '--wait <state>',
+        text: 'until it is so, else exit 6',
+        choices: ['queued', 'stored', 'delivered', 'read'],
+      },
+      duration('--timeout', 'how long to wait (default: 10s; without --wait 2s)'),
     ],
     load: () => import('./commands/send.ts'),
   },
@@ -214,8 +225,8 @@ export const commandTable: readonly CommandSpec[] = [
     summary: 'Make an identity',
     examples: [
       ['openim init --name alice', ''],
-      ['openim init --name alice --passphrase --recovery-file alice-recovery.txt', 'keys sealed, 24 words in a file'],
-      ['openim init --recover alice-recovery.txt', 'the same identity on a new machine'],
+      ['openim init --name alice --passphrase --recovery-file words.txt', 'keys sealed, 24 words in a file'],
+      ['openim init --recover words.txt', 'the same identity on a new machine'],
     ],
     options: [
       { flags: '--name <name>', text: 'what contacts see first (default: your login name)' },
@@ -234,7 +245,10 @@ export const commandTable: readonly CommandSpec[] = [
       ['openim start --p2p-listen /ip4/0.0.0.0/tcp/0 --bootstrap /ip4/203.0.113.9/tcp/4481', ''],
       ['openim start --json', 'one line when it is ready, for scripts'],
     ],
-    options: [...nodeOptions, { flags: '--first-run', text: 'make an identity if there is none, and show an invite' }],
+    options: [
+      ...nodeOptions,
+      { flags: '--first-run', text: 'make an identity if there is none, and show an invite' },
+    ],
     load: () => import('./commands/start.ts'),
   },
   ...talking,

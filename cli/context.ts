@@ -1,10 +1,9 @@
 /** What every command is given, and what it may give back. */
 import type { Clock } from '../protocol/ports.ts'
 import type { ControlClient } from './control-client.ts'
+import type { Environment } from './environment.ts'
 import type { Paths } from './paths.ts'
 import type { Terminal } from './terminal.ts'
-
-export type Environment = Readonly<Record<string, string | undefined>>
 
 export interface CommandContext {
   /** Positional arguments as declared in the command table. */
@@ -18,7 +17,7 @@ export interface CommandContext {
   /** How a person calls the program here: `openim`, or through npm from a checkout. */
   readonly openim: string
   readonly verbose: boolean
-  /** For commands that end in an orderly way: Ctrl-C and SIGTERM then abort the signal, with their name as reason. */
+  /** For commands that end in an orderly way: Ctrl-C and SIGTERM abort it, their name is the reason. */
   takeInterrupts(): AbortSignal
 }
 
@@ -45,7 +44,10 @@ export function flag(context: CommandContext, name: string): boolean {
 }
 
 /** Talks to the running node and hangs up afterwards. @throws NODE_NOT_RUNNING, NODE_STOPPED */
-export async function withNode<T>(context: CommandContext, work: (node: ControlClient) => Promise<T>): Promise<T> {
+export async function withNode<T>(
+  context: CommandContext,
+  work: (node: ControlClient) => Promise<T>,
+): Promise<T> {
   const { ControlClient } = await import('./control-client.ts')
   const node = await ControlClient.connect(context.paths.dataDir)
   try {

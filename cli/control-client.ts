@@ -59,7 +59,11 @@ export class ControlClient {
   }
 
   /** @throws whatever the method throws in the node, by code; NODE_STOPPED when it went away */
-  async call<M extends ControlMethod>(method: M, params: ParamsOf<M>, signal?: AbortSignal): Promise<ResultOf<M>> {
+  async call<M extends ControlMethod>(
+    method: M,
+    params: ParamsOf<M>,
+    signal?: AbortSignal,
+  ): Promise<ResultOf<M>> {
     if (!this.#socket.writable) throw nodeStopped()
     const id = ++this.#lastId
     const cancel = (): void => { this.#socket.write(`{"cancel":${id}}\n`) }

@@ -23,8 +23,12 @@ const range = (bounds: string): string => bounds.split('-').map((code) => `\\u{$
 const unsafe = new RegExp(`[${unsafeRanges.map(range).join('')}]`, 'gu')
 
 const joiner = /[\u200c\u200d]/u
-const joiningLetter =
-  /[\p{Script=Arabic}\p{Script=Syriac}\p{Script=Mongolian}\p{Script=Devanagari}\p{Script=Bengali}\p{Script=Gurmukhi}\p{Script=Gujarati}\p{Script=Oriya}\p{Script=Tamil}\p{Script=Telugu}\p{Script=Kannada}\p{Script=Malayalam}\p{Script=Sinhala}]\p{M}*$/u
+const joiningScripts = [
+  'Arabic', 'Syriac', 'Mongolian', 'Devanagari', 'Bengali', 'Gurmukhi', 'Gujarati', 'Oriya', 'Tamil',
+  'Telugu', 'Kannada', 'Malayalam', 'Sinhala',
+]
+const joiningClass = joiningScripts.map((name) => `\\p{Script=${name}}`).join('')
+const joiningLetter = new RegExp(`[${joiningClass}]\\p{M}*$`, 'u')
 const pictographBefore = /\p{Extended_Pictographic}[\ufe0f\u{1f3fb}-\u{1f3ff}]*$/u
 const pictographAfter = /^\p{Extended_Pictographic}/u
 
@@ -47,6 +51,11 @@ export function escapeLines(text: string): string[] {
  */
 export function escapedJson(value: unknown): string {
   return JSON.stringify(value).replace(unsafe, utf16Escaped)
+}
+
+/** As one would have to type it in a shell. */
+export function shellWord(text: string): string {
+  return /^[\w./:@-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`
 }
 
 function isWanted(text: string, char: string, at: number): boolean {

@@ -57,7 +57,8 @@ export function describeIdentity(keys: NodeKeys, name: string): Identity {
 export function checkName(name: string): string {
   const trimmed = name.trim()
   if (trimmed === '' || /\p{C}/u.test(trimmed) || utf8(trimmed).length > limits.nameBytesMax) {
-    throw new OpenIMError('USAGE_ARGUMENT', `a name has 1 to ${limits.nameBytesMax} bytes and no control characters`)
+    const rule = `1 to ${limits.nameBytesMax} bytes and no control characters`
+    throw new OpenIMError('USAGE_ARGUMENT', `a name has ${rule}`)
   }
   return trimmed
 }
@@ -98,8 +99,8 @@ async function writeConfig(path: string, name: string): Promise<void> {
 /** Creates a file that must not exist yet. @throws USAGE_EXISTS, DATA_DIR_*, STORE_FULL */
 export async function writeNewFile(path: string, content: string | Uint8Array, mode: number): Promise<void> {
   const file = await open(path, 'wx', mode).catch((cause: unknown) => {
-    if (errorCode(cause) === 'EEXIST') throw new OpenIMError('USAGE_EXISTS', `${path} exists already`, { cause })
-    throw fileError(cause, path)
+    if (errorCode(cause) !== 'EEXIST') throw fileError(cause, path)
+    throw new OpenIMError('USAGE_EXISTS', `${path} exists already`, { cause })
   })
   try {
     await file.writeFile(content)
@@ -117,7 +118,8 @@ export async function readConfigText(path: string): Promise<string> {
   try {
     const { size } = await stat(path)
     if (size > limits.configBytesMax) {
-      throw new OpenIMError('CONFIG_SIZE', `${path} has ${size} bytes, a config.toml at most ${limits.configBytesMax}`)
+      const limit = limits.configBytesMax
+      throw new OpenIMError('CONFIG_SIZE', `${path} has ${size} bytes, a config.toml at most ${limit}`)
     }
     return await readFile(path, 'utf8')
   } catch (cause) {

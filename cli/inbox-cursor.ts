@@ -2,7 +2,7 @@
  * "Each message once per cursor", also when somebody reads with `--from`.
  *
  * A named reading position is one number for everybody (`cli`) and one for each contact that was
- * read alone (`cli/oim1…`): a message is new when it lies above both. So `inbox --from bob` does
+ * read alone (`cli/` and the start of their address): a message is new when it lies above both. So `inbox --from bob` does
  * not hide what others wrote, and a later `inbox` does not show Bob's messages again.
  *
  * A position moves only after the lines were taken by the reader of stdout: a crash shows a
@@ -11,8 +11,20 @@
 import type { HistoryEntry } from '../protocol/client/api.ts'
 import type { ControlClient } from './control-client.ts'
 
+/** `oim1` and the version say nothing; 28 characters (140 bits) tell any two contacts apart. */
+const addressPrefix = 5
+const addressPart = 28
 /** One page; the reply stays far below the line limit. */
 const pageEntries = 100
+
+export interface InboxPage {
+  /** New ones, oldest first. */
+  readonly entries: readonly HistoryEntry[]
+  /** What to `advance` to once they are shown; may lie behind messages that were not new. */
+  readonly upTo: number
+  /** There is nothing behind this page. */
+  readonly end: boolean
+}
 
 export class InboxCursor {
   readonly #node: ControlClient
@@ -32,7 +44,10 @@ export class InboxCursor {
   }
 
   /** @param options.from address of a contact, to read them alone */
-  static async open(node: ControlClient, options: { name: string, from: string | undefined }): Promise<InboxCursor> {
+  static async open(
+    node: ControlClient,
+    options: { name: string, from: string | undefined },
+  ): Promise<InboxCursor> {
     const cursor = new InboxCursor(node, options.name, options.from)
     cursor.#everybody = await node.call('cursor', { name: options.name })
     const own = options.from === undefined ? 0 : await cursor.#position(options.from)
@@ -40,10 +55,10 @@ export class InboxCursor {
     return cursor
   }
 
-  /** The next new messages, oldest first; an empty page with `end` when there are no more. */
-  async page(): Promise<{ readonly entries: readonly HistoryEntry[], readonly upTo: number, readonly end: boolean }> {
+  async page(): Promise<InboxPage> {
     const only = this.#from === undefined ? {} : { contact: this.#from }
-    const found = await this.#node.call('history', { after: this.#at, limit: pageEntries, direction: 'in', ...only })
+    const query = { after: this.#at, limit: pageEntries, direction: 'in', ...only } as const
+    const found = await this.#node.call('history', query)
     const upTo = found.at(-1)?.cursor ?? this.#at
     const entries: HistoryEntry[] = []
     for (const entry of found) {
@@ -84,6 +99,6 @@ export class InboxCursor {
   }
 
   #nameFor(address: string): string {
-    return `${this.#name}/${address}`
+    return `${this.#name}/${address.slice(addressPrefix, addressPrefix + addressPart)}`
   }
 }

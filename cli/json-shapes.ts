@@ -20,9 +20,16 @@ export function messageShape(entry: HistoryEntry): object {
   return { id, from: contact, text, sentAt: iso(sentAtMs), receivedAt: iso(receivedAtMs), cursor, ...gap }
 }
 
-/** @param ms from asking to send until this state */
-export function statusShape(status: MessageStatus, ms: number): object {
+/** How long it took to reach the state it has; `waitedMs` while it has none to speak of. */
+export function stateMs(status: MessageStatus, waitedMs: number): number {
+  const { state, sentAtMs, storedAtMs, deliveredAtMs, readAtMs } = status
+  const since = { queued: undefined, failed: undefined, stored: storedAtMs, delivered: deliveredAtMs, read: readAtMs }
+  const reachedAtMs = since[state]
+  return reachedAtMs === undefined ? waitedMs : Math.max(0, reachedAtMs - sentAtMs)
+}
+
+export function statusShape(status: MessageStatus, waitedMs: number): object {
   const { id, contact, state, stored, route, level, code } = status
   const why = code === undefined ? {} : { code }
-  return { id, to: contact, state, stored, route, ms: Math.round(ms), level, ...why }
+  return { id, to: contact, state, stored, route, ms: Math.round(stateMs(status, waitedMs)), level, ...why }
 }

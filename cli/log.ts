@@ -13,8 +13,8 @@ import type { Terminal } from './terminal.ts'
 const ranks = { debug: 0, info: 1, warn: 2, error: 3 } as const
 type Level = keyof typeof ranks
 
-export async function createLog(options: { level: LogLevel, terminal: Terminal, clock: Clock }): Promise<Log> {
-  const { level, terminal, clock } = options
+export async function createLog(level: LogLevel, to: { terminal: Terminal, clock: Clock }): Promise<Log> {
+  const { terminal, clock } = to
   if (level === 'silent') return silentLog
   if (!terminal.watched) {
     const { pino } = await import('pino')

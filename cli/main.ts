@@ -5,8 +5,9 @@
 import { OpenIMError } from '../crypto/errors.ts'
 import { systemClock } from '../protocol/system-clock.ts'
 import { commandTable } from './command-table.ts'
-import type { CommandContext, Environment } from './context.ts'
-import { exits, outcomeOf } from './outcomes.ts'
+import type { CommandContext } from './context.ts'
+import type { Environment } from './environment.ts'
+import { exits } from './exits.ts'
 import { findPaths } from './paths.ts'
 import { CommanderError, createProgram, usageError } from './program.ts'
 import type { Invocation } from './program.ts'
@@ -39,7 +40,8 @@ export async function main(input: MainInput): Promise<number> {
     if (wanted === undefined) return exits.ok
     const verbose = argv.includes('--verbose')
     const terminal = createTerminal(input, invocation?.options ?? { color: !argv.includes('--no-color') })
-    return await explain({ error: wanted, terminal, command: commandIn(argv), invocation, verbose, openim, env })
+    const command = commandIn(argv)
+    return await explain({ error: wanted, terminal, command, invocation, verbose, openim, env })
   }
 }
 
@@ -61,7 +63,8 @@ async function runCommand(invocation: Invocation, input: MainInput, openim: stri
 }
 
 function createTerminal(input: MainInput, options: Readonly<Record<string, unknown>>): Terminal {
-  return new Terminal(input.streams, { json: options['json'] === true, colour: options['color'] !== false, env: input.env })
+  const { streams, env } = input
+  return new Terminal(streams, { json: options['json'] === true, colour: options['color'] !== false, env })
 }
 
 /** The command that was meant, also when the rest of the line could not be read. */
@@ -90,6 +93,7 @@ async function explain(failure: Failure): Promise<number> {
   const { error, terminal, verbose, openim, invocation, env } = failure
   if (error instanceof OpenIMError && error.code === 'INTERRUPTED') return exits.interrupted
   if (verbose) terminal.warn(error instanceof Error ? `${error.stack}` : String(error))
+  const { outcomeOf } = await import('./outcomes.ts')
   const outcome = outcomeOf(error)
   if (outcome !== undefined) {
     const hint = outcome.hint.replaceAll('{openim}', openim).replaceAll('{command}', failure.command)
@@ -98,7 +102,8 @@ async function explain(failure: Failure): Promise<number> {
   }
   const { writeReport } = await import('./report.ts')
   const { dataDir } = findPaths(invocation?.options['data'] as string | undefined, env)
-  const path = await writeReport({ error, command: invocation?.spec.name ?? '', dataDir, timeMs: systemClock.now() })
+  const name = invocation?.spec.name ?? ''
+  const path = await writeReport({ error, command: name, dataDir, timeMs: systemClock.now() })
   const message = error instanceof Error ? error.message.split('\n', 1)[0]! : String(error)
   terminal.fail(`something went wrong that should not: ${message}`, path === undefined
     ? `Run it again with --verbose and report what it shows`

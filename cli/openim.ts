@@ -19,6 +19,9 @@ if (nodeMajor < nodeMajorMin) {
   process.exit(2)
 }
 
+// Whatever a command writes is for its owner alone.
+process.umask(0o077)
+
 // `openim inbox | head`: the reader has enough, which is no error.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code === 'EPIPE') process.exit(0)

@@ -12,12 +12,16 @@ import type { CommandContext } from './context.ts'
 import { option } from './context.ts'
 
 /** The file of `--passphrase-file`, or a question; `confirm` asks twice. @throws USAGE_* */
-export async function askPassphrase(context: CommandContext, question: { what: string, confirm: boolean }): Promise<Uint8Array> {
+export async function askPassphrase(
+  context: CommandContext,
+  question: { what: string, confirm: boolean },
+): Promise<Uint8Array> {
   const path = option(context, 'passphraseFile')
   if (path !== undefined) return passphraseFromFile(path)
   const { terminal } = context
   if (!terminal.interactive) {
-    throw new OpenIMError('USAGE_NO_TERMINAL', `a passphrase is needed (${question.what}) and there is no terminal to ask`)
+    const what = `a passphrase is needed (${question.what}) and there is no terminal to ask`
+    throw new OpenIMError('USAGE_NO_TERMINAL', what)
   }
   const first = await askHidden(context, `Passphrase ${question.what}: `)
   if (question.confirm) {
@@ -43,7 +47,8 @@ function checked(text: string): Uint8Array {
   const bytes = utf8(text.normalize('NFC'))
   if (bytes.length === 0) throw new OpenIMError('USAGE_ARGUMENT', 'the passphrase is empty')
   if (bytes.length > limits.passphraseBytesMax) {
-    throw new OpenIMError('USAGE_ARGUMENT', `a passphrase has at most ${limits.passphraseBytesMax} bytes, got ${bytes.length}`)
+    const limit = limits.passphraseBytesMax
+    throw new OpenIMError('USAGE_ARGUMENT', `a passphrase has at most ${limit} bytes, got ${bytes.length}`)
   }
   return bytes
 }

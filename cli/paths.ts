@@ -5,13 +5,15 @@
 import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { dataFiles } from '../node/data-dir.ts'
+import type { Environment } from './environment.ts'
 
 export interface Paths {
   readonly dataDir: string
   readonly configFile: string
 }
 
-export function findPaths(data: string | undefined, env: Readonly<Record<string, string | undefined>>): Paths {
+/** @param data what `--data` says */
+export function findPaths(data: string | undefined, env: Environment): Paths {
   const named = data ?? (env['OPENIM_DATA'] || undefined)
   if (named !== undefined) {
     const dataDir = resolve(named)

@@ -14,6 +14,12 @@ export interface Invocation {
   readonly options: Readonly<Record<string, unknown>>
 }
 
+const firstSteps = `Start:
+  openim init --name alice
+  openim start
+  openim invite        (in another terminal)
+`
+
 /** Called with what is to run; commander waits for it. */
 export type Dispatch = (invocation: Invocation) => Promise<void>
 
@@ -21,7 +27,7 @@ export function createProgram(dispatch: Dispatch, write: (text: string) => void)
   const program = new Command('openim')
   program
     .description('Messages between people and machines, end-to-end encrypted, from node to node.')
-    .addHelpText('before', 'Start:\n  openim init --name alice\n  openim start\n  openim invite        (in another terminal)\n')
+    .addHelpText('before', firstSteps)
     .addHelpText('after', '\nopenim help COMMAND shows examples. Exit codes and all the rest: docs/cli.md')
     .configureHelp({ showGlobalOptions: true, visibleOptions })
     .configureOutput({ writeOut: write, writeErr: write, outputError: () => {} })
@@ -37,7 +43,8 @@ function visibleOptions(command: Command): Option[] {
 }
 
 function createCommand(spec: CommandSpec, parent: Command, dispatch: Dispatch): Command {
-  const command = new Command(spec.name).copyInheritedSettings(parent).summary(spec.summary).description(`${spec.summary}.`)
+  const command = new Command(spec.name).copyInheritedSettings(parent)
+  command.summary(spec.summary).description(`${spec.summary}.`)
   command.helpCommand(false).addHelpText('before', examplesText(spec))
   for (const argument of spec.args ?? []) command.argument(argument.name, argument.text)
   for (const option of spec.options ?? []) command.addOption(createOption(option))
@@ -46,7 +53,8 @@ function createCommand(spec: CommandSpec, parent: Command, dispatch: Dispatch): 
   if (spec.load === undefined) return command
   if (spec.commands !== undefined) command.allowExcessArguments()
   return command.action(async () => {
-    if (spec.commands !== undefined && command.args[0] !== undefined) throw unknownCommand(spec, command.args[0])
+    const word = command.args[0]
+    if (spec.commands !== undefined && word !== undefined) throw unknownCommand(spec, word)
     await dispatch({ spec, args: command.args, options: command.optsWithGlobals() })
   })
 }
@@ -61,19 +69,19 @@ function createOption(spec: OptionSpec): Option {
   const option = new Option(spec.flags, spec.text)
   if (spec.choices !== undefined) option.choices(spec.choices)
   if (spec.parse !== undefined) option.argParser(spec.parse)
-  if (spec.repeatable) option.argParser((value: string, before: string[] | undefined) => [...before ?? [], value])
+  if (spec.repeatable) option.argParser((value: string, before: string[] = []) => [...before, value])
   return option
 }
 
 function examplesText(spec: CommandSpec): string {
   const width = Math.max(...spec.examples.map(([line]) => line.length))
-  const lines = spec.examples.map(([line, text]) => `  ${text === '' ? line : `${line.padEnd(width)}  # ${text}`}`)
-  return `${lines.length === 1 ? 'Example' : 'Examples'}:\n${lines.join('\n')}\n`
+  const lines = spec.examples.map(([line, text]) => (text === '' ? line : `${line.padEnd(width)}  # ${text}`))
+  return `${lines.length === 1 ? 'Example' : 'Examples'}:\n  ${lines.join('\n  ')}\n`
 }
 
 /** commander's complaint as one of ours; undefined when it was help or version, which went well. */
 export function usageError(error: CommanderError): OpenIMError | undefined {
-  if (error.exitCode === 0 || error.code === 'commander.help' || error.code === 'commander.helpDisplayed') return undefined
+  if (error.exitCode === 0 || error.code === 'commander.help') return undefined
   const [what = '', ...more] = error.message.replace(/^error: /, '').split('\n')
   const meant = more.join(' ').replace(/^\((.*)\)$/, '$1').trim()
   const sentence = what.replace(/\.$/, '')

@@ -2,8 +2,8 @@
 import { createServer } from 'node:net'
 import { errorCode, OpenIMError } from '../crypto/errors.ts'
 import {
-  defaultP2pPort, environmentSettings, isHostPort, isListenMultiaddr, isMultiaddr, listenOnPort, mergeSettings,
-  nodeConfig, parseConfig,
+  defaultP2pPort, environmentSettings, isHostPort, isListenMultiaddr, isMultiaddr, listenOnPort,
+  mergeSettings, nodeConfig, parseConfig,
 } from '../node/config.ts'
 import type { LogLevel, NodeConfig, Profile, Settings } from '../node/config.ts'
 import type { CommandContext } from './context.ts'
@@ -23,13 +23,10 @@ function flagSettings(context: CommandContext): Settings {
   const listenP2p = listOption(context, 'p2pListen')
   const listenTcp = option(context, 'tcpListen')
   const bootstrap = listOption(context, 'bootstrap')
-  const check = (name: string, values: readonly string[] | undefined, form: { fits: (text: string) => boolean, example: string }): void => {
-    const wrong = values?.find((value) => !form.fits(value))
-    if (wrong !== undefined) throw new OpenIMError('USAGE_ARGUMENT', `${name}: "${wrong}" is not of the form ${form.example}`)
-  }
-  check('--p2p-listen', listenP2p, { fits: isListenMultiaddr, example: '/ip4/0.0.0.0/tcp/4481' })
-  check('--tcp-listen', listenTcp === undefined ? undefined : [listenTcp], { fits: isHostPort, example: '127.0.0.1:4482' })
-  check('--bootstrap', bootstrap, { fits: isMultiaddr, example: '/ip4/203.0.113.9/tcp/4481' })
+  check('--p2p-listen', listenP2p ?? [], { fits: isListenMultiaddr, example: '/ip4/0.0.0.0/tcp/4481' })
+  const tcp = listenTcp === undefined ? [] : [listenTcp]
+  check('--tcp-listen', tcp, { fits: isHostPort, example: '127.0.0.1:4482' })
+  check('--bootstrap', bootstrap ?? [], { fits: isMultiaddr, example: '/ip4/203.0.113.9/tcp/4481' })
   return {
     listenP2p,
     listenTcp,
@@ -37,6 +34,17 @@ function flagSettings(context: CommandContext): Settings {
     profile: option(context, 'profile') as Profile | undefined,
     logLevel: option(context, 'logLevel') as LogLevel | undefined,
   }
+}
+
+interface Form {
+  fits(text: string): boolean
+  readonly example: string
+}
+
+function check(flag: string, values: readonly string[], form: Form): void {
+  const wrong = values.find((value) => !form.fits(value))
+  if (wrong === undefined) return
+  throw new OpenIMError('USAGE_ARGUMENT', `${flag}: "${wrong}" is not of the form ${form.example}`)
 }
 
 /**

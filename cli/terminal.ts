@@ -11,6 +11,7 @@
  */
 import { styleText } from 'node:util'
 import type { Readable, Writable } from 'node:stream'
+import type { Environment } from './environment.ts'
 import { escapedJson } from './escape.ts'
 
 export type Style = 'good' | 'bad' | 'faint' | 'strong'
@@ -26,7 +27,7 @@ export interface TerminalStreams {
 export interface TerminalOptions {
   readonly json: boolean
   readonly colour: boolean
-  readonly env: Readonly<Record<string, string | undefined>>
+  readonly env: Environment
 }
 
 export class Terminal {

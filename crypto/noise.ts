@@ -97,7 +97,8 @@ class SymmetricState {
 
   constructor(protocolName: string) {
     const name = utf8(protocolName)
-    this.#hash = name.length > keyBytes ? crypto.sha256(name) : concat(name, new Uint8Array(keyBytes - name.length))
+    const padding = new Uint8Array(Math.max(0, keyBytes - name.length))
+    this.#hash = name.length > keyBytes ? crypto.sha256(name) : concat(name, padding)
     this.#chainingKey = this.#hash
   }
 

@@ -20,7 +20,7 @@ import { hex, utf8, wipe } from './bytes.ts'
 import { isPlausiblePoint, isTorsionFreeKey } from './ed25519-keys.ts'
 import { assert } from './errors.ts'
 import { provider as noble } from './provider-noble.ts'
-import type { CryptoProvider, DhKeyPair, KemKeyPair, SigningKeyPair } from './provider.ts'
+import type { AeadKey, CryptoProvider, DhKeyPair, KemKeyPair, SigningKeyPair } from './provider.ts'
 import { systemRandom } from './random.ts'
 
 const cipher = 'chacha20-poly1305'
@@ -74,13 +74,7 @@ function importPublicKey(key: Uint8Array, type: KeyType): KeyObject {
   return createPublicKey({ key: Buffer.from(key), format: 'raw-public', asymmetricKeyType: type })
 }
 
-interface AeadInput {
-  readonly key: Uint8Array
-  readonly nonce: Uint8Array
-  readonly ad?: Uint8Array
-}
-
-function seal({ key, nonce, plaintext, ad }: AeadInput & { plaintext: Uint8Array }): Uint8Array {
+function seal({ key, nonce, plaintext, ad }: AeadKey & { plaintext: Uint8Array }): Uint8Array {
   const aead = createCipheriv(cipher, createSecretKey(key), nonce, { authTagLength: tagBytes })
   if (ad !== undefined) aead.setAAD(ad, { plaintextLength: plaintext.length })
   const body = aead.update(plaintext)
@@ -91,7 +85,7 @@ function seal({ key, nonce, plaintext, ad }: AeadInput & { plaintext: Uint8Array
   return out
 }
 
-function open(input: AeadInput & { ciphertext: Uint8Array }): Uint8Array | undefined {
+function open(input: AeadKey & { ciphertext: Uint8Array }): Uint8Array | undefined {
   const { key, nonce, ciphertext, ad } = input
   const bodyBytes = ciphertext.length - tagBytes
   if (bodyBytes < 0) return undefined
@@ -109,7 +103,7 @@ function open(input: AeadInput & { ciphertext: Uint8Array }): Uint8Array | undef
 
 /** draft-irtf-cfrg-xchacha-03 §2.3: a subkey from 16 bytes of the nonce, the other 8 for the cipher. */
 function extendNonce(key: Uint8Array, nonce: Uint8Array): { subkey: Uint8Array, subnonce: Uint8Array } {
-  assert(key.length === 32 && nonce.length === 24, `XChaCha20 with a key of ${key.length}, nonce of ${nonce.length}`)
+  assert(key.length === 32 && nonce.length === 24, `XChaCha20 key ${key.length}, nonce ${nonce.length}`)
   const subkey = new Uint32Array(8)
   const keyWords = words(key)
   hchacha(chachaConstants, keyWords, words(nonce.subarray(0, 16)), subkey)

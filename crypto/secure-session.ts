@@ -120,7 +120,8 @@ export class SecureSession {
     }
     if (existing !== undefined && existing.#knows(header.baseKey)) {
       const read = existing.decrypt({ message, ad })
-      return read.ok ? { ok: true, value: { session: existing, plaintext: read.value, used: undefined } } : read
+      if (!read.ok) return read
+      return { ok: true, value: { session: existing, plaintext: read.value, used: undefined } }
     }
     const ratchet = respondHandshake({ own, header, prekeys })
     if (!ratchet.ok) return ratchet

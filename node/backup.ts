@@ -23,7 +23,9 @@ import { concat, equalBytes, utf8, wipe } from '../crypto/bytes.ts'
 import { errorCode, OpenIMError } from '../crypto/errors.ts'
 import type { Random } from '../crypto/random.ts'
 import { openValue, openVault, sealValue, sealVault } from '../crypto/vault.ts'
-import { bool, encode, fixed, oneOf, opaque, struct, text, tryDecode, u32, u64, vector } from '../protocol/codec/struct.ts'
+import {
+  bool, encode, fixed, oneOf, opaque, struct, text, tryDecode, u32, u64, vector,
+} from '../protocol/codec/struct.ts'
 import type { Codec } from '../protocol/codec/struct.ts'
 import { boxIdCodec, envelopeIdCodec } from '../protocol/ids.ts'
 import type { BoxId } from '../protocol/ids.ts'
@@ -85,15 +87,21 @@ const headCodec = struct<BackupHead>({
   keysFile: opaque(8_192),
   config: text(limits.configBytesMax),
 })
+const recordCodec = struct<BackedRecord>({
+  key: text(limits.kvKeyBytesMax),
+  value: opaque(limits.kvValueBytesMax),
+})
+const boxCodec = struct<BackedBox>({ box: boxIdCodec, itemsMax: u32, bytesMax: u64, expiresAtMs: u64 })
+const mailCodec = struct<MailboxItem>({
+  box: boxIdCodec,
+  id: envelopeIdCodec,
+  expiresAtMs: u64,
+  body: opaque(limits.envelopeBytesMax),
+})
 const partCodec = struct<BackupPart>({
-  records: vector(struct<BackedRecord>({ key: text(1_024), value: opaque(2 * limits.kvValueBytesMax) }), partItemsMax),
-  boxes: vector(struct<BackedBox>({ box: boxIdCodec, itemsMax: u32, bytesMax: u32, expiresAtMs: u64 }), partItemsMax),
-  mail: vector(
-    struct<MailboxItem>({
-      box: boxIdCodec, id: envelopeIdCodec, expiresAtMs: u64, body: opaque(limits.envelopeBytesMax),
-    }),
-    partItemsMax,
-  ),
+  records: vector(recordCodec, partItemsMax),
+  boxes: vector(boxCodec, partItemsMax),
+  mail: vector(mailCodec, partItemsMax),
 })
 const chunkAdCodec = struct<{ index: number, last: boolean }>({ index: u64, last: bool })
 
@@ -116,12 +124,13 @@ export async function writeBackup(input: {
 }): Promise<BackupSummary> {
   const { path, passphrase, head, store, random } = input
   const file = await open(path, 'wx', 0o600).catch((cause: unknown) => {
-    if (errorCode(cause) === 'EEXIST') throw new OpenIMError('USAGE_EXISTS', `${path} exists already`, { cause })
-    throw fileError(cause, path)
+    if (errorCode(cause) !== 'EEXIST') throw fileError(cause, path)
+    throw new OpenIMError('USAGE_EXISTS', `${path} exists already`, { cause })
   })
   const key = random.bytes(32)
   try {
-    const write = (chunk: Uint8Array): Promise<void> => file.appendFile(concat(encode(u32, chunk.length), chunk))
+    const write = (chunk: Uint8Array): Promise<void> =>
+      file.appendFile(concat(encode(u32, chunk.length), chunk))
     let index = 0
     const append = (content: Uint8Array, last: boolean): Promise<void> =>
       write(sealValue({ key, plaintext: content, ad: chunkAd(index++, last), random }))
@@ -174,7 +183,8 @@ async function* mailParts(store: Store, box: BoxId): AsyncGenerator<BackupPart> 
     const { entries, more } = await store.mailbox.list(box, { after, itemsMax: 256, bytesMax: partBytes })
     const last = entries.at(-1)
     if (last === undefined) return
-    const mail = entries.map(({ id, expiresAtMs, body }) => ({ box, id, expiresAtMs: finite(expiresAtMs), body }))
+    const mail = entries.map(({ id, expiresAtMs, body }) =>
+      ({ box, id, expiresAtMs: finite(expiresAtMs), body }))
     yield { records: [], boxes: [], mail }
     if (!more) return
     after = last.position
@@ -272,8 +282,8 @@ class ChunkReader {
 
   async #chunk(): Promise<Uint8Array> {
     const length = tryDecode(u32, await this.#take(lengthBytes))
-    if (!length.ok || length.value > chunkBytesMax) throw corrupt(`chunk ${this.#index} has no sensible length`)
-    return await this.#take(length.value)
+    if (length.ok && length.value <= chunkBytesMax) return await this.#take(length.value)
+    throw corrupt(`chunk ${this.#index} has no sensible length`)
   }
 
   async #take(length: number): Promise<Uint8Array> {
@@ -305,7 +315,8 @@ export async function restorePart(store: Store, part: BackupPart): Promise<void>
     await store.kv.write(part.records.map(({ key, value }) => ({ type: 'put', key, value })))
   }
   for (const { box, itemsMax, bytesMax, expiresAtMs } of part.boxes) {
-    await store.mailbox.setBox(box, { itemsMax, bytesMax, expiresAtMs: expiresAtMs === 0 ? Infinity : expiresAtMs })
+    const until = expiresAtMs === 0 ? Infinity : expiresAtMs
+    await store.mailbox.setBox(box, { itemsMax, bytesMax, expiresAtMs: until })
   }
   if (part.mail.length > 0) await store.mailbox.put(part.mail)
 }

@@ -92,8 +92,10 @@ export function isHostPort(text: string): boolean {
   return match[1] === undefined || isIP(match[1]) === 6
 }
 
-const multiaddrForm =
-  /^\/(ip4|ip6|dns|dns4|dns6|dnsaddr)\/([^/]+)(?:\/tcp\/(\d{1,5})(?:(?:\/tls)?\/ws|\/wss)?)?(?:\/p2p\/12D3KooW[1-9A-HJ-NP-Za-km-z]{44})?$/
+const hostForm = '/(ip4|ip6|dns|dns4|dns6|dnsaddr)/([^/]+)'
+const portForm = '/tcp/(\\d{1,5})(?:(?:/tls)?/ws|/wss)?'
+const peerForm = '/p2p/12D3KooW[1-9A-HJ-NP-Za-km-z]{44}'
+const multiaddrForm = new RegExp(`^${hostForm}(?:${portForm})?(?:${peerForm})?$`)
 
 /** The forms that openIM dials: IP or DNS name, TCP or WebSocket, with or without a peer id. */
 export function isMultiaddr(text: string): boolean {
@@ -111,7 +113,8 @@ export function isListenMultiaddr(text: string): boolean {
 
 /** A port on every interface; IPv6 only where the machine has it. */
 export function listenOnPort(port: number): string[] {
-  const hasIpv6 = Object.values(networkInterfaces()).some((list) => list?.some((one) => one.family === 'IPv6'))
+  const interfaces = Object.values(networkInterfaces()).flatMap((list) => list ?? [])
+  const hasIpv6 = interfaces.some(({ family }) => family === 'IPv6')
   const all = [`/ip4/0.0.0.0/tcp/${port}`]
   return hasIpv6 ? [...all, `/ip6/::/tcp/${port}`] : all
 }
@@ -129,7 +132,10 @@ const hostPort = v.pipe(
   v.string('must be "HOST:PORT" in quotes'),
   v.check(isHostPort, 'must be "HOST:PORT" such as "127.0.0.1:0"'),
 )
-const listenAddress = v.pipe(v.string(addressForm), v.check(isListenMultiaddr, `${addressForm}, with an IP address`))
+const listenAddress = v.pipe(
+  v.string(addressForm),
+  v.check(isListenMultiaddr, `${addressForm}, with an IP address`),
+)
 const listenP2p = v.union([
   v.pipe(v.number(), v.check(isPort), v.transform(listenOnPort)),
   v.pipe(v.array(listenAddress), v.maxLength(limits.listenAddressesMax)),
@@ -143,10 +149,12 @@ const size = v.pipe(
   v.transform((value) => (typeof value === 'number' ? parseSize(String(value)) : parseSize(value))),
   v.number('must be a size such as "512MB"'),
 )
+const peersForm = `must be from 1 to ${limits.peersMax}`
 const peers = v.pipe(
   v.number('must be a number'),
-  v.check((count) => Number.isInteger(count) && count >= 1 && count <= limits.peersMax, `must be from 1 to ${limits.peersMax}`),
+  v.check((count) => Number.isInteger(count) && count >= 1 && count <= limits.peersMax, peersForm),
 )
+const mdns = v.boolean('must be true or false')
 const profile = v.picklist(profiles, `must be one of ${profiles.join(', ')}`)
 const logLevel = v.picklist(logLevels, `must be one of ${logLevels.join(', ')}`)
 
@@ -154,7 +162,7 @@ const fileSchema = v.strictObject({
   name: v.optional(name),
   profile: v.optional(profile),
   listen: v.optional(v.strictObject({ p2p: v.optional(listenP2p), tcp: v.optional(hostPort) })),
-  p2p: v.optional(v.strictObject({ bootstrap: v.optional(bootstrap), mdns: v.optional(v.boolean('must be true or false')) })),
+  p2p: v.optional(v.strictObject({ bootstrap: v.optional(bootstrap), mdns: v.optional(mdns) })),
   limits: v.optional(v.strictObject({ held_for_others: v.optional(size), peers: v.optional(peers) })),
   log: v.optional(v.strictObject({ level: v.optional(logLevel) })),
 })
@@ -201,7 +209,8 @@ export function parseConfig(text: string, file: string): Settings {
 function syntaxError(error: TomlError, file: string): OpenIMError {
   const { line, column } = error
   const what = error.message.split('\n')[0]!.replace('Invalid TOML document: ', '')
-  return new OpenIMError('CONFIG_SYNTAX', `${file}:${line}:${column}: ${what}`, { details: { file, line, column } })
+  const details = { file, line, column }
+  return new OpenIMError('CONFIG_SYNTAX', `${file}:${line}:${column}: ${what}`, { details })
 }
 
 type Issue = v.InferIssue<typeof fileSchema>
@@ -227,23 +236,27 @@ function elsewhere(key: string): string | undefined {
 }
 
 function reason(issue: Issue): string {
-  if (issue.type === 'strict_object') return 'must be a table'
+  const wanted = issue.type === 'strict_object' ? 'must be a table' : issue.message
   const received = issue.received.length > 40 ? `${issue.received.slice(0, 40)}…` : issue.received
-  return `${issue.message}, not ${received}`
+  return `${wanted}, not ${received}`
 }
 
 // ── Environment, precedence ─────────────────────────────────────────────────────────────────
+
+type Schema<T> = v.GenericSchema<unknown, T>
+type Convert = (text: string) => unknown
 
 /** Lists are separated by commas or blanks. @throws CONFIG_VALUE naming the variable */
 export function environmentSettings(env: Readonly<Record<string, string | undefined>>): Settings {
   const list = (text: string) => text.split(/[\s,]+/).filter((item) => item !== '')
   const port = (text: string) => (/^\d{1,5}$/.test(text) ? Number(text) : list(text))
-  const read = <S extends v.GenericSchema>(variable: string, schema: S, convert: (text: string) => unknown = String) => {
+  const read = <T>(variable: string, schema: Schema<T>, convert?: Convert): T | undefined => {
     const text = env[variable]
     if (text === undefined || text === '') return undefined
-    const result = v.safeParse(schema, convert(text), { abortEarly: true })
-    if (result.success) return result.output as v.InferOutput<S>
-    throw new OpenIMError('CONFIG_VALUE', `${variable} ${result.issues[0].message}`, { details: { key: variable } })
+    const result = v.safeParse(schema, convert?.(text) ?? text, { abortEarly: true })
+    if (result.success) return result.output
+    const { message } = result.issues[0]
+    throw new OpenIMError('CONFIG_VALUE', `${variable} ${message}`, { details: { key: variable } })
   }
   return {
     profile: read('OPENIM_PROFILE', profile),

@@ -4,7 +4,7 @@
  * ```text
  *   keys.bin       0600  the node's and the account's secrets (keys-file.ts)
  *   config.toml          settings, when the directory was named with --data
- *   store/               the database
+ *   store/, peers/       the databases: ours, and what the overlay remembers of peers
  *   node.lock      0600  who runs here: { pid, startedTicks }
  *   control.sock   0600  the CLI's door, or control.path where it stands instead
  *   reports/             reports of unexpected errors
@@ -16,7 +16,7 @@
  * has a lock of its own underneath, which the kernel drops with the process.
  */
 import { chmod, link, lstat, mkdir, open, readdir, readFile, rename, stat, unlink } from 'node:fs/promises'
-import { basename, dirname, join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { hex } from '../crypto/bytes.ts'
 import { errorCode, OpenIMError } from '../crypto/errors.ts'
 import { systemRandom } from '../crypto/random.ts'
@@ -41,9 +41,12 @@ const harmless = new Set<string>([...Object.values(dataFiles), 'lost+found'])
 export async function ensureDataDir(dir: string): Promise<void> {
   try {
     await mkdir(dir, { recursive: true, mode: 0o700 })
-    const foreign = (await readdir(dir)).find((entry) => !harmless.has(entry) && !isLeftover(entry))
-    if (foreign !== undefined) {
-      throw new OpenIMError('DATA_DIR_FOREIGN', `${dir} holds other files (${foreign}): name an empty or new directory`)
+    const entries = await readdir(dir)
+    const foreign = entries.find((entry) => !harmless.has(entry) && !isLeftover(entry))
+    // With keys in it, it is ours, whatever a later openIM keeps here.
+    if (foreign !== undefined && !entries.includes(dataFiles.keys)) {
+      const cure = 'name an empty or new directory'
+      throw new OpenIMError('DATA_DIR_FOREIGN', `${dir} holds other files (${foreign}): ${cure}`)
     }
     await chmod(dir, 0o700)
   } catch (cause) {
@@ -166,7 +169,8 @@ async function removeStaleLock(dir: string, path: string, aside: string): Promis
 }
 
 function inUse(dir: string, pid: number): OpenIMError {
-  return new OpenIMError('DATA_DIR_IN_USE', `another openIM node (pid ${pid}) runs on ${dir}`, { details: { pid, dir } })
+  const details = { pid, dir }
+  return new OpenIMError('DATA_DIR_IN_USE', `another openIM node (pid ${pid}) runs on ${dir}`, { details })
 }
 
 function absentAsEmpty(cause: unknown): string {
@@ -236,6 +240,6 @@ export async function ensurePrivateDir(path: string): Promise<void> {
   const found = await lstat(path)
   const ours = process.getuid === undefined || found.uid === process.getuid()
   if (!found.isDirectory() || !ours || (found.mode & 0o077) !== 0) {
-    throw new OpenIMError('DATA_DIR_ACCESS', `${basename(path)} in ${dirname(path)} exists and is not ours alone`)
+    throw new OpenIMError('DATA_DIR_ACCESS', `${path} exists and is not ours alone`)
   }
 }

@@ -29,8 +29,15 @@ import { openVault, sealVault } from '../crypto/vault.ts'
 import { bool, encode, fixed, oneOf, opaque, struct, tryDecode } from '../protocol/codec/struct.ts'
 import { dataFiles, fileError, writeFileAtomic } from './data-dir.ts'
 
+export interface NodeSecrets {
+  readonly nodeSeed: Uint8Array
+  readonly doorSecret: Uint8Array
+  readonly dataKey: Uint8Array
+  readonly rootEntropy: Uint8Array
+}
+
 /** 32 bytes each. Shows nothing in logs, `inspect` and JSON. */
-export class NodeKeys {
+export class NodeKeys implements NodeSecrets {
   /** Ed25519 seed of the node's peer key. */
   readonly nodeSeed: Uint8Array
   /** X25519 secret with which devices know this node. */
@@ -40,7 +47,7 @@ export class NodeKeys {
   /** Entropy of the 24-word recovery phrase, from which the account's root key comes. */
   readonly rootEntropy: Uint8Array
 
-  constructor(secrets: { nodeSeed: Uint8Array, doorSecret: Uint8Array, dataKey: Uint8Array, rootEntropy: Uint8Array }) {
+  constructor(secrets: NodeSecrets) {
     this.nodeSeed = secrets.nodeSeed
     this.doorSecret = secrets.doorSecret
     this.dataKey = secrets.dataKey
@@ -58,7 +65,8 @@ export class NodeKeys {
 
 /** Fresh keys; with `rootEntropy` the account of a recovery phrase on a new node. */
 export function createNodeKeys(random: Random, rootEntropy: Uint8Array = random.bytes(32)): NodeKeys {
-  return new NodeKeys({ nodeSeed: random.bytes(32), doorSecret: random.bytes(32), dataKey: random.bytes(32), rootEntropy })
+  const [nodeSeed, doorSecret, dataKey] = [random.bytes(32), random.bytes(32), random.bytes(32)]
+  return new NodeKeys({ nodeSeed, doorSecret, dataKey, rootEntropy })
 }
 
 const magic = utf8('openim-k')
@@ -67,7 +75,7 @@ const checksumBytes = 8
 /** Far above a sealed body; a larger file is not ours. */
 const fileBytesMax = 4_096
 
-const keysCodec = struct<Pick<NodeKeys, 'nodeSeed' | 'doorSecret' | 'dataKey' | 'rootEntropy'>>({
+const keysCodec = struct<NodeSecrets>({
   nodeSeed: fixed(32),
   doorSecret: fixed(32),
   dataKey: fixed(32),
@@ -108,8 +116,8 @@ export function decodeKeysFile(bytes: Uint8Array, passphrase?: Uint8Array): Node
 
 function decodeKeys(body: Uint8Array): NodeKeys {
   const decoded = tryDecode(keysCodec, body)
-  if (!decoded.ok) throw new OpenIMError('KEYS_CORRUPT', `the keys file holds something else (${decoded.code})`)
-  return new NodeKeys(decoded.value)
+  if (decoded.ok) return new NodeKeys(decoded.value)
+  throw new OpenIMError('KEYS_CORRUPT', `the keys file holds something else (${decoded.code})`)
 }
 
 function checkedFile(bytes: Uint8Array): KeysFile {
@@ -117,7 +125,8 @@ function checkedFile(bytes: Uint8Array): KeysFile {
   const intact = equalBytes(checksum(content), bytes.subarray(content.length))
   const decoded = tryDecode(fileCodec, content)
   if (!intact || !decoded.ok || !equalBytes(decoded.value.magic, magic)) {
-    throw new OpenIMError('KEYS_CORRUPT', `the keys file is damaged (${bytes.length} bytes, checksum ${intact ? 'fits' : 'does not fit'})`)
+    const why = `${bytes.length} bytes, the checksum ${intact ? 'fits' : 'does not fit'}`
+    throw new OpenIMError('KEYS_CORRUPT', `the keys file is damaged (${why})`)
   }
   return decoded.value
 }

@@ -238,12 +238,20 @@ function hostPort(text: string): { host: string, port: number } {
 /** The IPv4 address that most strangers can use: a public one, else the local network, else this machine. */
 function hintOf(addresses: readonly string[]): InviteHint | undefined {
   const found = addresses
-    .map((address) => /^\/ip4\/([\d.]+)\/tcp\/(\d+)(?:\/p2p\/|$)/.exec(address))
+    .map((address) => /^\/ip4\/(\d+)\.(\d+)\.(\d+)\.(\d+)\/tcp\/(\d+)(?:\/p2p\/|$)/.exec(address))
     .filter((match) => match !== null)
-    .map(([, ip, port]) => ({ ipv4: ip!, port: Number(port) }))
-  const rank = ({ ipv4 }: InviteHint): number =>
-    ipv4.startsWith('127.') ? 2 : /^(10\.|192\.168\.|172\.(1[6-9]|2\d|3[01])\.|169\.254\.)/.test(ipv4) ? 1 : 0
-  return found.sort((a, b) => rank(a) - rank(b))[0]
+    .map((match): InviteHint => {
+      const [a = 0, b = 0, c = 0, d = 0, port = 0] = match.slice(1).map(Number)
+      return { ipv4: [a, b, c, d], port }
+    })
+  return found.sort((a, b) => distance(a) - distance(b))[0]
+}
+
+/** 0 for an address of the open internet, 1 for one of a local network (RFC 1918, 3927), 2 for this machine. */
+function distance({ ipv4: [a, b] }: InviteHint): number {
+  if (a === 127) return 2
+  const isLocal = a === 10 || (a === 192 && b === 168) || (a === 172 && b >= 16 && b < 32) || (a === 169 && b === 254)
+  return isLocal ? 1 : 0
 }
 
 async function packageVersion(): Promise<string> {

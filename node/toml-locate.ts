@@ -3,8 +3,9 @@
  * `config.toml:12:9`. The parser (smol-toml) gives positions for its own errors only, not for
  * keys that are well-formed but wrong.
  *
- * Walks text that already parsed, so it never has to refuse: it follows tables, dotted and quoted
- * keys, inline tables, arrays and all four kinds of strings (TOML 1.0.0), and skips the rest.
+ * Walks text that already parsed, so it never has to refuse (it ends on any text): it follows
+ * tables, dotted and quoted keys, inline tables, arrays and all four kinds of strings (TOML
+ * 1.0.0), and skips the rest.
  * Alternative weighed: searching for the key's text. Refused: `tcp` inside a comment, a string or
  * another table would win.
  */
@@ -82,9 +83,7 @@ class Locator {
       const raw = this.#text.slice(start, this.#at)
       return quote === '"' ? unquote(raw) : raw.slice(1, -1)
     }
-    const start = this.#at
-    while (this.#at < this.#text.length && !' \t.=]'.includes(this.#text[this.#at]!)) this.#at++
-    return this.#text.slice(start, this.#at)
+    return this.#bare(' \t.=]')
   }
 
   #value(path: readonly (string | number)[]): void {
@@ -92,7 +91,14 @@ class Locator {
     if (char === '"' || char === "'") this.#string()
     else if (char === '{') this.#inlineTable(path)
     else if (char === '[') this.#array(path)
-    else while (this.#at < this.#text.length && !',]}#\n\r'.includes(this.#text[this.#at]!)) this.#at++
+    else this.#bare(',]}#\n\r')
+  }
+
+  /** Up to one of `ends`, but at least one character: text that is no TOML must end, too. */
+  #bare(ends: string): string {
+    const start = this.#at++
+    while (this.#at < this.#text.length && !ends.includes(this.#text[this.#at]!)) this.#at++
+    return this.#text.slice(start, this.#at)
   }
 
   #inlineTable(path: readonly (string | number)[]): void {

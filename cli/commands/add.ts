@@ -3,7 +3,7 @@ import { OpenIMError } from '../../crypto/errors.ts'
 import { parseInvite } from '../../protocol/invite.ts'
 import type { CommandContext, CommandResult } from '../context.ts'
 import { option, withNode } from '../context.ts'
-import { escapeText } from '../escape.ts'
+import { escapeText, shellWord } from '../escape.ts'
 import { checkName } from '../identity.ts'
 import { contactShape } from '../json-shapes.ts'
 
@@ -23,5 +23,5 @@ export async function run(context: CommandContext): CommandResult {
   const shown = escapeText(contact.name)
   const waiting = contact.state === 'active' ? '' : '  Their node is asked; messages wait until it answers.'
   terminal.say(`✓ ${shown} added; the key came with the invite.${waiting}`)
-  terminal.say(`Next: ${context.openim} chat ${/^[\w.-]+$/.test(shown) ? shown : `'${shown}'`}`)
+  terminal.say(`Next: ${context.openim} chat ${shellWord(shown)}`)
 }

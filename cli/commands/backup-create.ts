@@ -27,7 +27,8 @@ export async function run(context: CommandContext): CommandResult {
       const head = { createdAtMs: clock.now(), keysFile, config }
       const summary = await writeBackup({ path, passphrase, head, store, random: systemRandom })
       if (terminal.json) await terminal.value({ file: path, ...summary })
-      terminal.say(`✓ ${path}: ${summary.records} records, ${summary.mail} waiting messages, ${formatSize(summary.bytes)}`)
+      const { records, mail, bytes } = summary
+      terminal.say(`✓ ${path}: ${records} records, ${mail} waiting messages, ${formatSize(bytes)}`)
       if (sealed) terminal.say('  The keys in it stay sealed with their own passphrase: keep both.')
     } finally {
       await store.close()

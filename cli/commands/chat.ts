@@ -8,7 +8,10 @@
 import { createInterface } from 'node:readline'
 import type { Interface } from 'node:readline'
 import { errorCode } from '../../crypto/errors.ts'
-import type { ClientEvent, Contact, HistoryEntry, MessageStatus } from '../../protocol/client/api.ts'
+import type {
+  ClientEvent, Contact, HistoryEntry, MessageState, MessageStatus,
+} from '../../protocol/client/api.ts'
+import type { MessageId } from '../../protocol/ids.ts'
 import type { CommandContext, CommandResult } from '../context.ts'
 import { withNode } from '../context.ts'
 import type { ControlClient } from '../control-client.ts'
@@ -18,6 +21,8 @@ import { seenText, stateText, trustText } from '../tables.ts'
 import { formatTime } from '../units.ts'
 
 const historyShown = 10
+/** After piped input ended, messages get this long to arrive. */
+const settleMs = 2_000
 
 export async function run(context: CommandContext): CommandResult {
   return await withNode(context, async (node) => {
@@ -33,7 +38,7 @@ class Chat {
   #contact: Contact
   #lines: Interface | undefined
   /** Last state printed, by message; only of this run. */
-  readonly #states = new Map<string, { text: string, state: MessageStatus['state'] }>()
+  readonly #states = new Map<MessageId, { text: string, state: MessageState }>()
   /** Cursor of the newest message shown. */
   #shownUpTo = 0
   /** Lines are handled one after the other. */
@@ -83,7 +88,8 @@ class Chat {
   }
 
   async #showHistory(): Promise<void> {
-    const entries = await this.#node.call('history', { contact: this.#contact.name, limit: historyShown, reverse: true })
+    const query = { contact: this.#contact.name, limit: historyShown, reverse: true }
+    const entries = await this.#node.call('history', query)
     for (const entry of entries.toSorted((a, b) => a.cursor - b.cursor)) this.#show(entry)
     await this.#markRead()
   }
@@ -99,20 +105,26 @@ class Chat {
         this.#statusChanged(event.status)
         return
       case 'contact':
-        if (event.contact.address !== this.#contact.address) return
-        if (event.contact.state === 'active' && this.#contact.state !== 'active') {
-          this.#print(`✓ ${escapeText(event.contact.name)} answered: you are connected`)
-        }
-        if (event.contact.trust === 'changed' && this.#contact.trust !== 'changed') {
-          this.#print(`! The key of ${escapeText(event.contact.name)} CHANGED. Ask them in person before you write on.`)
-        }
-        this.#contact = event.contact
+        if (event.contact.address === this.#contact.address) this.#contactChanged(event.contact)
         return
       case 'undecryptable':
-        if (event.contact === this.#contact.name) this.#print(`! a message could not be read (${event.code}); it is asked for again`)
+        if (event.contact !== this.#contact.name) return
+        this.#print(`! a message could not be read (${event.code}); it is asked for again`)
         return
       case 'connection':
         this.#print(event.online ? 'Connected.' : 'Not connected: messages wait here.')
+    }
+  }
+
+  #contactChanged(contact: Contact): void {
+    const before = this.#contact
+    this.#contact = contact
+    const name = escapeText(contact.name)
+    if (contact.state === 'active' && before.state !== 'active') {
+      this.#print(`✓ ${name} answered: you are connected`)
+    }
+    if (contact.trust === 'changed' && before.trust !== 'changed') {
+      this.#print(`! The key of ${name} CHANGED. Ask them in person before you write on.`)
     }
   }
 
@@ -167,20 +179,20 @@ class Chat {
   }
 
   async #command(text: string): Promise<void> {
-    const [command = '', ...rest] = text.slice(1).split(/\s+/)
+    const command = text.slice(1).split(/\s/, 1)[0]!
     switch (command) {
       case 'quit':
       case 'q':
         this.#lines?.close()
         return
       case 'help':
-        this.#print('/status  who and how far   /quit  leave (or Ctrl-D)   //text  a line that starts with a slash')
+        this.#print('/status  who and how far   /quit  leave (or Ctrl-D)   //text  sends /text')
         return
       case 'status':
         await this.#showStatus()
         return
       default:
-        this.#print(`There is no /${escapeText([command, ...rest].join(' '))}.  /help lists what there is; // sends a line that starts with a slash`)
+        this.#print(`There is no /${escapeText(command)}.  /help lists what there is; //text sends /text`)
     }
   }
 
@@ -188,7 +200,8 @@ class Chat {
     try {
       this.#contact = await this.#node.call('contact', { contact: this.#contact.address })
       const { outbox, online } = await this.#node.call('info', {})
-      this.#print(`${this.#headline()}\n${this.#contact.address}\n${online ? 'connected' : 'not connected'}, ${outbox} not delivered yet`)
+      const link = online ? 'connected' : 'not connected'
+      this.#print(`${this.#headline()}\n${this.#contact.address}\n${link}, ${outbox} not delivered yet`)
     } catch (error) {
       this.#complain(error)
     }
@@ -227,7 +240,8 @@ class Chat {
     if (this.#context.terminal.interactive) return
     const open = [...this.#states].filter(([, own]) => own.state === 'queued' || own.state === 'stored')
     await Promise.all(open.map(async ([id]) => {
-      const status = await this.#node.call('waitFor', { id: id as MessageStatus['id'], state: 'delivered', timeoutMs: 2_000 })
+      const wanted = { id, state: 'delivered', timeoutMs: settleMs } as const
+      const status = await this.#node.call('waitFor', wanted)
       this.#statusChanged(status)
     }))
   }

@@ -1,82 +1,92 @@
 /**
- * `openim doctor`: examines the data directory from outside and the node from inside, or the way
+ * `openim doctor`: examines settings and keys from outside and the node from inside, or the way
  * to one contact. Every finding says what was measured; every problem says what to do. It works
  * with the node off, too: that is then the finding.
  */
 import { statfs } from 'node:fs/promises'
 import { join } from 'node:path'
-import { errorCode, OpenIMError } from '../../crypto/errors.ts'
-import { nodeConfig, parseConfig } from '../../node/config.ts'
-import { dataFiles, openToOthers } from '../../node/data-dir.ts'
+import { OpenIMError } from '../../crypto/errors.ts'
+import { parseConfig } from '../../node/config.ts'
+import { dataFiles, fileError, openToOthers } from '../../node/data-dir.ts'
 import { keysAreSealed } from '../../node/keys-file.ts'
 import type { DoctorCheck, DoctorReport } from '../../node/status.ts'
 import type { CommandContext, CommandResult } from '../context.ts'
 import { withNode } from '../context.ts'
 import { escapeText } from '../escape.ts'
+import { exits } from '../exits.ts'
 import { readConfigText } from '../identity.ts'
-import { exits, outcomeOf } from '../outcomes.ts'
+import { outcomeOf } from '../outcomes.ts'
 import { formatSize } from '../units.ts'
 
 export async function run(context: CommandContext): CommandResult {
   const contact = context.args[0]
-  const local = contact === undefined ? await localChecks(context) : []
-  const report = await nodeReport(context, contact)
-  const checks = [...local, ...report.checks]
+  const local = contact === undefined ? await fileChecks(context) : []
+  const checks = [...local, ...await nodeChecks(context, contact)]
   const ok = checks.every((check) => check.ok)
   await show(context, { ok, checks, ...(contact === undefined ? {} : { contact }) })
   return ok ? exits.ok : exits.unhealthy
 }
 
-async function nodeReport(context: CommandContext, contact: string | undefined): Promise<DoctorReport> {
+type Checks = Promise<readonly DoctorCheck[]>
+
+async function nodeChecks(context: CommandContext, contact: string | undefined): Checks {
   try {
-    return await withNode(context, (node) => node.call('doctor', contact === undefined ? {} : { contact }))
+    const params = contact === undefined ? {} : { contact }
+    return (await withNode(context, (node) => node.call('doctor', params))).checks
   } catch (error) {
     const off = error instanceof OpenIMError && error.code === 'NODE_NOT_RUNNING'
     if (!off || contact !== undefined) throw error
-    const check = { name: 'node', ok: false, detail: 'not running', cure: `${context.openim} start` }
-    return { ok: false, checks: [check] }
+    return [
+      await attempt(context, 'disk', () => diskCheck(context.paths.dataDir)),
+      { name: 'node', ok: false, detail: 'not running', cure: `${context.openim} start` },
+    ]
   }
 }
 
-async function localChecks(context: CommandContext): Promise<DoctorCheck[]> {
+/** What can be seen from outside, and what keeps a node from starting. */
+async function fileChecks(context: CommandContext): Checks {
   const { dataDir, configFile } = context.paths
-  const attempt = async (name: string, work: () => Promise<DoctorCheck>): Promise<DoctorCheck> => {
-    try {
-      return await work()
-    } catch (error) {
-      const cure = outcomeOf(error)?.hint.replaceAll('{openim}', context.openim) ?? ''
-      return { name, ok: false, detail: error instanceof Error ? error.message : String(error), ...(cure === '' ? {} : { cure }) }
-    }
-  }
-  return await Promise.all([
-    attempt('settings', async () => {
+  return [
+    await attempt(context, 'settings', async () => {
       const text = await readConfigText(configFile)
-      nodeConfig(parseConfig(text, configFile))
+      parseConfig(text, configFile)
       return { name: 'settings', ok: true, detail: text === '' ? 'none, all defaults' : configFile }
     }),
-    attempt('keys', async () => {
+    await attempt(context, 'keys', async () => {
       const sealed = await keysAreSealed(dataDir)
-      const open = await openToOthers(join(dataDir, dataFiles.keys)) || await openToOthers(dataDir)
-      if (open) return { name: 'keys', ok: false, detail: `others can read ${dataDir}`, cure: `chmod -R go= ${dataDir}` }
-      return { name: 'keys', ok: true, detail: sealed ? 'intact, sealed with a passphrase' : 'intact, readable by you alone' }
+      if (await openToOthers(join(dataDir, dataFiles.keys))) {
+        return { name: 'keys', ok: false, detail: 'others can read them', cure: `chmod -R go= ${dataDir}` }
+      }
+      const detail = `intact, ${sealed ? 'sealed with a passphrase' : 'readable by you alone'}`
+      return { name: 'keys', ok: true, detail }
     }),
-    attempt('disk', async () => await diskCheck(dataDir)),
-  ])
+  ]
+}
+
+/** A check that throws is a finding, with the hint of its error as cure. */
+async function attempt(
+  context: CommandContext,
+  name: string,
+  work: () => Promise<DoctorCheck>,
+): Promise<DoctorCheck> {
+  try {
+    return await work()
+  } catch (error) {
+    const cure = outcomeOf(error)?.hint.replaceAll('{openim}', context.openim)
+    const detail = error instanceof Error ? error.message : String(error)
+    return { name, ok: false, detail, ...(cure === undefined ? {} : { cure }) }
+  }
 }
 
 /** LevelDB compacts into new files before it drops the old ones: it needs room to breathe. */
-const freeBytesWanted = 256 * 1024 * 1024
+const freeBytesWanted = 512 * 1024 * 1024
 
 async function diskCheck(dataDir: string): Promise<DoctorCheck> {
-  try {
-    const found = await statfs(dataDir)
-    const free = found.bavail * found.bsize
-    const detail = `${formatSize(free)} free for ${dataDir}`
-    if (free >= freeBytesWanted) return { name: 'disk', ok: true, detail }
-    return { name: 'disk', ok: false, detail, cure: `make room: a node needs ${formatSize(freeBytesWanted)} free` }
-  } catch (cause) {
-    throw new OpenIMError('DATA_DIR_IO', `cannot look at ${dataDir} (${errorCode(cause) ?? 'unknown'})`, { cause })
-  }
+  const found = await statfs(dataDir).catch((cause: unknown) => { throw fileError(cause, dataDir) })
+  const free = found.bavail * found.bsize
+  const detail = `${formatSize(free)} free for ${dataDir}`
+  if (free >= freeBytesWanted) return { name: 'disk', ok: true, detail }
+  return { name: 'disk', ok: false, detail, cure: `make room: a node needs ${formatSize(freeBytesWanted)}` }
 }
 
 async function show({ terminal }: CommandContext, report: DoctorReport): Promise<void> {

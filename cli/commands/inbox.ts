@@ -8,17 +8,18 @@ import type { CommandContext, CommandResult } from '../context.ts'
 import { flag, option, withNode } from '../context.ts'
 import type { ControlClient } from '../control-client.ts'
 import { escapeLines, escapeText } from '../escape.ts'
+import { exits } from '../exits.ts'
 import { InboxCursor } from '../inbox-cursor.ts'
 import { messageShape } from '../json-shapes.ts'
-import { exits } from '../outcomes.ts'
 import { formatTime } from '../units.ts'
 
-const cursorNameLengthMax = 64
+const cursorName = /^[\w.-]{1,32}$/
 
 export async function run(context: CommandContext): CommandResult {
   const name = option(context, 'cursor') ?? 'cli'
-  if (!/^[\w.-]+$/.test(name) || name.length > cursorNameLengthMax) {
-    throw new OpenIMError('USAGE_ARGUMENT', `"${name}" is no cursor name: letters, digits, "_", "-" and ".", at most ${cursorNameLengthMax}`)
+  if (!cursorName.test(name)) {
+    const rule = '1 to 32 letters, digits, "_", "-" and "."'
+    throw new OpenIMError('USAGE_ARGUMENT', `"${name}" is no cursor name: ${rule}`)
   }
   return await withNode(context, async (node) => {
     const from = option(context, 'from')
@@ -80,8 +81,8 @@ async function follow(context: CommandContext, node: ControlClient, cursor: Inbo
   }
 }
 
-async function showAll(context: CommandContext, node: ControlClient, address: string | undefined): Promise<void> {
-  const only = address === undefined ? {} : { contact: address }
+async function showAll(context: CommandContext, node: ControlClient, from?: string): Promise<void> {
+  const only = from === undefined ? {} : { contact: from }
   for (let after = 0; ;) {
     const entries = await node.call('history', { after, limit: 100, direction: 'in', ...only })
     for (const entry of entries) await print(context, entry)

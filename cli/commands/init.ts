@@ -16,12 +16,14 @@ export async function run(context: CommandContext): CommandResult {
   const name = checkName(option(context, 'name') ?? defaultName())
   const rootEntropy = await wordsOf(option(context, 'recover'))
   const sealed = flag(context, 'passphrase') || option(context, 'passphraseFile') !== undefined
-  const passphrase = sealed ? await askPassphrase(context, { what: 'for the keys', confirm: true }) : undefined
+  const question = { what: 'for the keys', confirm: true }
+  const passphrase = sealed ? await askPassphrase(context, question) : undefined
 
   const identity = await createIdentity(paths, { name, passphrase, rootEntropy })
   terminal.say(`✓ Identity   ${name}   ${identity.address}`)
   const recoveryFile = await handOutRecovery(context, identity, rootEntropy !== undefined)
-  terminal.say(`✓ Keys       ${paths.dataDir}   ${sealed ? 'sealed with your passphrase' : 'readable by you alone (seal: --passphrase)'}`)
+  const guard = sealed ? 'sealed with your passphrase' : 'readable by you alone'
+  terminal.say(`✓ Keys       ${paths.dataDir}   ${guard}`)
   terminal.say(`✓ Config     ${paths.configFile}`)
   terminal.say(`Next: ${context.openim} start`)
   if (!terminal.json) return
@@ -44,24 +46,34 @@ async function wordsOf(path: string | undefined): Promise<Uint8Array | undefined
   })
   const words = text.split('\n').filter((line) => !line.startsWith('#')).join(' ')
   const entropy = recoveryEntropy(words)
-  if (!entropy.ok) throw new OpenIMError(entropy.code, `${path}: ${entropy.detail ?? 'these are not 24 recovery words'}`)
-  return entropy.value
+  if (entropy.ok) return entropy.value
+  throw new OpenIMError(entropy.code, `${path}: ${entropy.detail ?? 'these are not 24 recovery words'}`)
 }
 
-/** Words go to a file or before a person's eyes, never into a pipe or a log. */
-async function handOutRecovery(context: CommandContext, identity: Identity, recovered: boolean): Promise<string | undefined> {
+/** Words go to a file or before a person's eyes, never into a pipe or a log. Returns the file. */
+async function handOutRecovery(
+  context: CommandContext,
+  identity: Identity,
+  recovered: boolean,
+): Promise<string | undefined> {
   const { terminal } = context
   const file = option(context, 'recoveryFile')
   const phrase = recoveryPhrase(identity.keys.rootEntropy)
   if (file !== undefined) {
-    const head = `# Recovery words of the openIM identity ${identity.address}\n# Whoever has them is this person. Keep them off this machine.\n`
-    await writeNewFile(file, `${head}${phrase}\n`, 0o600)
+    await writeNewFile(file, recoveryText(identity.address, phrase), 0o600)
     terminal.say(`✓ Recovery   24 words written to ${file}. Keep it off this machine.`)
   } else if (terminal.watched && !terminal.json && !recovered) {
-    terminal.say('✓ Recovery   write these 24 words down; whoever has them is you, and they are shown only now:')
+    terminal.say('✓ Recovery   write these 24 words down; whoever has them is you. Shown only now:')
     for (const line of inRows(phrase.split(' '), 6)) terminal.say(`    ${line}`)
   }
   return file
+}
+
+function recoveryText(address: string, phrase: string): string {
+  return `# Recovery words of the openIM identity ${address}
+# Whoever has them is this person. Keep them off this machine.
+${phrase}
+`
 }
 
 function inRows(words: readonly string[], perRow: number): string[] {

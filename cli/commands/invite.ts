@@ -1,7 +1,7 @@
 /** `openim invite`: an invite for one person, as QR code and text; on a terminal it waits for them. */
 import type { CommandContext, CommandResult } from '../context.ts'
 import { withNode } from '../context.ts'
-import { escapeText } from '../escape.ts'
+import { escapeText, shellWord } from '../escape.ts'
 import { showInvite } from '../show-invite.ts'
 
 export async function run(context: CommandContext): CommandResult {
@@ -26,10 +26,8 @@ export async function run(context: CommandContext): CommandResult {
     terminal.say('Waiting (Ctrl-C keeps the invite valid) …')
     const name = await Promise.race([joined, node.closed])
     if (name === undefined) return
-    terminal.say(`✓ ${escapeText(name)} joined.  Say hello: ${context.openim} chat ${quoted(escapeText(name))}`)
+    const shown = escapeText(name)
+    terminal.say(`✓ ${shown} joined.  Say hello: ${context.openim} chat ${shellWord(shown)}`)
   })
 }
 
-function quoted(name: string): string {
-  return /^[\w.-]+$/.test(name) ? name : `'${name}'`
-}

@@ -10,7 +10,8 @@ export async function run(context: CommandContext): CommandResult {
   const result = await withNode(context, (node) => node.call('ping', { target }))
   if (terminal.json) await terminal.value(result)
   if (!result.ok) {
-    throw new OpenIMError('PING_FAILED', `${escapeText(target)} does not answer (${result.code ?? 'no reason given'})`)
+    const why = result.code ?? 'no reason given'
+    throw new OpenIMError('PING_FAILED', `${escapeText(target)} does not answer (${why})`)
   }
   if (terminal.json) return
   const where = result.address === undefined ? '' : ` ${result.address}`

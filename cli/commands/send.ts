@@ -11,42 +11,44 @@ import { limits } from '../../protocol/limits.ts'
 import type { CommandContext, CommandResult } from '../context.ts'
 import { option, withNode } from '../context.ts'
 import { escapeText } from '../escape.ts'
-import { statusShape } from '../json-shapes.ts'
+import { stateMs, statusShape } from '../json-shapes.ts'
 import { stateText } from '../tables.ts'
 import { formatDuration } from '../units.ts'
 
 const glanceMs = 2_000
 const patienceMs = 10_000
-const rank: Readonly<Record<MessageState, number>> = { failed: -1, queued: 0, stored: 1, delivered: 2, read: 3 }
+type Ranks = Readonly<Record<MessageState, number>>
+const rank: Ranks = { failed: -1, queued: 0, stored: 1, delivered: 2, read: 3 }
 
 export async function run(context: CommandContext): CommandResult {
   const [contact, given] = context.args as [string, string]
   const text = given === '-' ? await readStdin(context) : given
   const wanted = option(context, 'wait') as MessageState | undefined
-  const timeoutMs = (context.options['timeout'] as number | undefined) ?? (wanted === undefined ? glanceMs : patienceMs)
+  const asked = context.options['timeout'] as number | undefined
+  const timeoutMs = asked ?? (wanted === undefined ? glanceMs : patienceMs)
   const state = wanted ?? 'delivered'
 
-  const { status, ms } = await withNode(context, async (node) => {
+  const { status, waitedMs } = await withNode(context, async (node) => {
     const startedMs = context.clock.monotonicMs()
     let latest = await node.call('send', { contact, text })
     if (rank[latest.state] < rank[state] && latest.state !== 'failed') {
       latest = await node.call('waitFor', { id: latest.id, state, timeoutMs })
     }
-    return { status: latest, ms: context.clock.monotonicMs() - startedMs }
+    return { status: latest, waitedMs: context.clock.monotonicMs() - startedMs }
   })
-  await show(context, status, ms)
+  await show(context, status, waitedMs)
   const reached = rank[status.state] >= rank[wanted ?? 'queued']
   if (!reached) throw notReached(status, state, timeoutMs)
 }
 
-async function show(context: CommandContext, status: MessageStatus, ms: number): Promise<void> {
+async function show(context: CommandContext, status: MessageStatus, waitedMs: number): Promise<void> {
   const { terminal } = context
   if (terminal.json) {
-    await terminal.value(statusShape(status, ms))
+    await terminal.value(statusShape(status, waitedMs))
     return
   }
   const arrived = rank[status.state] >= rank.delivered
-  const how = arrived ? `  ${status.route}  ${formatDuration(ms)}` : ''
+  const how = arrived ? `  ${status.route}  ${formatDuration(stateMs(status, waitedMs))}` : ''
   const why = status.state === 'queued' || status.state === 'stored'
     ? `  ${escapeText(status.contact)} has not answered; it waits for them and goes on by itself`
     : ''
@@ -54,9 +56,11 @@ async function show(context: CommandContext, status: MessageStatus, ms: number):
 }
 
 function notReached(status: MessageStatus, wanted: MessageState, timeoutMs: number): OpenIMError {
-  const why = status.state === 'failed' ? `failed (${status.code ?? 'no reason given'})` : `is ${status.state}`
-  const limit = status.state === 'failed' ? '' : ` after ${formatDuration(timeoutMs)}`
-  return new OpenIMError('WAIT_TIMEOUT', `the message ${why}, not ${wanted}${limit}`)
+  if (status.state === 'failed') {
+    return new OpenIMError('WAIT_TIMEOUT', `the message failed (${status.code ?? 'no reason given'})`)
+  }
+  const limit = formatDuration(timeoutMs)
+  return new OpenIMError('WAIT_TIMEOUT', `the message is ${status.state}, not ${wanted}, after ${limit}`)
 }
 
 /** All of stdin as one message, without the line end that every program adds. */
@@ -80,5 +84,6 @@ async function readStdin({ terminal }: CommandContext): Promise<string> {
 }
 
 function tooLong(bytes: number): OpenIMError {
-  return new OpenIMError('TEXT_TOO_LONG', `a message has at most ${limits.textBytesMax} bytes, stdin has ${bytes} or more`)
+  const limit = limits.textBytesMax
+  return new OpenIMError('TEXT_TOO_LONG', `a message has at most ${limit} bytes, stdin has ${bytes} or more`)
 }

@@ -22,16 +22,18 @@ import type { NodeReady } from '../../node/status.ts'
 export async function run(context: CommandContext): CommandResult {
   const { paths: { dataDir }, terminal, clock } = context
   const startedMs = clock.monotonicMs()
-  const firstRun = flag(context, 'firstRun') && !await hasKeys(dataDir)
-  if (firstRun) await makeIdentity(context)
-  else if (!await hasKeys(dataDir)) throw new OpenIMError('KEYS_MISSING', `there is no identity in ${dataDir}`)
+  if (!await hasKeys(dataDir)) {
+    const mayMake = flag(context, 'firstRun')
+    if (!mayMake) throw new OpenIMError('KEYS_MISSING', `there is no identity in ${dataDir}`)
+    await makeIdentity(context)
+  }
 
   await ensureDataDir(dataDir)
   const lock = await lockDataDir(dataDir)
   try {
     const config = await loadConfig(context)
     const keys = await unlock(context)
-    const log = await createLog({ level: config.log.level, terminal, clock })
+    const log = await createLog(config.log.level, { terminal, clock })
     const interrupt = context.takeInterrupts()
     const { OpenIMNode } = await import('../../node/openim-node.ts')
     const node = await OpenIMNode.open({ dataDir, keys, config, log })
@@ -60,13 +62,14 @@ async function makeIdentity(context: CommandContext): Promise<void> {
 
 async function unlock(context: CommandContext): Promise<NodeKeys> {
   const { dataDir } = context.paths
-  const sealed = await keysAreSealed(dataDir)
-  return await loadKeys(dataDir, sealed ? await askPassphrase(context, { what: 'of the keys', confirm: false }) : undefined)
+  if (!await keysAreSealed(dataDir)) return await loadKeys(dataDir)
+  return await loadKeys(dataDir, await askPassphrase(context, { what: 'of the keys', confirm: false }))
 }
 
-async function announce(context: CommandContext, run: { ready: NodeReady, name: string, startedMs: number }): Promise<void> {
-  const { terminal, clock } = context
-  const { ready, name, startedMs } = run
+async function announce(
+  { terminal, clock }: CommandContext,
+  { ready, name, startedMs }: { ready: NodeReady, name: string, startedMs: number },
+): Promise<void> {
   if (terminal.json) {
     await terminal.value({ event: 'ready', ...ready })
     return

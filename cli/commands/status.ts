@@ -24,17 +24,20 @@ export async function run(context: CommandContext): CommandResult {
   await terminal.data(table(['CONTACT', 'SEEN', 'ROUTE', 'KEY'], rows))
 }
 
+const seenAs = { yes: 'reachable', no: 'not reachable from outside', unknown: 'reachable: not known yet' }
+
 function nodeText(status: NodeStatus): string {
   const { peers, dht, queue, location, replicas, listen } = status
   const { held } = queue
-  const reachable = { yes: 'reachable', no: 'not reachable from outside', unknown: 'reachable: not known yet' }
+  const offline = status.online ? '' : '   account offline'
   const lines = [
     `${escapeText(status.name)}  ${status.address}`,
-    `  up      ${formatDuration(status.uptimeMs)}   openim ${status.version}   pid ${status.pid}${status.online ? '' : '   account offline'}`,
-    `  p2p     ${reachable[status.reachable]}   ${peers.now} of ${peers.max} peers   DHT ${dht.mode}, ${dht.known} nodes known`,
+    `  up      ${formatDuration(status.uptimeMs)}   openim ${status.version}   pid ${status.pid}${offline}`,
+    `  p2p     ${seenAs[status.reachable]}   ${peers.now} of ${peers.max} peers`,
+    `          DHT ${dht.mode}, ${dht.known} nodes known`,
     ...status.p2p.map((address) => `          ${address}`),
     ...(listen.tcp === undefined ? [] : [`  tcp     ${listen.tcp}`]),
-    `  queue   ${queue.out} out   ${held.items} held for others (${formatSize(held.bytes)} of ${formatSize(held.bytesMax)})`,
+    `  queue   ${queue.out} out   ${formatSize(held.bytes)} of ${formatSize(held.bytesMax)} held for others`,
     `  record  at ${location.holders} nodes   replicas ${replicas.have} of ${replicas.want}`,
   ]
   return lines.join('\n')

@@ -119,7 +119,7 @@ export function respondHandshake(input: {
   const kemPrekey = prekeys.kemPrekey(kemPrekeyId, kemOneTime)
   const oneTimePrekey = oneTimePrekeyId === undefined ? undefined : prekeys.oneTimePrekey(oneTimePrekeyId)
   if (signedPrekey === undefined) return unknownPrekey('signed', signedPrekeyId)
-  if (kemPrekey === undefined) return unknownPrekey(kemOneTime ? 'one-time KEM' : 'last-resort KEM', kemPrekeyId)
+  if (kemPrekey === undefined) return unknownPrekey('KEM', kemPrekeyId)
   if (oneTimePrekeyId !== undefined && oneTimePrekey === undefined) {
     return unknownPrekey('one-time', oneTimePrekeyId)
   }

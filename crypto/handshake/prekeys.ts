@@ -59,7 +59,7 @@ export function createOneTimePrekey({ id, random }: { id: number, random: Random
 export function bundleProblem(bundle: PrekeyBundle): string | undefined {
   const { identity: { signingKey, dhKey }, signedPrekey, kemPrekey, oneTimePrekey } = bundle
   const dhKeys = [dhKey, signedPrekey.publicKey, oneTimePrekey?.publicKey]
-  if (dhKeys.some((key) => key !== undefined && key.length !== dhKeyBytes)) return 'an X25519 key of another length'
+  if (dhKeys.some((key) => key && key.length !== dhKeyBytes)) return 'an X25519 key of another length'
   if (kemPrekey.publicKey.length !== kemKeyBytes) return 'an ML-KEM-768 key of another length'
   if (!crypto.isVerifyKey(signingKey)) return 'the signing key is not usable'
   const vouchedFor = (label: Uint8Array, prekey: SignedPrekey): boolean => crypto.verify({
@@ -67,8 +67,8 @@ export function bundleProblem(bundle: PrekeyBundle): string | undefined {
     message: signedMessage({ label, dhKey, prekey }),
     signature: prekey.signature,
   })
-  if (!vouchedFor(labels.signedPrekey, signedPrekey)) return 'the signature of the signed prekey is not valid'
-  if (!vouchedFor(kemLabel(kemPrekey.oneTime), kemPrekey)) return 'the signature of the KEM prekey is not valid'
+  if (!vouchedFor(labels.signedPrekey, signedPrekey)) return 'the signed prekey is not signed'
+  if (!vouchedFor(kemLabel(kemPrekey.oneTime), kemPrekey)) return 'the KEM prekey is not signed'
   return undefined
 }
 

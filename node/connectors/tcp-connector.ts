@@ -77,13 +77,16 @@ export class TCPConnector implements Connector {
   address(): string | undefined {
     const address = this.#server?.address() as AddressInfo | null | undefined
     if (address === undefined || address === null) return undefined
-    return address.family === 'IPv6' ? `[${address.address}]:${address.port}` : `${address.address}:${address.port}`
+    const host = address.family === 'IPv6' ? `[${address.address}]` : address.address
+    return `${host}:${address.port}`
   }
 
   #connected(socket: Socket, accept: (accepted: AcceptedLink) => void): void {
     const remote = socket.remoteAddress
     const group = remote === undefined ? undefined : addressGroup(remote)
-    if (group === undefined || !this.#connections.enter(group)) return this.#refuse(socket, remote, 'connections')
+    if (group === undefined || !this.#connections.enter(group)) {
+      return this.#refuse(socket, remote, 'connections')
+    }
     if (!this.#handshakes.enter(group)) {
       this.#connections.leave(group)
       return this.#refuse(socket, remote, 'handshakes')
@@ -122,6 +125,7 @@ export class TCPConnector implements Connector {
         `tcp ${place} is in use by another program; stop it or choose another port`, { cause })
     }
     return new OpenIMError('CONNECTOR_LISTEN',
-      `cannot listen on tcp ${place} (${errorCode(cause) ?? 'unknown reason'}); check address and rights`, { cause })
+      `cannot listen on tcp ${place} (${errorCode(cause) ?? 'unknown reason'}); check address and rights`,
+      { cause })
   }
 }

@@ -44,7 +44,10 @@ const timeoutMs = v.pipe(v.number(), v.minValue(0), v.maxValue(86_400_000))
 export const controlMethods: { readonly [M in ControlMethod]: Handler<M> } = {
   status: handler<'status'>(none, ({ node }) => node.status()),
   peers: handler<'peers'>(none, async ({ node }) => node.peers()),
-  doctor: handler<'doctor'>(v.strictObject({ contact: v.optional(text) }), ({ node }, p) => node.doctor(p.contact)),
+  doctor: handler<'doctor'>(
+    v.strictObject({ contact: v.optional(text) }),
+    ({ node }, p) => node.doctor(p.contact),
+  ),
   ping: handler<'ping'>(v.strictObject({ target: text }), ({ node }, p) => node.ping(p.target)),
 
   info: handler<'info'>(none, ({ node }) => node.client.info()),

@@ -33,7 +33,8 @@ export async function findSocketPath(dataDir: string): Promise<string> {
   try {
     return (await readFile(join(dataDir, dataFiles.socketPath), 'utf8')).trim()
   } catch (cause) {
-    if (errorCode(cause) === 'ENOENT' || errorCode(cause) === 'ENOTDIR') return join(dataDir, dataFiles.socket)
+    const absent = errorCode(cause) === 'ENOENT' || errorCode(cause) === 'ENOTDIR'
+    if (absent) return join(dataDir, dataFiles.socket)
     throw fileError(cause, dataDir)
   }
 }

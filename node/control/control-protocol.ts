@@ -3,7 +3,8 @@
  *
  * ```text
  *   request   {"id": 7, "method": "send", "params": {"contact": "bob", "text": "hi"}}
- *   reply     {"id": 7, "result": {…}}   or   {"id": 7, "error": {"code": "CONTACT_UNKNOWN", "message": "…"}}
+ *   reply     {"id": 7, "result": {…}}
+ *             {"id": 7, "error": {"code": "CONTACT_UNKNOWN", "message": "…"}}
  *   cancel    {"cancel": 7}                 the call ends early; its reply still comes
  *   event     {"event": {…}}                after `follow`, until the connection ends
  * ```
@@ -13,7 +14,10 @@
  * small, and a person can speak it with `nc -U`.
  */
 import type { ErrorDetails } from '../../crypto/errors.ts'
-import type { ClientApi, ClientEvent, ClientInfo, Contact, ContactPlaces, HistoryEntry, Invite, MessageState, MessageStatus } from '../../protocol/client/api.ts'
+import type {
+  ClientApi, ClientEvent, ClientInfo, Contact, ContactPlaces, HistoryEntry, Invite, MessageState,
+  MessageStatus,
+} from '../../protocol/client/api.ts'
 import type { MessageId } from '../../protocol/ids.ts'
 import type { PeerInfo } from '../ports.ts'
 import type { DoctorReport, NodeStatus, PingResult } from '../status.ts'

@@ -49,9 +49,10 @@ export class ControlServer {
       await promise
       await chmod(this.#path, 0o600)
     } catch (cause) {
-      throw new OpenIMError('CONTROL_LISTEN', `cannot listen on ${this.#path} (${errorCode(cause) ?? 'unknown'})`, { cause })
+      const code = errorCode(cause) ?? 'unknown'
+      throw new OpenIMError('CONTROL_LISTEN', `cannot listen on ${this.#path} (${code})`, { cause })
     }
-    server.on('error', (error) => this.#components.log.error({ error: String(error) }, 'control socket'))
+    server.on('error', (error) => this.#components.log.error({ err: error }, 'control socket'))
   }
 
   /** Ends every connection and removes the socket. Idempotent. */
@@ -65,14 +66,16 @@ export class ControlServer {
   }
 
   #accept(socket: Socket): void {
-    const connection = new ControlConnection(this.#components, socket, () => this.#connections.delete(connection))
+    const ended = (): void => { this.#connections.delete(connection) }
+    const connection = new ControlConnection(this.#components, socket, ended)
     this.#connections.add(connection)
   }
 }
 
+const callId = v.pipe(v.number(), v.safeInteger())
 const requestSchema = v.union([
-  v.strictObject({ id: v.pipe(v.number(), v.safeInteger()), method: v.string(), params: v.optional(v.unknown(), {}) }),
-  v.strictObject({ cancel: v.pipe(v.number(), v.safeInteger()) }),
+  v.strictObject({ id: callId, method: v.string(), params: v.optional(v.unknown(), {}) }),
+  v.strictObject({ cancel: callId }),
 ])
 
 class ControlConnection {
@@ -120,10 +123,15 @@ class ControlConnection {
       return
     }
     const { id, method, params } = parsed.output
-    if (!Object.hasOwn(controlMethods, method)) this.#refuse(id, 'CONTROL_METHOD', `there is no method ${method.slice(0, 64)}`)
-    else if (this.#calls.has(id)) this.#refuse(id, 'CONTROL_REQUEST', `call ${id} is still under way`)
-    else if (this.#calls.size >= limits.controlCallsMax) this.#refuse(id, 'CONTROL_BUSY', `at most ${limits.controlCallsMax} calls at once`)
-    else void this.#call(id, method as ControlMethod, params)
+    if (!Object.hasOwn(controlMethods, method)) {
+      this.#refuse(id, 'CONTROL_METHOD', `there is no method ${method.slice(0, 64)}`)
+    } else if (this.#calls.has(id)) {
+      this.#refuse(id, 'CONTROL_REQUEST', `call ${id} is still under way`)
+    } else if (this.#calls.size >= limits.controlCallsMax) {
+      this.#refuse(id, 'CONTROL_BUSY', `at most ${limits.controlCallsMax} calls at once`)
+    } else {
+      void this.#call(id, method as ControlMethod, params)
+    }
   }
 
   async #call<M extends ControlMethod>(id: number, method: M, params: unknown): Promise<void> {
@@ -141,7 +149,7 @@ class ControlConnection {
       this.#send({ id, result: await handler.run(context, checked.output) })
     } catch (error) {
       const told = controlError(error)
-      if (told.code === 'CONTROL_FAILED') log.error({ method, error: String(error), stack: (error as Error).stack }, 'control call failed')
+      if (told.code === 'CONTROL_FAILED') log.error({ method, err: error }, 'control call failed')
       this.#send({ id, error: told })
     } finally {
       this.#calls.delete(id)
@@ -159,7 +167,8 @@ class ControlConnection {
   #send(reply: ControlReply): void {
     if (!this.#socket.writable) return
     if (this.#socket.writableLength > limits.controlQueueBytesMax) {
-      this.#components.log.warn({ bytes: this.#socket.writableLength }, 'control connection does not read: closed')
+      const bytes = this.#socket.writableLength
+      this.#components.log.warn({ bytes }, 'control connection does not read: closed')
       this.#socket.destroy()
       return
     }

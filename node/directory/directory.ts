@@ -6,6 +6,7 @@
  * itself. Nothing here is an opinion of others about a node: only what it says of itself, signed.
  * What it says of its age (`sinceHour`) is believed no further than since when we know it.
  */
+import { randomFraction } from '../../crypto/random.ts'
 import type { Random } from '../../crypto/random.ts'
 import type { SigningKeyPair } from '../../crypto/provider.ts'
 import { encode, tryDecode } from '../../protocol/codec/struct.ts'
@@ -27,6 +28,10 @@ export const directoryTopic = 'openim/directory/1'
 
 const storePrefix = 'directory/'
 const syncTimeoutMs = 10_000
+/** A node that knows fewer asks everybody it meets; afterwards gossip carries the changes. */
+const syncBelow = 16
+/** And one peer is asked now and then, for what gossip missed (a healed partition, a restart). */
+const syncEveryMs = 10 * 60_000
 const flushMs = 30_000
 const hourMs = 3_600_000
 
@@ -67,6 +72,7 @@ export class Directory {
   readonly #listeners = new Set<() => void>()
   readonly #publishing: Repeater
   readonly #flushing: Repeater
+  #syncedAtMs = -Infinity
   #stopPeerEvents: (() => void) | undefined
   #own: Known | undefined
   #stopped = false
@@ -89,7 +95,7 @@ export class Directory {
     for await (const entry of kvEntries(kv, storePrefix)) this.#accept(entry.value)
     this.#dirty.clear()
     this.#stopPeerEvents = overlay.onPeer((nodeId, connected) => {
-      if (connected) void this.#syncFrom(nodeId)
+      if (connected && this.#isSyncDue()) void this.#syncFrom(nodeId)
     })
     await this.#publish()
     this.#publishing.start()
@@ -171,8 +177,14 @@ export class Directory {
     return true
   }
 
+  #isSyncDue(): boolean {
+    const sinceMs = this.#components.clock.monotonicMs() - this.#syncedAtMs
+    return this.#known.size < syncBelow || sinceMs > syncEveryMs
+  }
+
   async #syncFrom(nodeId: NodeId): Promise<void> {
-    const { overlay } = this.#components
+    const { overlay, clock } = this.#components
+    this.#syncedAtMs = clock.monotonicMs()
     for (let offset = 0; offset < limits.descriptorsMax && !this.#stopped; offset += directoryPageMax) {
       const body = encode(directorySyncRequestCodec, { offset })
       const answer = await overlay.call(nodeId, services.directorySync, body, { timeoutMs: syncTimeoutMs })
@@ -203,7 +215,13 @@ export class Directory {
     }
   }
 
+  /** Writes down what changed; now and then asks a peer for what we missed. */
   async #flush(): Promise<void> {
+    const { overlay, random, kv } = this.#components
+    const peers = overlay.peers()
+    if (!this.#stopped && this.#isSyncDue() && peers.length > 0) {
+      void this.#syncFrom(peers[Math.floor(randomFraction(random) * peers.length)]!.nodeId)
+    }
     if (this.#dirty.size === 0) return
     const operations = [...this.#dirty].map((nodeId) => {
       const known = this.#known.get(nodeId)
@@ -213,6 +231,6 @@ export class Directory {
         : { type: 'put' as const, key, value: known.bytes }
     })
     this.#dirty.clear()
-    await this.#components.kv.write(operations)
+    await kv.write(operations)
   }
 }

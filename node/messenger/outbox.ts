@@ -37,6 +37,8 @@ const homePatienceMs = 2_000
 const depositTimeoutMs = 8_000
 /** Stored at home but not delivered for this long: replicas get it too. */
 const reofferMs = 5 * 60_000
+/** A full inbox is asked again this often: its owner may have made room. */
+const askFullMs = 30_000
 const sweepMs = 1_000
 /** One deposit carries at most this much, so that a slow line shows progress. */
 const depositBytesMax = 256 * 1024
@@ -380,7 +382,7 @@ export class Outbox {
         expired.push(entry.id)
       } else if (!entry.askedReplicas && !entry.full && waitedMs > (isAtHome ? reofferMs : homePatienceMs)) {
         this.#askReplicas(entry)
-      } else if (waitedMs > reofferMs) {
+      } else if (waitedMs > (entry.full ? askFullMs : reofferMs)) {
         this.#offerAgain(entry)
       }
     }
@@ -391,7 +393,8 @@ export class Outbox {
   /** Not delivered for long: everyone who should have it is asked once more. */
   #offerAgain(entry: Outgoing): void {
     entry.sinceMs = this.#components.clock.monotonicMs()
-    for (const nodeId of [...entry.homes, ...entry.replicas]) this.#destination(nodeId).add(entry.id)
+    const holders = entry.full ? entry.homes : [...entry.homes, ...entry.replicas]
+    for (const nodeId of holders) this.#destination(nodeId).add(entry.id)
   }
 }
 

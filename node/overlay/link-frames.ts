@@ -6,7 +6,7 @@
  * ```text
  *   frame        u8 type, varint length, payload[length]        length ≤ linkFrameBytesMax
  *
- *   1 hello        u8 version = 1, varint window, varint callsMax
+ *   1 hello        u8 version = 1, varint window        request bytes it takes at first
  *   2 request      varint id, u8 service, varint patienceMs, varint total, first part of the body
  *   3 requestMore  next part of the request under way
  *   4 reply        varint id, u8 status (0 ok, 1 refused), varint total, first part of the body
@@ -178,6 +178,10 @@ export class FrameSplitter {
       throw malformed(`a frame of ${length} bytes, the limit is ${limits.linkFrameBytesMax}`)
     }
     this.#type = head[0]!
+    // Before the rest arrives: whoever talks another protocol is told so at once.
+    if (this.#type < frameTypes.hello || this.#type > frameTypes.bye) {
+      throw malformed(`frame type ${this.#type} is not known`)
+    }
     this.#length = length
     this.#headLength = 0
     return at

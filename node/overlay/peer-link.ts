@@ -259,7 +259,7 @@ export class PeerLink {
         break
       case frameTypes.pong: this.#onPong(cursor.varint()); break
       case frameTypes.bye: this.#onBye(cursor); break
-      default: throw new OpenIMError('LINK_FRAME', `frame type ${type} is not known`)
+      default: throw new OpenIMError('LINK_FRAME', `a frame of type ${type} at the wrong time`)
     }
     cursor.end()
     return (this.#state as State) !== 'closed'
@@ -354,11 +354,13 @@ export class PeerLink {
     const said = new TextDecoder().decode(cursor.rest())
     const code = codePattern.test(said) ? said : 'LINK_CLOSED'
     this.#remoteRetired = true
-    if (code === 'LINK_DUPLICATE') this.retire(code)
-    else {
-      this.#end(code, 'OVERLAY_UNREACHABLE')
-      this.#pipe.close()
+    if (code === 'LINK_DUPLICATE') {
+      this.retire(code)
+      this.#scheduleFlush()
+      return
     }
+    this.#end(code, 'OVERLAY_UNREACHABLE')
+    this.#pipe.close()
   }
 
   // ── Sending ───────────────────────────────────────────────────────────────────────────────

@@ -125,7 +125,8 @@ export class CommitQueue {
     let bytes = 0
     let count = 0
     for (const { operation } of this.#queue) {
-      if (count > 0 && (bytes + operation.bytes > limits.commitBytesMax || count >= limits.commitOperationsMax)) break
+      const tooMuch = bytes + operation.bytes > limits.commitBytesMax || count >= limits.commitOperationsMax
+      if (count > 0 && tooMuch) break
       bytes += operation.bytes
       count++
     }
@@ -138,7 +139,8 @@ export class CommitQueue {
     if (this.#full) await this.#leaveFull()
     const rest = await this.#tryCommit(group)
     if (rest.length > 0) await this.#tryCommit(rest)
-    if (this.#full && this.#freedBytes > this.#components.room.reserveBytes * compactAfterReserves) await this.#reclaim()
+    const reclaimable = this.#freedBytes > this.#components.room.reserveBytes * compactAfterReserves
+    if (this.#full && reclaimable) await this.#reclaim()
   }
 
   /** Returns what is still to be done after the disk ran full: the operations that need no room. */
@@ -237,7 +239,8 @@ export class CommitQueue {
     try {
       await this.#components.database.compact('p')
     } catch (error) {
-      this.#components.log.warn({ code: (error as OpenIMError).code }, 'deleted mail could not be reclaimed yet')
+      const { code } = error as OpenIMError
+      this.#components.log.warn({ code }, 'the room of deleted mail could not be taken back yet')
       await this.#reopen()
     }
   }

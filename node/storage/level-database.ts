@@ -180,10 +180,15 @@ export function storeError(error: unknown, location: string): OpenIMError {
 
 function message(code: string, location: string, reason: string): string {
   switch (code) {
-    case 'STORE_LOCKED': return `another openIM node runs on this data directory (${location}); stop it first`
-    case 'STORE_FULL': return `the disk of ${location} is full; make room, the node goes on by itself`
-    case 'STORE_CORRUPT': return `the database ${location} is damaged (${reason}); repair it or restore a backup`
-    case 'STORE_CLOSED': return 'the store is closed'
-    default: return `the database ${location} cannot be read or written (${reason}); check the disk and its permissions`
+    case 'STORE_LOCKED':
+      return `another openIM node runs on this data directory (${location}); stop it first`
+    case 'STORE_FULL':
+      return `the disk of ${location} is full; make room, the node goes on by itself`
+    case 'STORE_CORRUPT':
+      return `the database ${location} is damaged (${reason}); repair it or restore a backup`
+    case 'STORE_CLOSED':
+      return 'the store is closed'
+    default:
+      return `the database ${location} cannot be used (${reason}); check the disk and its permissions`
   }
 }

@@ -9,7 +9,9 @@ import type { Codec } from '../../protocol/codec/struct.ts'
 import { encode } from '../../protocol/codec/struct.ts'
 import type { BoxId } from '../../protocol/ids.ts'
 import type { LevelBatch } from './level-database.ts'
-import { boxRow, decodeRow, expiryKind, expiryRow, noId, rowKey, schemaVersion, sealRow, stateRow } from './level-rows.ts'
+import {
+  boxRow, decodeRow, expiryKind, expiryRow, noId, rowKey, schemaVersion, sealRow, stateRow,
+} from './level-rows.ts'
 import type { BoxRow, ExpiryRow } from './level-rows.ts'
 
 export interface StoreState {

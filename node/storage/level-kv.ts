@@ -58,8 +58,9 @@ export class LevelKv implements KvStore {
       apply: (draft) => {
         for (const check of checks) if (this.#version(draft, check.key) !== check.version) return false
         for (const one of own) {
-          if (one.type === 'put') draft.put(kvRow, rowKey.kv(one.key), { version: draft.nextNumber(), value: one.value })
-          else if (one.type === 'delete') draft.delete(rowKey.kv(one.key))
+          const row = rowKey.kv(one.key)
+          if (one.type === 'put') draft.put(kvRow, row, { version: draft.nextNumber(), value: one.value })
+          else if (one.type === 'delete') draft.delete(row)
         }
         return true
       },
@@ -75,6 +76,7 @@ export class LevelKv implements KvStore {
     const value = decodeRow(kvRow, rowKey.kv(key), row)
     if (value !== undefined) return { key, ...value }
     this.#components.onCorrupt(rowKey.kv(key))
-    throw new OpenIMError('STORE_CORRUPT', `the record ${key} is damaged on disk; restore it from a backup`, { details: { key } })
+    const message = `the record ${key} is damaged on disk; restore it from a backup`
+    throw new OpenIMError('STORE_CORRUPT', message, { details: { key } })
   }
 }

@@ -86,13 +86,18 @@ export function acknowledgeAll(
       draft.putExpiry(proofNumber, { kind: expiryKind.proof, atMs: expiresAtMs, box: id })
     }
     const number = draft.nextNumber()
-    draft.put(slotRow, slotKey, { kind: slotKind.tombstone, number, expiresAtMs, bytes: 0, proof: proofNumber })
+    const { tombstone: kind } = slotKind
+    draft.put(slotRow, slotKey, { kind, number, expiresAtMs, bytes: 0, proof: proofNumber })
     draft.putExpiry(number, { kind: expiryKind.slot, atMs: expiresAtMs, box: id, id: item })
   }
   return found
 }
 
-function removeItem(draft: Draft, id: BoxId, { item, slot, box }: { item: EnvelopeId, slot: SlotRow, box: BoxRow }): void {
+function removeItem(
+  draft: Draft,
+  id: BoxId,
+  { item, slot, box }: { item: EnvelopeId, slot: SlotRow, box: BoxRow },
+): void {
   draft.delete(rowKey.slot(box.generation, item))
   draft.delete(rowKey.order(box.generation, slot.number))
   draft.delete(rowKey.body(slot.number))

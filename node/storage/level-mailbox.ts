@@ -70,8 +70,10 @@ export class LevelMailbox implements MailboxStore {
     this.#assertReadable()
     const out: { box: BoxId, limits: BoxLimits, usage: BoxUsage }[] = []
     const nowMs = this.#components.clock.now()
-    for (const [box, { itemsMax, bytesMax, expiresAtMs, items, bytes }] of this.#components.queue.state.boxes) {
-      if (expiresAtMs > nowMs) out.push({ box, limits: { itemsMax, bytesMax, expiresAtMs }, usage: { items, bytes } })
+    for (const [box, row] of this.#components.queue.state.boxes) {
+      const { itemsMax, bytesMax, expiresAtMs, items, bytes } = row
+      if (expiresAtMs <= nowMs) continue
+      out.push({ box, limits: { itemsMax, bytesMax, expiresAtMs }, usage: { items, bytes } })
     }
     return out
   }
@@ -87,7 +89,8 @@ export class LevelMailbox implements MailboxStore {
     const own = items.map(ownedItem)
     const bytes = own.reduce((sum, { body }) => sum + body.length + 512, 0)
     if (queue.queuedBytes + bytes > limits.commitQueueBytesMax) {
-      throw new OpenIMError('STORE_BUSY', `${queue.queuedBytes} bytes wait to be written already; try again later`)
+      const waiting = queue.queuedBytes
+      throw new OpenIMError('STORE_BUSY', `${waiting} bytes wait to be written already; try again later`)
     }
     return await queue.submit({
       grows: true,
@@ -106,11 +109,12 @@ export class LevelMailbox implements MailboxStore {
     const own = [...ids]
     const { expiresAtMs } = tombstone
     const proof = tombstone.proof.slice()
-    return await this.#components.queue.submit({
+    const { clock, queue } = this.#components
+    return await queue.submit({
       grows: false,
       bytes: own.length * 512 + proof.length,
       reads: (state) => slotKeys(state, box, own),
-      apply: (draft) => acknowledgeAll(draft, { box, ids: own, expiresAtMs, proof, nowMs: this.#components.clock.now() }),
+      apply: (draft) => acknowledgeAll(draft, { box, ids: own, expiresAtMs, proof, nowMs: clock.now() }),
     })
   }
 
@@ -126,7 +130,10 @@ export class LevelMailbox implements MailboxStore {
     return gone
   }
 
-  async list(box: BoxId, page: { after: number, itemsMax: number, bytesMax: number }): Promise<{ entries: MailboxEntry[], more: boolean }> {
+  async list(
+    box: BoxId,
+    page: { after: number, itemsMax: number, bytesMax: number },
+  ): Promise<{ entries: MailboxEntry[], more: boolean }> {
     const generation = this.#generation(box)
     if (generation === undefined) return { entries: [], more: false }
     return await this.#onSnapshot(async (handle, snapshot) => {
@@ -153,7 +160,8 @@ export class LevelMailbox implements MailboxStore {
   async tombstone(box: BoxId, id: EnvelopeId): Promise<Uint8Array | undefined> {
     return await this.#onSnapshot(async (handle, snapshot) => {
       const { slot, generation } = await this.#slot(handle, snapshot, { box, id })
-      if (slot?.kind !== slotKind.tombstone || slot.expiresAtMs <= this.#components.clock.now()) return undefined
+      if (slot?.kind !== slotKind.tombstone) return undefined
+      if (slot.expiresAtMs <= this.#components.clock.now()) return undefined
       const key = rowKey.proof(generation, slot.proof)
       const row = await handle.get(key, { snapshot })
       const value = row === undefined ? undefined : decodeRow(proofRow, key, row)
@@ -233,7 +241,8 @@ export class LevelMailbox implements MailboxStore {
       const order = decodeRow(orderRow, key, row)
       if (order === undefined) this.#components.onCorrupt(key)
       bytes += order?.bytes ?? 0
-      if (places.length > 0 && (places.length === limit || bytes > page.bytesMax)) return { places, more: true }
+      const full = places.length === limit || bytes > page.bytesMax
+      if (full && places.length > 0) return { places, more: true }
       places.push({ number: trailingNumber(key), id: order?.id, expiresAtMs: order?.expiresAtMs ?? Infinity })
     }
     return { places, more: false }

@@ -9,8 +9,8 @@ import { envelopeId } from '../../protocol/envelope.ts'
 import type { BoxId, EnvelopeId } from '../../protocol/ids.ts'
 import type { LevelBatch, LevelDatabase } from './level-database.ts'
 import {
-  boxOf, boxRow, decodeRow, expiryKind, expiryRow, generationOf, kvRow, noId, openRow, orderRow, proofRow, rowKey,
-  schemaVersion, sealRow, slotId, slotKind, slotRow, stateRow, trailingNumber,
+  boxOf, boxRow, decodeRow, expiryKind, expiryRow, generationOf, kvRow, noId, openRow, orderRow,
+  proofRow, rowKey, schemaVersion, sealRow, slotId, slotKind, slotRow, stateRow, trailingNumber,
 } from './level-rows.ts'
 import type { BoxRow, ExpiryRow, SlotRow } from './level-rows.ts'
 
@@ -26,6 +26,14 @@ export interface RebuildReport {
 }
 
 type Row = readonly [key: string, row: Uint8Array]
+
+interface Living {
+  readonly generation: number
+  readonly number: number
+  readonly id: EnvelopeId
+  readonly expiresAtMs: number
+  readonly bytes: number
+}
 
 const chunkRows = 256
 
@@ -53,7 +61,9 @@ class Rebuild {
   }
 
   async run(): Promise<RebuildReport> {
-    await this.#eachChunk('g', async (rows) => { for (const [key] of rows) this.#garbage.add(generationOf(key)) })
+    await this.#eachChunk('g', async (rows) => {
+      for (const [key] of rows) this.#garbage.add(generationOf(key))
+    })
     await this.#eachChunk('b', async (rows) => this.#readBoxes(rows))
     await this.#eachChunk('o', async (rows) => await this.#rebuildItems(rows))
     await this.#eachChunk('i', async (rows) => await this.#rebuildSlots(rows))
@@ -79,9 +89,10 @@ class Rebuild {
   /** Hands out all rows of one letter, some at a time, and writes what `work` changed. */
   async #eachChunk(prefix: string, work: (rows: readonly Row[]) => Promise<void>): Promise<void> {
     let after = prefix
+    const end = String.fromCharCode(prefix.charCodeAt(0) + 1)
     for (;;) {
       const rows = await this.#database.read((handle) =>
-        handle.iterator({ gt: after, lt: String.fromCharCode(prefix.charCodeAt(0) + 1), limit: chunkRows }).all())
+        handle.iterator({ gt: after, lt: end, limit: chunkRows }).all())
       if (rows.length > 0) await work(rows)
       await this.#flush()
       if (rows.length < chunkRows) return
@@ -143,8 +154,9 @@ class Rebuild {
       const { number, expiresAtMs } = slot
       const id = slotId(key)
       this.#largestNumber = Math.max(this.#largestNumber, number)
-      if (slot.kind === slotKind.tombstone) this.#putExpiry({ kind: expiryKind.slot, atMs: expiresAtMs, box, id }, number)
-      else if (this.#living.has(number)) continue
+      if (slot.kind === slotKind.tombstone) {
+        this.#putExpiry({ kind: expiryKind.slot, atMs: expiresAtMs, box, id }, number)
+      } else if (this.#living.has(number)) continue
       else if (body?.id === id) this.#keep({ generation, number, id, expiresAtMs, bytes: body.bytes })
       else {
         this.#lost.add(number)
@@ -169,17 +181,22 @@ class Rebuild {
       this.#sawNumber(key)
       const box = this.#boxes.get(generationOf(key))?.box
       const proof = decodeRow(proofRow, key, value)
-      if (box === undefined || proof === undefined) this.#delete(key)
-      else this.#putExpiry({ kind: expiryKind.proof, atMs: proof.expiresAtMs, box, id: noId }, trailingNumber(key))
+      if (box === undefined || proof === undefined) {
+        this.#delete(key)
+        continue
+      }
+      const { expiresAtMs: atMs } = proof
+      this.#putExpiry({ kind: expiryKind.proof, atMs, box, id: noId }, trailingNumber(key))
     }
   }
 
-  #keep(item: { generation: number, number: number, id: EnvelopeId, expiresAtMs: number, bytes: number }): void {
+  #keep(item: Living): void {
     const { generation, number, id, expiresAtMs, bytes } = item
     const box = this.#boxes.get(generation)!
     box.row = { ...box.row, items: box.row.items + 1, bytes: box.row.bytes + bytes }
     this.#living.add(number)
-    this.#put(slotRow, rowKey.slot(generation, id), { kind: slotKind.item, number, expiresAtMs, bytes, proof: 0 })
+    const slot: SlotRow = { kind: slotKind.item, number, expiresAtMs, bytes, proof: 0 }
+    this.#put(slotRow, rowKey.slot(generation, id), slot)
     this.#put(orderRow, rowKey.order(generation, number), { id, expiresAtMs, bytes })
     this.#putExpiry({ kind: expiryKind.slot, atMs: expiresAtMs, box: box.box, id }, number)
   }
@@ -211,7 +228,9 @@ class Rebuild {
     })
   }
 
-  async #slots(places: readonly { generation: number, id: EnvelopeId | undefined }[]): Promise<(SlotRow | undefined)[]> {
+  async #slots(
+    places: readonly { generation: number, id: EnvelopeId | undefined }[],
+  ): Promise<(SlotRow | undefined)[]> {
     const keys = places.map(({ generation, id }) => rowKey.slot(generation, id ?? noId))
     const rows = await this.#database.read((handle) => handle.getMany(keys))
     return rows.map((row, i) => row === undefined ? undefined : decodeRow(slotRow, keys[i]!, row))

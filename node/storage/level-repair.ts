@@ -54,7 +54,8 @@ export async function repairLevelStore(directory: string): Promise<RepairReport>
 }
 
 async function rebuild(location: string): Promise<RebuildReport> {
-  const database = await LevelDatabase.open({ location, createIfMissing: false, writeBufferBytes: limits.writeBufferBytes })
+  const { writeBufferBytes } = limits
+  const database = await LevelDatabase.open({ location, createIfMissing: false, writeBufferBytes })
   try {
     return await rebuildRows(database)
   } finally {

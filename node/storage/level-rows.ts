@@ -25,7 +25,9 @@
  * commit, however full it is, and making it anew starts empty.
  */
 import { crc32 } from 'node:zlib'
-import { fixed, mapped, oneOf, opaque, struct, tryDecode, u16, u32, u64, varint } from '../../protocol/codec/struct.ts'
+import {
+  fixed, mapped, oneOf, opaque, struct, tryDecode, u16, u32, u64, varint,
+} from '../../protocol/codec/struct.ts'
 import type { Codec } from '../../protocol/codec/struct.ts'
 import { boxIdCodec, envelopeIdCodec } from '../../protocol/ids.ts'
 import type { BoxId, EnvelopeId } from '../../protocol/ids.ts'
@@ -145,7 +147,10 @@ export interface ProofRow {
   readonly expiresAtMs: number
   readonly proof: Uint8Array
 }
-export const proofRow = struct<ProofRow>({ expiresAtMs: double, proof: opaque(limits.tombstoneProofBytesMax) })
+export const proofRow = struct<ProofRow>({
+  expiresAtMs: double,
+  proof: opaque(limits.tombstoneProofBytesMax),
+})
 
 export const expiryKind = { slot: 0, box: 1, proof: 2 } as const
 

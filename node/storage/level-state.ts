@@ -5,7 +5,9 @@ import { OpenIMError } from '../../crypto/errors.ts'
 import type { LevelDatabase } from './level-database.ts'
 import { emptyState } from './level-draft.ts'
 import type { CorruptionListener, StoreState } from './level-draft.ts'
-import { afterAll, boxOf, boxRow, decodeRow, generationOf, openRow, rowKey, schemaVersion, stateRow } from './level-rows.ts'
+import {
+  afterAll, boxOf, boxRow, decodeRow, generationOf, openRow, rowKey, schemaVersion, stateRow,
+} from './level-rows.ts'
 
 /** @throws STORE_NEWER, STORE_CORRUPT */
 export async function loadState(database: LevelDatabase, onCorrupt: CorruptionListener): Promise<StoreState> {
@@ -28,7 +30,9 @@ export async function loadState(database: LevelDatabase, onCorrupt: CorruptionLi
       state.items += box.items
       state.bytes += box.bytes
     }
-    for await (const key of handle.keys({ gte: 'g', lt: `g${afterAll}` })) state.garbage.add(generationOf(key))
+    for await (const key of handle.keys({ gte: 'g', lt: `g${afterAll}` })) {
+      state.garbage.add(generationOf(key))
+    }
     return state
   })
 }
@@ -44,5 +48,6 @@ function assertSchema(row: Uint8Array, location: string): void {
 }
 
 function damaged(location: string): OpenIMError {
-  return new OpenIMError('STORE_CORRUPT', `the database ${location} has lost its state record; repair it or restore a backup`)
+  return new OpenIMError('STORE_CORRUPT',
+    `the database ${location} has lost its state record; repair it or restore a backup`)
 }

@@ -13,15 +13,15 @@
  *
  * What goes wrong on disks, and what happens then:
  *
- * | event                        | answer                                                            |
- * |------------------------------|-------------------------------------------------------------------|
- * | second node on the directory | STORE_LOCKED                                                      |
- * | disk full                    | STORE_FULL for what needs room; reads and deletions go on; ends by itself |
- * | database damaged or gone     | STORE_CORRUPT, nothing touched; `repairLevelStore` works on a copy |
- * | written by a newer openIM    | STORE_NEWER                                                       |
- * | a mail body damaged          | dropped, counted, logged; replicas still have it                  |
- * | a record damaged             | STORE_CORRUPT with its key, when it is read                       |
- * | damaged end of the log       | what LevelDB had to leave out is logged and counted               |
+ * | event                        | answer                                                    |
+ * |------------------------------|-----------------------------------------------------------|
+ * | second node on the directory | STORE_LOCKED                                              |
+ * | disk full                    | STORE_FULL for what needs room, until there is some again |
+ * | database damaged or gone     | STORE_CORRUPT; `repairLevelStore` works on a copy         |
+ * | written by a newer openIM    | STORE_NEWER                                               |
+ * | a mail body damaged          | dropped, counted, logged; replicas still have it          |
+ * | a record damaged             | STORE_CORRUPT with its key, when it is read               |
+ * | part of LevelDB's log lost   | logged and counted; what is left is made to fit again     |
  */
 import { mkdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -37,6 +37,7 @@ import type { LevelHandle } from './level-database.ts'
 import { emptyState } from './level-draft.ts'
 import { LevelKv } from './level-kv.ts'
 import { LevelMailbox } from './level-mailbox.ts'
+import { rebuildRows } from './level-rebuild.ts'
 import { rowKey, schemaVersion, sealRow, stateRow } from './level-rows.ts'
 import { loadState } from './level-state.ts'
 import { isKnown, writeMarker } from './store-marker.ts'
@@ -87,17 +88,24 @@ export async function openLevelStore(options: LevelStoreOptions): Promise<LevelS
 
   const { database, room } = await openDatabase(directory, ballastBytes)
   try {
-    const state = await loadState(database, onCorrupt)
+    let state = await loadState(database, onCorrupt)
     const logBytesLost = await bytesLostAtStart(database.location)
     if (logBytesLost > 0) {
-      log.error({ code: 'STORE_CORRUPT', bytes: logBytesLost }, 'a part of the database log could not be read; '
-        + 'mail in it comes back from its replicas')
+      // Some groups are gone and later ones are not: make what is left fit again.
+      const { items, itemsLost } = await rebuildRows(database)
+      log.error({ code: 'STORE_CORRUPT', bytes: logBytesLost, items, itemsLost },
+        'a part of the database log could not be read; mail in it comes back from its replicas')
+      state = await loadState(database, onCorrupt)
     }
     const load = (one: LevelDatabase) => loadState(one, onCorrupt)
     const queue = new CommitQueue({ database, room, log, load, onCorrupt }, state)
     await queue.watchRoom()
     // Beside the rest: it takes a second on a slow card, and nothing waits for it.
-    if (!queue.full) room.layBallast().catch((error: unknown) => log.warn({ code: errorCode(error) }, 'no ballast could be laid'))
+    if (!queue.full) {
+      room.layBallast().catch((error: unknown) => {
+        log.warn({ code: errorCode(error) }, 'the ballast could not be laid down')
+      })
+    }
 
     const scratches: Promise<LevelHandle>[] = []
     let closing: Promise<void> | undefined
@@ -105,7 +113,7 @@ export async function openLevelStore(options: LevelStoreOptions): Promise<LevelS
       mailbox: new LevelMailbox({ database, queue, clock, onCorrupt }),
       kv: new LevelKv({ database, queue, onCorrupt }),
       scratch(name) {
-        if (closing !== undefined) return Promise.reject(new OpenIMError('STORE_CLOSED', 'the store is closed'))
+        if (!queue.accepts) return Promise.reject(new OpenIMError('STORE_CLOSED', 'the store is closed'))
         const scratch = openScratch(join(directory, `scratch-${name}`))
         scratches.push(scratch)
         return scratch
@@ -129,7 +137,10 @@ export async function openLevelStore(options: LevelStoreOptions): Promise<LevelS
   }
 }
 
-async function openDatabase(directory: string, ballastBytes: number): Promise<{ database: LevelDatabase, room: DiskRoom }> {
+async function openDatabase(
+  directory: string,
+  ballastBytes: number,
+): Promise<{ database: LevelDatabase, room: DiskRoom }> {
   try {
     await mkdir(directory, { recursive: true, mode: 0o700 })
     const known = await isKnown(directory)

@@ -91,7 +91,9 @@ export class MemoryStore implements Store {
 
   async close(): Promise<void> {
     if (this.#state === 'open') this.#state = 'closing'
-    if (this.#group.length + this.#queue.length > 0) await new Promise<void>((resolve) => this.#idle.push(resolve))
+    if (this.#group.length + this.#queue.length > 0) {
+      await new Promise<void>((resolve) => this.#idle.push(resolve))
+    }
     if (this.#state !== 'closed') this.#end()
   }
 
@@ -142,7 +144,8 @@ export class MemoryStore implements Store {
     const used = this.#disk.mail.usage().bytes + this.#disk.kv.bytes
     const capacity = this.#options.capacityBytes ?? Infinity
     if (bytes > 0 && used + bytes > capacity) {
-      throw new OpenIMError('STORE_FULL', `${bytes} bytes more than the ${used} stored do not fit in ${capacity}; make room`)
+      throw new OpenIMError('STORE_FULL',
+        `${bytes} bytes more than the ${used} stored do not fit in ${capacity}; make room`)
     }
   }
 

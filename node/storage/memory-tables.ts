@@ -76,7 +76,10 @@ export class MailTable {
     return 'stored'
   }
 
-  list(id: BoxId, page: { after: number, itemsMax: number, bytesMax: number, nowMs: number }): { entries: MailboxEntry[], more: boolean } {
+  list(
+    id: BoxId,
+    page: { after: number, itemsMax: number, bytesMax: number, nowMs: number },
+  ): { entries: MailboxEntry[], more: boolean } {
     const entries: MailboxEntry[] = []
     let bytes = 0
     for (const entry of this.#liveBox(id, page.nowMs)?.items.values() ?? []) {
@@ -91,7 +94,8 @@ export class MailTable {
 
   get(id: BoxId, item: EnvelopeId, nowMs: number): MailboxEntry | undefined {
     const entry = this.#liveBox(id, nowMs)?.items.get(item)
-    return entry === undefined || entry.expiresAtMs <= nowMs ? undefined : { ...entry, body: entry.body.slice() }
+    if (entry === undefined || entry.expiresAtMs <= nowMs) return undefined
+    return { ...entry, body: entry.body.slice() }
   }
 
   acknowledge(id: BoxId, ids: readonly EnvelopeId[], tombstone: Tombstone & { nowMs: number }): number {

@@ -69,7 +69,7 @@ const handlers: { readonly [T in Body['type']]: BodyHandler<T> } = {
       return { ok: false, code: 'DEVICE_LIST_FORK' }
     }
     // They have a newer list: fetched with fresh prekeys, as for a repair.
-    if (body.deviceListNumber > list.list.number) turn.thread = { ...turn.thread, isBroken: true }
+    if (body.deviceListNumber > list.list.number) turn.contact = { ...turn.contact, isBroken: true }
     takeCard(parts, turn, body.card)
     return done
   },

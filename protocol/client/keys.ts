@@ -75,6 +75,7 @@ export const keys = {
   dues: (id: ContactId, kind: 'd' | 'r') => `due/${id}/${kind}/`,
   due: (id: ContactId, kind: 'd' | 'r', message: MessageId) => `due/${id}/${kind}/${message}`,
   seens: 'seen/',
+  seenHour: (hour: number) => `seen/${padded(hour)}`,
   seen: (hour: number, envelope: EnvelopeId) => `seen/${padded(hour)}/${envelope}`,
   unreadables: 'unreadable/',
   unreadable: (number: number) => `unreadable/${padded(number)}`,

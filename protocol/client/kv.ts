@@ -52,7 +52,8 @@ export function sealedKv(components: { kv: KvStore, key: Uint8Array, random: Ran
       : crypto.openX({ key, nonce, ciphertext, ad: concat(label, utf8(entry.key)) })
     if (value === undefined) {
       throw new OpenIMError('STORE_SEAL', `the record ${entry.key} does not open with this key; `
-        + 'it belongs to another key or was changed on disk: restore it from a backup', { details: { key: entry.key } })
+        + 'another key sealed it, or it was changed on disk; restore it from a backup',
+      { details: { key: entry.key } })
     }
     return { key: entry.key, value, version: entry.version }
   }

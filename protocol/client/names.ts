@@ -37,9 +37,9 @@ export function uniqueName(base: string, isTaken: (name: string) => boolean): st
   return base
 }
 
-/** A name for somebody who did not tell one. */
+/** A name for somebody who did not tell one: of `oim1q…`, characters that differ between people. */
 export function shortAddress(address: string): string {
-  return `${address.slice(4, 12)}`
+  return address.slice(6, 14)
 }
 
 /** At most `bytesMax` bytes of UTF-8, never half a character. */

@@ -28,7 +28,7 @@ import type { BodyParts, Incoming } from './bodies.ts'
 import type { Inboxes, IntroBox } from './inboxes.ts'
 import { keys, lastNumber } from './keys.ts'
 import type { Prekeys } from './prekeys.ts'
-import { contactId, contactRootKey, contactStates, trusts, unreadableCodec } from './records.ts'
+import { contactId, contactRootKey, newContact, trusts, unreadableCodec } from './records.ts'
 import type { ContactId, ContactRecord } from './records.ts'
 import { listsIdentity } from './sealing.ts'
 import type { Sending } from './sending.ts'
@@ -52,6 +52,16 @@ interface Lane {
 }
 
 const nothing = new Uint8Array(0)
+
+/** Ends a turn without a trace. */
+class RequestRefused extends Error {
+  readonly refusal: { readonly ok: false, readonly code: string }
+
+  constructor(refusal: { readonly ok: false, readonly code: string }) {
+    super(refusal.code)
+    this.refusal = refusal
+  }
+}
 
 export class Receiving {
   readonly #parts: ReceivingParts
@@ -122,6 +132,9 @@ export class Receiving {
         // One of them breaks us: found by taking them one at a time.
         atOnce = 1
       } else {
+        // Left at the node, which offers it again in the next session.
+        const atMs = this.#parts.context.clock.now()
+        this.#parts.context.emit({ type: 'undecryptable', contact: this.#nameOf(box), code: failure, atMs })
         lane.mail.splice(0, 1)
         this.#queued--
         this.#makeRoom()
@@ -129,6 +142,11 @@ export class Receiving {
     }
     lane.isRunning = false
     this.#lanes.delete(box)
+  }
+
+  #nameOf(box: BoxId): string {
+    const contact = this.#parts.book.ofBox(box)
+    return contact === undefined ? '' : this.#parts.book.nameOf(contact)
   }
 
   #makeRoom(): void {
@@ -167,6 +185,7 @@ export class Receiving {
       turn.batch.putBytes(seenKey, read.ok ? read.value.mark : nothing)
     }
     this.#parts.ordering.settle(turn)
+    if (wasRenewed && turn.contact !== undefined) turn.contact = { ...turn.contact, isBroken: false }
     turn.batch.then(() => {
       this.#acknowledge(contact.box.id, mail)
       // They began anew: what they took and never confirmed may be lost to them.
@@ -220,30 +239,46 @@ export class Receiving {
   }
 
   #breakSession(turn: Turn): void {
-    turn.thread = { ...turn.thread, isBroken: true }
+    if (turn.contact === undefined || turn.contact.isBroken) return
+    turn.contact = { ...turn.contact, isBroken: true }
     this.#parts.onNeed(turn)
   }
 
   /** Somebody answers an invite of ours. */
   async #takeRequest(intro: IntroBox, envelope: CheckedEnvelope): Promise<void> {
-    const { context, prekeys, turns } = this.#parts
+    const { context } = this.#parts
     const seenKey = keys.seen(envelope.envelope.expiryHour, envelope.id)
     if (await context.kv.get(seenKey) === undefined) {
-      const message = openMessage(envelope.envelope.ciphertext, intro.sealKey)
-      const first = message.ok ? await unwrapFirst(context, { message: message.value, prekeys }) : message
-      const checked = first.ok ? this.#checkRequest(intro, first.value) : first
-      if (message.ok && first.ok && checked.ok) {
-        const body = checked.value
-        await turns.run(contactId(body.rootKey), (turn) =>
-          this.#welcome(turn, { intro, envelope, seenKey, message: message.value, first: first.value, body }))
-      } else {
+      const welcomed = await this.#welcome(intro, { envelope, seenKey })
+      if (!welcomed.ok) {
         const batch = new Batch()
-        this.#unreadable(batch, { envelope, from: undefined, code: checked.ok ? 'MESSAGE_FAILED' : checked.code })
+        this.#unreadable(batch, { envelope, from: undefined, code: welcomed.code })
         batch.mark(seenKey)
         await batch.commit(context.kv)
       }
     }
     this.#acknowledge(intro.box, [envelope])
+  }
+
+  /** One contact, one session, one answer; a refusal leaves nothing behind. */
+  async #welcome(intro: IntroBox, input: { envelope: CheckedEnvelope, seenKey: string }): Promise<Result<undefined>> {
+    const { context, prekeys, turns } = this.#parts
+    const message = openMessage(input.envelope.envelope.ciphertext, intro.sealKey)
+    if (!message.ok) return message
+    const first = await unwrapFirst(context, { message: message.value, prekeys })
+    if (!first.ok) return first
+    const body = this.#checkRequest(intro, first.value)
+    if (!body.ok) return body
+    const request = { message: message.value, first: first.value, body: body.value }
+    const id = contactId(body.value.rootKey)
+    try {
+      await turns.run(id, (turn) => this.#takeUp(turn, { intro, seenKey: input.seenKey, ...request }))
+      return { ok: true, value: undefined }
+    } catch (error) {
+      if (!(error instanceof RequestRefused)) throw error
+      if (error.refusal.code === 'DEVICE_LIST_FORK') await this.#alarm(id)
+      return error.refusal
+    }
   }
 
   #checkRequest(intro: IntroBox, first: FirstMessage): Result<ContactRequestBody> {
@@ -260,49 +295,39 @@ export class Receiving {
     return { ok: true, value: body }
   }
 
-  /** In the turn of the one who asks, known or not: one contact, one session, one answer. */
-  async #welcome(turn: Turn, input: {
-    intro: IntroBox, envelope: CheckedEnvelope, seenKey: string, message: SealedMessage, first: FirstMessage, body: ContactRequestBody
+  /** In the turn of the one who asks, known or not. @throws RequestRefused */
+  async #takeUp(turn: Turn, input: {
+    intro: IntroBox, seenKey: string, message: SealedMessage, first: FirstMessage, body: ContactRequestBody
   }): Promise<void> {
     const { context, prekeys, inboxes, ordering } = this.#parts
     const { intro, first, body } = input
     turn.contact ??= this.#newContact(turn.id, body)
-    const before = turn.contact
+    const joined = await joinFirst(context, turn, { message: input.message, first, prekeys })
+    if (!joined.ok) throw new RequestRefused(joined)
     const incoming = { device: first.device, payload: first.payload, body }
     const handled = await this.#handle(turn, incoming, new Set())
-    const joined = handled.ok
-      ? await joinFirst(context, turn, { message: input.message, first, prekeys })
-      : handled
-    turn.batch.putBytes(input.seenKey, joined.ok ? encode(messageIdCodec, first.payload.messageId) : nothing)
-    if (!joined.ok) {
-      turn.contact = this.#parts.book.get(turn.id) === undefined ? undefined : before
-      this.#unreadable(turn.batch, { envelope: input.envelope, from: turn.id, code: joined.code })
-      return
-    }
-    // The same request again is answered again.
+    if (!handled.ok) throw new RequestRefused(handled)
+    turn.batch.putBytes(input.seenKey, encode(messageIdCodec, first.payload.messageId))
+    // The same request in another envelope is answered again.
     turn.contact = { ...turn.contact, isAnswerDue: true }
     inboxes.use(turn.batch, intro, turn.id)
     ordering.settle(turn)
     this.#parts.onNeed(turn)
   }
 
+  /** Two device lists of one number: the contact's root key is in two hands. */
+  #alarm(id: ContactId): Promise<void> {
+    return this.#parts.turns.run(id, (turn) => {
+      if (turn.contact === undefined) return
+      const changed = { ...turn.contact, trust: trusts.changed }
+      turn.contact = changed
+      turn.batch.then(() => this.#parts.context.emit({ type: 'contact', contact: this.#parts.book.face(changed) }))
+    })
+  }
+
   #newContact(id: ContactId, body: ContactRequestBody): ContactRecord {
     const { book, inboxes, context } = this.#parts
-    return {
-      id,
-      name: book.offerName(body.name, id),
-      isNamed: false,
-      trust: trusts.invite,
-      state: contactStates.requested,
-      addedAtMs: context.clock.now(),
-      seed: undefined,
-      deviceList: undefined,
-      card: undefined,
-      box: inboxes.create(),
-      introduction: undefined,
-      isAnswerDue: false,
-      toldSequence: 0,
-    }
+    return newContact({ id, name: book.offerName(body.name, id), box: inboxes.create(), addedAtMs: context.clock.now() })
   }
 
   /** Written down and told; the envelope is acknowledged with the batch. */

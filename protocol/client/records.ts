@@ -79,6 +79,10 @@ export interface ContactRecord {
   readonly isAnswerDue: boolean
   /** Sequence of the card that they were last sent. */
   readonly toldSequence: number
+  /** Something of theirs could not be decrypted: a fresh session is wanted. */
+  readonly isBroken: boolean
+  /** When the session was last repaired; repairs are rate-limited. */
+  readonly repairedAtMs: number
 }
 
 export const contactCodec = struct<ContactRecord>({
@@ -109,7 +113,27 @@ export const contactCodec = struct<ContactRecord>({
   })),
   isAnswerDue: bool,
   toldSequence: u64,
+  isBroken: bool,
+  repairedAtMs: u64,
 })
+
+/** Somebody of whom nothing is known yet but the root key. */
+export function newContact(known: Pick<ContactRecord, 'id' | 'name' | 'box' | 'addedAtMs'>): ContactRecord {
+  return {
+    ...known,
+    isNamed: false,
+    trust: trusts.invite,
+    state: contactStates.requested,
+    seed: undefined,
+    deviceList: undefined,
+    card: undefined,
+    introduction: undefined,
+    isAnswerDue: false,
+    toldSequence: 0,
+    isBroken: false,
+    repairedAtMs: 0,
+  }
+}
 
 /** Next sequence expected of one sending device. */
 export interface ReceivingPosition {
@@ -123,10 +147,6 @@ export interface ThreadRecord {
   readonly lastSeenAtMs: number
   /** Everything incoming up to this history cursor was said to be read. */
   readonly readUpTo: number
-  /** Something of theirs could not be decrypted: a fresh session is wanted. */
-  readonly isBroken: boolean
-  /** When the last repair of the session began; repairs are rate-limited. */
-  readonly repairedAtMs: number
   readonly receiving: ReceivingPosition[]
 }
 
@@ -134,14 +154,10 @@ export const threadCodec = struct<ThreadRecord>({
   nextSequence: u64,
   lastSeenAtMs: u64,
   readUpTo: u64,
-  isBroken: bool,
-  repairedAtMs: u64,
   receiving: vector(struct<ReceivingPosition>({ device: deviceIdCodec, next: u64 }), 4 * limits.devicesMax),
 })
 
-export const freshThread: ThreadRecord = {
-  nextSequence: 1, lastSeenAtMs: 0, readUpTo: 0, isBroken: false, repairedAtMs: 0, receiving: [],
-}
+export const freshThread: ThreadRecord = { nextSequence: 1, lastSeenAtMs: 0, readUpTo: 0, receiving: [] }
 
 /** An invite handed out. Whoever used it first is remembered; the same person may ask again. */
 export interface IntroRecord {

@@ -21,6 +21,7 @@ import type { History } from './history.ts'
 import { keys } from './keys.ts'
 import { statusFace } from './message-status.ts'
 import type { Outbox } from './outbox.ts'
+import { progress } from './outbox-item.ts'
 import type { OutboxItem } from './outbox-item.ts'
 import { kinds, messageCodec, readRecord, states } from './records.ts'
 import type { ContactId, MessageRecord } from './records.ts'
@@ -166,6 +167,7 @@ export class Sending {
       turn.batch.putBytes(keys.waiting(turn.id, sequence), messageIdBytes(id))
       turn.batch.then(() => this.#count(turn.id, 1))
     } else {
+      message = { ...message, want: progress({ ...sealed.target, holders: [] }).want }
       this.#outbox.add(turn.batch, {
         sealed, contact: turn.id, messageId: id, kind: kinds.text, expiresAtMs: sentAtMs + limits.envelopeTtlMs,
         message: () => message,

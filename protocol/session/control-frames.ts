@@ -90,8 +90,8 @@ export type ControlFrame =
 const codeText = mapped(text(64), {
   to: (code: string) => code,
   from(code) {
-    if (!/^[A-Z][A-Z0-9_]*$/.test(code)) throw new OpenIMError('CODEC_VALUE', 'an error code is upper-case text')
-    return code
+    if (/^[A-Z][A-Z0-9_]*$/.test(code)) return code
+    throw new OpenIMError('CODEC_VALUE', 'an error code is upper-case text')
   },
 })
 export const errorDetailBytesMax = 256
@@ -129,7 +129,9 @@ export const controlCodecs: ControlCodecs = {
   bye: { code: 8, codec: struct({ code: codeText }) },
 }
 
-const byCode = new Map(Object.entries(controlCodecs).map(([type, entry]) => [entry.code, { type, codec: entry.codec }]))
+const byCode = new Map(
+  Object.entries(controlCodecs).map(([type, { code, codec }]) => [code, { type, codec }]),
+)
 
 export function encodeControl(frame: ControlFrame): Uint8Array {
   const { code, codec } = controlCodecs[frame.type]

@@ -87,7 +87,9 @@ export class DeviceSession implements DeviceSessionApi {
   }
 
   send(frame: Frame): Promise<void> {
-    if (this.#stopped) return Promise.reject(new OpenIMError('SESSION_ENDED', 'the session was stopped; start it again'))
+    if (this.#stopped) {
+      return Promise.reject(new OpenIMError('SESSION_ENDED', 'the session was stopped; start it again'))
+    }
     return this.#session.send(encodeFrame(frame))
   }
 
@@ -179,7 +181,10 @@ export class DeviceSession implements DeviceSessionApi {
   #greet(message: Uint8Array, { link, leave }: CurrentLink): void {
     const decoded = decodeControl(message)
     const frame = decoded.ok ? decoded.value : undefined
-    if (frame?.type === 'error') return leave('refused', frame.code)
+    // A node that restarts is back soon; any other refusal it would repeat.
+    if (frame?.type === 'error') {
+      return leave(frame.code === 'SESSION_STOPPED' ? 'lost' : 'refused', frame.code)
+    }
     if (frame?.type !== 'welcome' || !this.#fits(frame)) {
       link.send(errorMessage('SESSION_UNEXPECTED', 'expected a welcome that fits the hello'))
       return leave('refused', 'SESSION_UNEXPECTED')

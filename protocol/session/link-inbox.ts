@@ -9,7 +9,6 @@ import { Fifo } from './fifo.ts'
 
 export class LinkInbox {
   readonly #held = new Fifo<Uint8Array>()
-  #heldBytes = 0
   #listener: MessageLinkListener | undefined
   #paused = false
   #delivering = false
@@ -20,10 +19,6 @@ export class LinkInbox {
   /** Messages go straight through: nobody needs to hold the transport back. */
   get flowing(): boolean {
     return this.#listener !== undefined && !this.#paused
-  }
-
-  get heldBytes(): number {
-    return this.#heldBytes
   }
 
   listen(listener: MessageLinkListener): void {
@@ -44,7 +39,6 @@ export class LinkInbox {
   push(message: Uint8Array): void {
     if (this.#discarding || this.#closeCode !== undefined) return
     this.#held.push(message)
-    this.#heldBytes += message.length
     this.#deliver()
   }
 
@@ -61,7 +55,6 @@ export class LinkInbox {
   /** The own side closed: no message reaches the listener any more, only `closed`. */
   discard(): void {
     this.#held.clear()
-    this.#heldBytes = 0
     this.#discarding = true
   }
 
@@ -75,9 +68,7 @@ export class LinkInbox {
     if (this.#delivering || this.#listener === undefined) return
     this.#delivering = true
     while (!this.#paused && this.#held.length > 0) {
-      const message = this.#held.shift()
-      this.#heldBytes -= message.length
-      this.#listener.message(message)
+      this.#listener.message(this.#held.shift())
     }
     this.#delivering = false
     if (this.#closeCode !== undefined && !this.#finished && this.#held.length === 0) {

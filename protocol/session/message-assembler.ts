@@ -8,9 +8,15 @@ const firstBytes = 1_024
 const growth = 4
 
 export class MessageAssembler {
+  /** Whether a piece is done with before the next is begun, so that one buffer serves all. */
+  readonly #reuse: boolean
   #length = -1
   #buffer = new Uint8Array(0)
   #filled = 0
+
+  constructor(options: { reuse: boolean }) {
+    this.#reuse = options.reuse
+  }
 
   /** Whether a length is set and its bytes are still coming. */
   get busy(): boolean {
@@ -36,7 +42,7 @@ export class MessageAssembler {
     if (this.#filled < this.#length) return { offset: end, piece: undefined }
     const piece = this.#buffer.subarray(0, this.#length)
     this.#length = -1
-    this.#buffer = new Uint8Array(0)
+    if (!this.#reuse) this.#buffer = new Uint8Array(0)
     return { offset: end, piece }
   }
 

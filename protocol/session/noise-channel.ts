@@ -36,6 +36,8 @@ import { MessageAssembler } from './message-assembler.ts'
 const version = 1
 const tagBytes = 16
 const lengthBytes = 2
+/** A varint up to `limits.frameBytesMax`. */
+const innerLengthBytesMax = 4
 const plaintextBytesMax = limits.noiseMessageBytesMax - tagBytes
 /** Keys and tags of the two handshake messages with empty payloads: nothing else is let in. */
 const deviceHelloBytes = 32 + 32 + tagBytes + tagBytes
@@ -71,10 +73,10 @@ export class NoiseChannel {
   #send: NoiseCipher | undefined
   #receive: NoiseCipher | undefined
 
-  readonly #outer = new MessageAssembler()
+  readonly #outer = new MessageAssembler({ reuse: true })
   readonly #outerLength = new Uint8Array(lengthBytes)
   #outerLengthFilled = 0
-  readonly #inner = new MessageAssembler()
+  readonly #inner = new MessageAssembler({ reuse: false })
   readonly #innerLength = new InnerLength()
 
   constructor(options: NoiseChannelOptions, listener: NoiseChannelListener) {
@@ -103,7 +105,15 @@ export class NoiseChannel {
   /** Messages of at most `limits.frameBytesMax` bytes as bytes of the stream, in order. */
   seal(messages: readonly Uint8Array[]): Uint8Array {
     assert(this.#send !== undefined && this.#state === 'open', 'sealing on a channel that is not open')
-    return sealStream(this.#send, joinMessages(messages))
+    const pieces: Uint8Array[] = []
+    for (const message of messages) {
+      const { length } = message
+      assert(length > 0 && length <= limits.frameBytesMax, `a link message of ${length} bytes`)
+      const prefix = new Writer(innerLengthBytesMax)
+      prefix.varint(length)
+      pieces.push(prefix.finish(), message)
+    }
+    return sealStream(this.#send, pieces)
   }
 
   /** Bytes of the stream, in any pieces. They are not kept beyond the call unless copied. */
@@ -145,7 +155,9 @@ export class NoiseChannel {
 
   #receiveHandshake(message: Uint8Array): void {
     const read = this.#handshake.read(message)
-    if (!read.ok) return this.#fail('CHANNEL_HANDSHAKE', 'the handshake does not authenticate: another key, version or transport')
+    if (!read.ok) {
+      return this.#fail('CHANNEL_HANDSHAKE', 'the handshake does not authenticate; compare keys and versions')
+    }
     if (this.#role === 'responder') {
       this.#listener.write(framed(this.#handshake.write(new Uint8Array(0))))
     }
@@ -168,7 +180,8 @@ export class NoiseChannel {
         const length = this.#innerLength.push(plaintext[offset++]!)
         if (length === undefined) continue
         if (length === 0 || length > limits.frameBytesMax) {
-          return this.#fail('CHANNEL_FRAMING', `a message of ${length} bytes, the limit is ${limits.frameBytesMax}`)
+          return this.#fail('CHANNEL_FRAMING',
+            `a message of ${length} bytes, the limit is ${limits.frameBytesMax}`)
         }
         this.#inner.begin(length)
         continue
@@ -221,28 +234,33 @@ function framed(message: Uint8Array): Uint8Array {
   return writer.finish()
 }
 
-/** A stretch of the inner stream as Noise messages with their lengths. */
-export function sealStream(cipher: NoiseCipher, plaintext: Uint8Array): Uint8Array {
-  const count = Math.ceil(plaintext.length / plaintextBytesMax)
-  const out = new Uint8Array(plaintext.length + count * (lengthBytes + tagBytes))
-  let at = 0
-  for (let from = 0; from < plaintext.length; from += plaintextBytesMax) {
-    const ciphertext = cipher.encrypt(plaintext.subarray(from, from + plaintextBytesMax))
-    out[at] = ciphertext.length >> 8
-    out[at + 1] = ciphertext.length & 0xff
-    out.set(ciphertext, at + lengthBytes)
-    at += lengthBytes + ciphertext.length
-  }
-  return out
-}
+/** Plaintext on its way into a Noise message. Encryption is synchronous, so all channels share it. */
+const plaintext = new Uint8Array(plaintextBytesMax)
 
-function joinMessages(messages: readonly Uint8Array[]): Uint8Array {
-  let capacity = 0
-  for (const message of messages) capacity += message.length + 4
-  const writer = new Writer(capacity)
-  for (const message of messages) {
-    assert(message.length > 0 && message.length <= limits.frameBytesMax, `a link message of ${message.length} bytes`)
-    writer.opaque(message)
+/** A stretch of the inner stream, in pieces, as Noise messages with their lengths. */
+export function sealStream(cipher: NoiseCipher, pieces: readonly Uint8Array[]): Uint8Array {
+  let total = 0
+  for (const piece of pieces) total += piece.length
+  const out = new Uint8Array(total + Math.ceil(total / plaintextBytesMax) * (lengthBytes + tagBytes))
+  let outAt = 0
+  let filled = 0
+  const sealFilled = (): void => {
+    const ciphertext = cipher.encrypt(plaintext.subarray(0, filled))
+    out[outAt] = ciphertext.length >> 8
+    out[outAt + 1] = ciphertext.length & 0xff
+    out.set(ciphertext, outAt + lengthBytes)
+    outAt += lengthBytes + ciphertext.length
+    filled = 0
   }
-  return writer.finish()
+  for (const piece of pieces) {
+    for (let at = 0; at < piece.length;) {
+      const part = piece.subarray(at, at + plaintextBytesMax - filled)
+      plaintext.set(part, filled)
+      filled += part.length
+      at += part.length
+      if (filled === plaintextBytesMax) sealFilled()
+    }
+  }
+  if (filled > 0) sealFilled()
+  return out
 }

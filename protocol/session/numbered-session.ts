@@ -20,7 +20,9 @@
 import { OpenIMError } from '../../crypto/errors.ts'
 import { limits } from '../limits.ts'
 import type { Clock, MessageLink, Timer } from '../ports.ts'
-import { decodeControl, encodeControl, encodeData, errorDetailBytesMax, payloadBytesMax } from './control-frames.ts'
+import {
+  decodeControl, encodeControl, encodeData, errorDetailBytesMax, payloadBytesMax,
+} from './control-frames.ts'
 import type { DataFrame } from './control-frames.ts'
 import { Fifo } from './fifo.ts'
 import { KeepAlive } from './keep-alive.ts'
@@ -373,11 +375,12 @@ export class NumberedSession {
 
 /** An `error` frame; what is not printable ASCII in `detail` is masked, and it is cut to size. */
 export function errorMessage(code: string, detail: string): Uint8Array {
-  return encodeControl({ type: 'error', code, detail: detail.replace(/[^ -~]/g, '?').slice(0, errorDetailBytesMax) })
+  const printable = detail.replace(/[^ -~]/g, '?')
+  return encodeControl({ type: 'error', code, detail: printable.slice(0, errorDetailBytesMax) })
 }
 
 function endError(code: string): OpenIMError {
-  return new OpenIMError('SESSION_ENDED', 'the session is over; say again in the next one what still matters', {
+  return new OpenIMError('SESSION_ENDED', 'the session is over; say in the next one what still matters', {
     details: { reason: code },
   })
 }

@@ -62,7 +62,9 @@ export class SessionHost<Who> implements SessionHostApi<Who> {
     this.#links.add(gone.promise)
     let session: DeviceEnd<Who> | undefined
     let greeted = false
-    const deadline = this.#clock.after(limits.handshakeMs, () => this.#refuse(link, 'SESSION_TIMEOUT', 'no hello came'))
+    const deadline = this.#clock.after(limits.handshakeMs, () => {
+      this.#refuse(link, 'SESSION_TIMEOUT', 'no hello came')
+    })
     link.listen({
       message: (message) => {
         if (greeted) return session?.receive(link, message)

@@ -186,7 +186,7 @@ class StreamLink implements MessageLink {
     if (this.#closeCode !== undefined) this.#inbox.abort(this.#closeCode)
     if (this.#closed) return
     this.#closed = true
-    this.#settle({ ok: false, code: 'CHANNEL_REFUSED', detail: 'the peer closed the connection during the handshake' })
+    this.#settle({ ok: false, code: 'CHANNEL_REFUSED', detail: 'the peer hung up during the handshake' })
     this.#inbox.close(orderly ? 'LINK_CLOSED' : 'LINK_LOST')
   }
 }

@@ -47,7 +47,11 @@ export function frameNumber(frame: Frame): number {
 }
 
 /** Moves time in small steps, with turns for sockets between them, until `done`. */
-export async function drive(clock: VirtualClock, done: () => boolean, options: { stepMs?: number } = {}): Promise<void> {
+export async function drive(
+  clock: VirtualClock,
+  done: () => boolean,
+  options: { stepMs?: number } = {},
+): Promise<void> {
   while (!done()) {
     await clock.advance(options.stepMs ?? 5)
     await setImmediate()

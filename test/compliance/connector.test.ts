@@ -25,6 +25,7 @@ connectorSuite({
   dialer(connector, clock, own) {
     // After a stop the last port is dialled, where nobody listens any more.
     port = Number(connector.address()?.split(':').at(-1) ?? port)
-    return new TCPDialer({ clock, random: seededRandom('device') }, { host: '127.0.0.1', port, doorKey: doorKey.publicKey, own })
+    const place = { host: '127.0.0.1', port, doorKey: doorKey.publicKey }
+    return new TCPDialer({ clock, random: seededRandom('device') }, { ...place, own })
   },
 })

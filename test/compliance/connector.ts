@@ -8,11 +8,16 @@ import { errorCode } from '../../crypto/errors.ts'
 import type { Frame } from '../../protocol/frame/frame.ts'
 import { limits } from '../../protocol/limits.ts'
 import { encodeControl, encodeData } from '../../protocol/session/control-frames.ts'
+import type { HelloFrame } from '../../protocol/session/control-frames.ts'
 import { suite } from '../helpers/harness.ts'
 import { randomInteger, seededRandom } from '../helpers/seeded-random.ts'
 import { keepAliveDeadMs, shakyDialer } from '../helpers/shaky-dialer.ts'
 import { deviceKeys, Door, drive, largeFrame, numberedFrame, Recorder, turns } from './connector-world.ts'
 import type { ConnectorCase } from './connector-world.ts'
+
+const hello: HelloFrame = {
+  type: 'hello', version: 1, session: undefined, received: 0, windowBytes: limits.sessionWindowBytes,
+}
 
 export function connectorSuite(transport: ConnectorCase): void {
   linkSuite(transport)
@@ -158,7 +163,7 @@ function sessionSuite(transport: ConnectorCase): void {
     assert.equal(device.received, Array.from({ length: 100 }, (_, i) => i + 1))
   })
 
-  test('tells an unknown device why it is refused, and the device asks again only after a while', async () => {
+  test('tells an unknown device why it is refused; it asks again only after a while', async () => {
     const host = door.host()
     let asked = 0
     host.allowed = () => {
@@ -343,15 +348,16 @@ function endingSuite(transport: ConnectorCase): void {
   test('a node that restarted knows no session: the device hears reset, what waited is refused', async () => {
     const before = door.host('before')
     before.answer = () => new Promise(() => {})
-    const device = door.device(shakyDialer(door.dialer(), { clock: door.clock, bytesUntilLoss: () => 500_000 }))
+    const shaky = shakyDialer(door.dialer(), { clock: door.clock, bytesUntilLoss: () => 500_000 })
+    const device = door.device(shaky)
     device.session.start()
     await drive(door.clock, () => device.events.includes('online'))
     // From now on links reach another host, which knows nothing of the first one's sessions.
     const after = door.host('after')
     const outcomes: (string | undefined)[] = []
-    const note = (outcome: string | undefined): void => { outcomes.push(outcome) }
     for (let i = 0; i < 20; i++) {
-      void device.session.send(largeFrame(i, 60_000)).then(() => note('taken'), (error: unknown) => note(errorCode(error)))
+      const outcome = device.session.send(largeFrame(i, 60_000)).then(() => 'taken', errorCode)
+      void outcome.then((what) => outcomes.push(what))
     }
     await drive(door.clock, () => device.events.length === 5 && outcomes.length === 20)
     assert.equal(device.events, ['reset', 'online', 'offline LINK_LOST', 'reset', 'online'])
@@ -420,13 +426,13 @@ function endingSuite(transport: ConnectorCase): void {
     ['an empty frame', encodeData(1, new Uint8Array(0)), 'SESSION_FRAME_INVALID'],
     ['garbage', new Uint8Array([77]), 'SESSION_FRAME_INVALID'],
     ['a gap', encodeData(2, new Uint8Array(0)), 'SESSION_GAP'],
-    ['a second hello', encodeControl({ type: 'hello', version: 1, session: undefined, received: 0, windowBytes: 1_000_000 }), 'SESSION_UNEXPECTED'],
+    ['a second hello', encodeControl(hello), 'SESSION_UNEXPECTED'],
   ] as const) {
     test(`ends the session of a device that sends ${what}, with a code`, async () => {
       const host = door.host()
       const link = await door.dialer().dial(new AbortController().signal)
       const recorder = new Recorder(link)
-      link.send(encodeControl({ type: 'hello', version: 1, session: undefined, received: 0, windowBytes: 1_000_000 }))
+      link.send(encodeControl(hello))
       link.send(message)
       await turns(() => recorder.closed !== undefined)
       assert.equal(host.events, ['opened', 'up', `ended ${code}`])
@@ -436,7 +442,7 @@ function endingSuite(transport: ConnectorCase): void {
 
   for (const [what, message] of [
     ['anything else than a hello first', encodeControl({ type: 'ping' })],
-    ['a hello without room for a frame', encodeControl({ type: 'hello', version: 1, session: undefined, received: 0, windowBytes: 1_000 })],
+    ['a hello without room for a frame', encodeControl({ ...hello, windowBytes: 1_000 })],
   ] as const) {
     test(`refuses a device that sends ${what}`, async () => {
       const host = door.host()

@@ -185,7 +185,7 @@ function failureTests(test: Suite, network: () => OverlayNetwork, call: Call): v
   })
 
   test('refuses a peer that calls too often, and nobody else', async () => {
-    const rates = { calls: { perSecond: 1, burst: 5 }, bytes: { perSecond: 1e6, burst: 1e6 } }
+    const rates = { calls: { perSecond: 0.001, burst: 5 }, bytes: { perSecond: 1e6, burst: 1e6 } }
     const [a, b, c] = await network().nodes(3, { setUp: echo, rates }) as [Overlay, Overlay, Overlay]
     const results = await network().run(Promise.all(
       Array.from({ length: 8 }, () => b.call(a.nodeId, services.echo, key, patience)),

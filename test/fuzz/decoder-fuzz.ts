@@ -42,6 +42,7 @@ export interface FuzzOutcome {
 /** Of a long input, this many truncations are tried: all near both ends, the rest spread. */
 const truncationsMax = 600
 const randomInputBytesMax = 400
+const shownBytesMax = 4_096
 /** A result may keep twice its input and this much besides: objects of fields, ids as hex text. */
 const keptSlackBytes = 64 * 1_024
 /** What is garbage at once may be more, but follows the input, never a length that it claims. */
@@ -61,7 +62,9 @@ export function fuzzDecoder(options: FuzzOptions): FuzzOutcome {
   for (const bytes of options.corpus ?? []) tally.try(bytes, 'corpus')
   for (const [i, bytes] of valid.entries()) {
     tally.mustAccept(bytes, `valid input ${i}`)
-    for (const length of truncations(bytes.length)) tally.cut(bytes.subarray(0, length), `input ${i} cut at ${length}`)
+    for (const length of truncations(bytes.length)) {
+      tally.cut(bytes.subarray(0, length), `input ${i} cut at ${length}`)
+    }
     for (const extra of [0, 1, 0xff]) tally.cut(withByte(bytes, extra), `input ${i} and one byte more`)
     tally.measure(bytes, `input ${i}`)
   }
@@ -148,7 +151,8 @@ class Tally {
 
   #failure(problem: string, bytes: Uint8Array, what: string, cause?: unknown): Error {
     const { name, seed } = this.#options
-    const shown = bytes.length <= 4_096 ? hex(bytes) : `${hex(bytes.subarray(0, 4_096))}… (${bytes.length} bytes)`
+    const whole = bytes.length <= shownBytesMax
+    const shown = whole ? hex(bytes) : `${hex(bytes.subarray(0, shownBytesMax))}… (${bytes.length} bytes)`
     return new Error(`${name}: ${problem} (seed ${seed}, ${what}), input ${shown}`, { cause })
   }
 }

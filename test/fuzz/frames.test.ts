@@ -79,7 +79,8 @@ for (const union of unions) {
       const body = invent(codec as Codec<unknown>, seededRandom(`${type} ${seed}`), { large: false })
       return new Uint8Array([code, ...body])
     })
-    fuzzDecoder({ ...union, valid, seed, cases: 4 * casesEach, selfDelimiting: union.codecs !== controlCodecs })
+    const selfDelimiting = union.codecs !== controlCodecs
+    fuzzDecoder({ ...union, valid, seed, cases: 4 * casesEach, selfDelimiting })
   })
 }
 

@@ -13,11 +13,16 @@ import { randomChoice, randomInteger } from '../helpers/seeded-random.ts'
 const attemptsMax = 20_000
 /** After this many refusals at one place one choice more is taken back. */
 const patience = 200
+/** Where a varint grows. */
+const edges = [0, 1, 63, 64, 16_383, 16_384, 2 ** 30 - 1, 2 ** 30, Number.MAX_SAFE_INTEGER]
+/** Counts that limits often are. */
+const commonLimits = [8, 16, 32, 64, 128, 256, 1_024]
 
 /** Bytes that `codec` decodes completely; `large` ones reach for the limits of counts and lengths. */
 export function invent(codec: Codec<unknown>, random: Random, options: { large: boolean }): Uint8Array {
   let choices: Choice[] = []
   let stuck = 0
+  let furthest = 0
   for (let attempt = 0; attempt < attemptsMax; attempt++) {
     const reader = new InventingReader(choices, random, options.large)
     try {
@@ -25,8 +30,10 @@ export function invent(codec: Codec<unknown>, random: Random, options: { large: 
       return reader.written()
     } catch (error) {
       if (!(error instanceof OpenIMError)) throw error
-      stuck++
-      choices = reader.choices.slice(0, Math.max(0, reader.choices.length - 1 - Math.floor(stuck / patience)))
+      const reached = reader.choices.length
+      stuck = reached > furthest ? 0 : stuck + 1
+      furthest = Math.max(furthest, reached)
+      choices = reader.choices.slice(0, Math.max(0, reached - 1 - Math.floor(stuck / patience)))
     }
   }
   throw new Error(`found no valid input in ${attemptsMax} attempts`)
@@ -122,10 +129,10 @@ class InventingReader {
   #number(max: number): number {
     return this.#choose(() => {
       const kind = randomInteger(this.#random, 10)
-      const edges = [0, 1, 63, 64, 16_383, 16_384, 2 ** 30 - 1, 2 ** 30, max].filter((edge) => edge <= max)
-      if (this.#large && kind < 6) return Math.min(max, randomChoice(this.#random, [8, 16, 32, 64, 128, 256, 1_024]))
+      if (this.#large && kind < 6) return Math.min(max, randomChoice(this.#random, commonLimits))
       if (kind < 7) return randomInteger(this.#random, 8)
-      return kind === 7 ? randomChoice(this.#random, edges) : randomInteger(this.#random, Math.min(max, 2 ** 32) + 1)
+      if (kind === 7) return Math.min(max, randomChoice(this.#random, edges))
+      return randomInteger(this.#random, Math.min(max, 2 ** 32) + 1)
     })
   }
 

@@ -59,7 +59,8 @@ test('takes a port for p2p, also 0', () => {
 })
 
 const refused: readonly (readonly [string, string, string])[] = [
-  ['a misspelled key', '[listen]\nxmmp = 1\ntcpp = "a"', 'CONFIG_KEY_UNKNOWN config.toml:2:1: listen.xmmp is not a setting'],
+  ['a misspelled key', '[listen]\nxmmp = 1\ntcpp = "a"',
+    'CONFIG_KEY_UNKNOWN config.toml:2:1: listen.xmmp is not a setting'],
   ['a near miss, with the word that was meant', '[listen]\n  tpc = "a"',
     'CONFIG_KEY_UNKNOWN config.toml:2:3: listen.tpc is not a setting. Did you mean listen.tcp?'],
   ['a misspelled table', 'name = "a"\n[limts]\npeers = 1',
@@ -71,16 +72,19 @@ const refused: readonly (readonly [string, string, string])[] = [
   ['a dotted key', '# first\nlog.levle = "warn"',
     'CONFIG_KEY_UNKNOWN config.toml:2:5: log.levle is not a setting. Did you mean log.level?'],
   ['__proto__', '__proto__ = 1', 'CONFIG_KEY_UNKNOWN config.toml:1:1: __proto__ is not a setting'],
-  ['a wrong type', '[p2p]\nmdns = "yes"', 'CONFIG_VALUE config.toml:2:1: p2p.mdns must be true or false, not "yes"'],
+  ['a wrong type', '[p2p]\nmdns = "yes"',
+    'CONFIG_VALUE config.toml:2:1: p2p.mdns must be true or false, not "yes"'],
   ['a wrong choice', 'profile = "castle"',
     'CONFIG_VALUE config.toml:1:1: profile must be one of home, server, relay, not "castle"'],
-  ['a value where a table belongs', 'listen = 4481', 'CONFIG_VALUE config.toml:1:1: listen must be a table, not 4481'],
+  ['a value where a table belongs', 'listen = 4481',
+    'CONFIG_VALUE config.toml:1:1: listen must be a table, not 4481'],
   ['a bad size', '[limits]\nheld_for_others = "lots"',
     'CONFIG_VALUE config.toml:2:1: limits.held_for_others must be a size such as "512MB"'],
   ['a port that is none', '[listen]\np2p = 70000', 'CONFIG_VALUE config.toml:2:1: listen.p2p must be a port'],
   ['an address inside a list', '[p2p]\nbootstrap = [\n  "/ip4/1.2.3.4/tcp/1",\n  "example.org",\n]',
     'CONFIG_VALUE config.toml:4:3: p2p.bootstrap must be a multiaddr'],
-  ['peers beyond the limit', '[limits]\npeers = 100000', 'CONFIG_VALUE config.toml:2:1: limits.peers must be from 1 to'],
+  ['peers beyond the limit', '[limits]\npeers = 100000',
+    'CONFIG_VALUE config.toml:2:1: limits.peers must be from 1 to'],
   ['an empty name', 'name = " "', 'CONFIG_VALUE config.toml:1:1: name must not be empty'],
   ['broken TOML', 'name = "a\nprofile = 1', 'CONFIG_SYNTAX config.toml:1:'],
   ['a key given twice', 'name = "a"\nname = "b"', 'CONFIG_SYNTAX config.toml:2:'],
@@ -123,14 +127,16 @@ peers = 3`
 })
 
 test('never loops or throws on text that is no TOML', () => {
-  for (const text of ['[', '[[', 'a', 'a =', 'a = [', 'a = {', 'a = {b', '"', "'''", '=', ']', 'a = """\\', '[a].b = 1']) {
-    locateKeys(text)
-  }
+  const starts = [
+    '[', '[[', 'a', 'a =', 'a = [', 'a = {', 'a = {b', '"', "'''", '=', ']', 'a = """\\', '[a].b = 1', '}',
+  ]
+  for (const start of starts) for (const end of starts) locateKeys(start + end)
 })
 
 test('flags win over the environment, which wins over the file', () => {
   const file = parseConfig('profile = "relay"\n[log]\nlevel = "error"\n[limits]\npeers = 9', 'c')
-  const env = environmentSettings({ OPENIM_PROFILE: 'server', OPENIM_LOG_LEVEL: 'info', OPENIM_P2P_LISTEN: '' })
+  const variables = { OPENIM_PROFILE: 'server', OPENIM_LOG_LEVEL: 'info', OPENIM_P2P_LISTEN: '' }
+  const env = environmentSettings(variables)
   const config = nodeConfig(mergeSettings({ logLevel: 'debug' }, env, file))
   assert.is(config.log.level, 'debug')
   assert.is(config.profile, 'server')
@@ -138,23 +144,52 @@ test('flags win over the environment, which wins over the file', () => {
 })
 
 test('reads lists and ports from the environment and names the variable that is wrong', () => {
-  const env = environmentSettings({ OPENIM_BOOTSTRAP: '/ip4/1.2.3.4/tcp/1, /dns4/example.org/tcp/2', OPENIM_P2P_LISTEN: '0' })
+  const env = environmentSettings({
+    OPENIM_BOOTSTRAP: '/ip4/1.2.3.4/tcp/1, /dns4/example.org/tcp/2',
+    OPENIM_P2P_LISTEN: '0',
+  })
   assert.equal(env.bootstrap, ['/ip4/1.2.3.4/tcp/1', '/dns4/example.org/tcp/2'])
   assert.ok(env.listenP2p?.includes('/ip4/0.0.0.0/tcp/0'))
-  assert.throws(() => environmentSettings({ OPENIM_TCP_LISTEN: 'here' }), /OPENIM_TCP_LISTEN must be "HOST:PORT"/)
+  const wrong = { OPENIM_TCP_LISTEN: 'here' }
+  assert.throws(() => environmentSettings(wrong), /OPENIM_TCP_LISTEN must be "HOST:PORT"/)
 })
 
-test('knows sizes, hosts with ports, and the multiaddrs it can dial', () => {
+const forms = [
+  {
+    what: 'hosts with ports',
+    fits: isHostPort,
+    right: ['127.0.0.1:0', '[::1]:4482', 'localhost:65535'],
+    wrong: ['127.0.0.1', ':1', 'a:65536', '::1:1', '[127.0.0.1]:1'],
+  },
+  {
+    what: 'the multiaddrs it can dial',
+    fits: isMultiaddr,
+    right: [
+      '/ip4/1.2.3.4/tcp/4481', '/ip6/::1/tcp/0/ws', '/dns4/example.org/tcp/443/tls/ws',
+      '/dnsaddr/example.org',
+    ],
+    wrong: [
+      '', '/ip4/1.2.3/tcp/1', '/ip4/1.2.3.4', '/ip4/1.2.3.4/udp/1', '/ip6/1.2.3.4/tcp/1',
+      '/ip4/1.2.3.4/tcp/99999', '/tcp/1',
+    ],
+  },
+  {
+    what: 'sizes',
+    fits: (text: string) => parseSize(text) !== undefined,
+    right: ['512MB', '1.5 gb', '77', '0'],
+    wrong: ['', 'MB', '-1MB', '1e9', '1 PB', '1.2.3MB'],
+  },
+]
+for (const { what, fits, right, wrong } of forms) {
+  test(`knows ${what}`, () => {
+    for (const text of right) assert.ok(fits(text), text)
+    for (const text of wrong) assert.not.ok(fits(text), text)
+  })
+}
+
+test('counts sizes in powers of 1,024', () => {
   assert.is(parseSize('512MB'), 512 * 1024 ** 2)
   assert.is(parseSize('1.5 gb'), 1.5 * 1024 ** 3)
-  assert.is(parseSize('77'), 77)
-  for (const wrong of ['', 'MB', '-1MB', '1e9', '1 PB', '1.2.3MB']) assert.is(parseSize(wrong), undefined, wrong)
-  for (const right of ['127.0.0.1:0', '[::1]:4482', 'localhost:65535']) assert.ok(isHostPort(right), right)
-  for (const wrong of ['127.0.0.1', ':1', 'a:65536', '::1:1', '[127.0.0.1]:1']) assert.not.ok(isHostPort(wrong), wrong)
-  const right = ['/ip4/1.2.3.4/tcp/4481', '/ip6/::1/tcp/0/ws', '/dns4/example.org/tcp/443/tls/ws', '/dnsaddr/example.org']
-  for (const text of right) assert.ok(isMultiaddr(text), text)
-  const wrong = ['', '/ip4/1.2.3/tcp/1', '/ip4/1.2.3.4', '/ip4/1.2.3.4/udp/1', '/ip6/1.2.3.4/tcp/1', '/ip4/1.2.3.4/tcp/99999', '/tcp/1']
-  for (const text of wrong) assert.not.ok(isMultiaddr(text), text)
 })
 
 test.run()

@@ -49,6 +49,7 @@ export class SimNode {
   readonly #entropy: Uint8Array
   #store: MemoryStore
   #running: Running | undefined
+  #starting = false
 
   constructor(world: World, options: SimNodeOptions) {
     const { random } = world
@@ -64,7 +65,7 @@ export class SimNode {
   }
 
   get isRunning(): boolean {
-    return this.#running !== undefined
+    return this.#running !== undefined || this.#starting
   }
 
   get core(): NodeCore {
@@ -83,13 +84,17 @@ export class SimNode {
     return client
   }
 
+  get hasClient(): boolean {
+    return this.#running?.client !== undefined
+  }
+
   get store(): MemoryStore {
     return this.#store
   }
 
   async start(): Promise<void> {
-    const { clock, network, log } = this.#world
-    const random = this.#world.random
+    this.#starting = true
+    const { clock, network, log, random } = this.#world
     const overlay = new MemoryOverlay({ network, nodeId: this.nodeId, log }, { bootstrap: this.#world.bootstrapFor(this) })
     const loopback = new LoopbackConnector({ clock })
     const core = await NodeCore.open({
@@ -104,6 +109,7 @@ export class SimNode {
     }, { roles: this.#options.roles ?? ['storage'], lentBytesMax })
     const client = this.#options.account ? await this.#openClient(core, loopback) : undefined
     this.#running = { overlay, core, client }
+    this.#starting = false
     await core.start()
     await client?.start()
   }

@@ -16,7 +16,7 @@ const mark = '?noble'
 registerHooks({
   resolve(specifier, context, nextResolve) {
     if (!context.parentURL?.endsWith(mark)) return nextResolve(specifier, context)
-    if (specifier === '#crypto-provider') return nextResolve(`${cryptoFolder}provider-noble.ts${mark}`, context)
+    if (specifier === '#crypto-provider') return nextResolve(`${cryptoFolder}provider-noble.ts${mark}`)
     const resolved = nextResolve(specifier, context)
     return resolved.url.startsWith(cryptoFolder) ? { ...resolved, url: resolved.url + mark } : resolved
   },

@@ -25,7 +25,10 @@ export interface WycheproofCase {
 }
 
 /** Calls `check` for every case; an error names the case. @returns how many there were */
-export function eachCase<Group, Case>(file: string, check: (test: Case & WycheproofCase, group: Group) => void): number {
+export function eachCase<Group, Case>(
+  file: string,
+  check: (test: Case & WycheproofCase, group: Group) => void,
+): number {
   let count = 0
   for (const group of readVectors<Wycheproof<Group, Case>>(file).testGroups) {
     for (const test of group.tests) {

@@ -1,4 +1,4 @@
-/** How remote addresses are counted. */
+/** How the TCP door groups and counts remote addresses (node/connectors/address-tally.ts). */
 import * as assert from 'uvu/assert'
 import { addressGroup, AddressTally } from '../../../node/connectors/address-tally.ts'
 import { suite } from '../../helpers/harness.ts'

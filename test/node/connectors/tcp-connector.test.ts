@@ -8,7 +8,9 @@ import type { AcceptedLink } from '../../../node/ports.ts'
 import { LoopbackConnector } from '../../../node/connectors/loopback-connector.ts'
 import { TCPConnector } from '../../../node/connectors/tcp-connector.ts'
 import { TCPDialer } from '../../../node/connectors/tcp-dialer.ts'
+import type { Frame } from '../../../protocol/frame/frame.ts'
 import { limits } from '../../../protocol/limits.ts'
+import type { Dialer } from '../../../protocol/session/types.ts'
 import { CuttingProxy } from '../../helpers/cutting-proxy.ts'
 import { suite } from '../../helpers/harness.ts'
 import { randomInteger, seededRandom } from '../../helpers/seeded-random.ts'
@@ -41,10 +43,10 @@ test.after.each(async () => {
   await connector.stop()
 })
 
-function door(onPort: number): TCPConnector {
+function door(onPort: number, host = '127.0.0.1'): TCPConnector {
   return new TCPConnector(
     { clock, random: seededRandom('door'), log: silentLog, doorKey },
-    { host: '127.0.0.1', port: onPort },
+    { host, port: onPort },
   )
 }
 
@@ -81,7 +83,7 @@ test('says which port is taken when it cannot have it', async () => {
 })
 
 test('says that it cannot listen on an address that is not ours', async () => {
-  const elsewhere = new TCPConnector({ clock, random: seededRandom(1), log: silentLog, doorKey }, { host: '192.0.2.1', port: 0 })
+  const elsewhere = door(0, '192.0.2.1')
   assert.is(await elsewhere.start(() => {}).then(() => '', errorCode), 'CONNECTOR_LISTEN')
 })
 
@@ -169,8 +171,10 @@ test('10,000 frames both ways through cuts at random bytes of the stream', async
   device.session.start()
   await drive(clock, () => host.sessions.length > 0)
   const count = 10_000
-  const pump = async (send: (frame: ReturnType<typeof numberedFrame>) => Promise<void>): Promise<void> => {
-    for (let i = 1; i <= count; i++) await send(i % 500 === 0 ? largeFrame(i, 60_000) : numberedFrame(i, i % 300))
+  const pump = async (send: (frame: Frame) => Promise<void>): Promise<void> => {
+    for (let i = 1; i <= count; i++) {
+      await send(i % 500 === 0 ? largeFrame(i, 60_000) : numberedFrame(i, i % 300))
+    }
   }
   const pumps = Promise.all([
     pump((frame) => device.session.send(frame)),
@@ -197,7 +201,8 @@ test('a session goes on over the other transport', async () => {
   port = Number(connector.address()!.split(':').at(-1))
   const ways = [dialer(), loopback.dialer(own.publicKey)]
   let dials = 0
-  const shaky = shakyDialer({ dial: (signal) => ways[dials++ % 2]!.dial(signal) }, { clock, bytesUntilLoss: () => 20_000 })
+  const inTurn: Dialer = { dial: (signal) => ways[dials++ % 2]!.dial(signal) }
+  const shaky = shakyDialer(inTurn, { clock, bytesUntilLoss: () => 20_000 })
   const device = new TestDevice(clock, shaky)
   host.answer = (session, frame) => session.send(frame)
   device.session.start()

@@ -81,10 +81,10 @@ const damages: readonly Damage[] = [
     keptMin: 1,
   },
   {
-    name: 'a table gone',
-    apply: async (directory) => { await rm((await largest(directory))[0]!) },
+    // One alone may be a left-over of a compaction that LevelDB has no use for.
+    name: 'all tables but one gone',
+    apply: async (directory) => { for (const path of (await largest(directory)).slice(0, -1)) await rm(path) },
     opens: 'refused',
-    // How much was in it, compaction decides.
     keptMin: 1,
   },
   {
@@ -290,9 +290,9 @@ test('a damaged record is refused by name, never dropped, and healed by writing 
   await ten(directory)
   await spoil(directory, [rowKey.kv('k/2')], flipped)
   const store = await openStore({ directory })
-  for (const refused of [store.kv.get('k/2'), store.kv.list({ prefix: 'k/' })]) {
+  for (const read of [() => store.kv.get('k/2'), () => store.kv.list({ prefix: 'k/' })]) {
     try {
-      await refused
+      await read()
       assert.unreachable()
     } catch (error) {
       assert.is(errorCode(error), 'STORE_CORRUPT')

@@ -1,13 +1,14 @@
-/** Session frames: every one there and back, and nothing else gets in. */
+/** Session frames: every one there and back, and nothing else gets in. (test/fuzz/ fuzzes them.) */
 import * as assert from 'uvu/assert'
 import { concat } from '../../../crypto/bytes.ts'
 import { limits } from '../../../protocol/limits.ts'
-import { controlCodecs, decodeControl, encodeControl, encodeData, payloadBytesMax } from '../../../protocol/session/control-frames.ts'
+import {
+  controlCodecs, decodeControl, encodeControl, encodeData, payloadBytesMax,
+} from '../../../protocol/session/control-frames.ts'
 import type { ControlFrame } from '../../../protocol/session/control-frames.ts'
 import { errorMessage } from '../../../protocol/session/numbered-session.ts'
 import { bytesOf } from '../../helpers/actors.ts'
 import { suite } from '../../helpers/harness.ts'
-import { randomInteger, seededRandom } from '../../helpers/seeded-random.ts'
 
 const session = bytesOf('session', 16)
 const samples: readonly ControlFrame[] = [
@@ -60,7 +61,8 @@ test('the short way to encode data gives the same bytes', () => {
 })
 
 test('the largest payload fits in a link message whatever its number', () => {
-  assert.ok(encodeData(Number.MAX_SAFE_INTEGER, new Uint8Array(payloadBytesMax)).length <= limits.frameBytesMax)
+  const message = encodeData(Number.MAX_SAFE_INTEGER, new Uint8Array(payloadBytesMax))
+  assert.is(message.length, limits.frameBytesMax)
 })
 
 test('refuses unknown types, and codes that are not codes', () => {
@@ -78,18 +80,6 @@ test('an error with a long or foreign detail is cut and masked to fit', () => {
   assert.ok(decoded.ok && decoded.value.type === 'error')
   assert.ok(decoded.value.detail.startsWith('?n?xxx'))
   assert.is(decoded.value.detail.length, 256)
-})
-
-test('100,000 mutations of frames are decoded or refused with a code', () => {
-  const random = seededRandom('control frames')
-  const encoded = samples.map(encodeControl)
-  for (let round = 0; round < 100_000; round++) {
-    const bytes = encoded[randomInteger(random, encoded.length)]!.slice()
-    const turns = 1 + randomInteger(random, 3)
-    for (let i = 0; i < turns; i++) bytes[randomInteger(random, bytes.length)] = randomInteger(random, 256)
-    const decoded = decodeControl(bytes.subarray(0, 1 + randomInteger(random, bytes.length)))
-    if (!decoded.ok) assert.match(decoded.code, /^CODEC_[A-Z0-9_]+$/)
-  }
 })
 
 test.run()

@@ -7,12 +7,15 @@ import type { Frame } from '../../../protocol/frame/frame.ts'
 import { limits } from '../../../protocol/limits.ts'
 import type { MessageLink } from '../../../protocol/ports.ts'
 import { decodeControl, encodeControl } from '../../../protocol/session/control-frames.ts'
-import type { ControlFrame, WelcomeFrame } from '../../../protocol/session/control-frames.ts'
+import type { ControlFrame, HelloFrame, WelcomeFrame } from '../../../protocol/session/control-frames.ts'
 import { DeviceSession } from '../../../protocol/session/device-session.ts'
 import { suite } from '../../helpers/harness.ts'
 import { seededRandom } from '../../helpers/seeded-random.ts'
 import { VirtualClock } from '../../helpers/virtual-clock.ts'
 
+const hello: HelloFrame = {
+  type: 'hello', version: 1, session: undefined, received: 0, windowBytes: limits.sessionWindowBytes,
+}
 const welcome: WelcomeFrame = {
   type: 'welcome',
   session: new Uint8Array(16).fill(1),
@@ -76,7 +79,8 @@ class Play {
       return this.answer()
     },
     state: (online, code, cause) => {
-      this.events.push(online ? 'online' : `offline ${code}${cause === undefined ? '' : ` ${(cause as Error).message}`}`)
+      const why = cause === undefined ? '' : ` ${(cause as Error).message}`
+      this.events.push(online ? 'online' : `offline ${code}${why}`)
     },
     reset: () => this.events.push('reset'),
   })
@@ -112,15 +116,13 @@ test('does nothing until it is started, and a second start is the same start', a
 
 test('says hello without a session first, and with it after a cut', async () => {
   await play.online()
-  assert.equal(play.node.frames, [
-    { type: 'hello', version: 1, session: undefined, received: 0, windowBytes: limits.sessionWindowBytes },
-  ])
+  assert.equal(play.node.frames, [hello])
   play.node.say({ type: 'data', number: 1, payload: encodeFrame(frame) })
   await play.clock.settle()
   play.node.close()
   await play.clock.advance(limits.reconnectMinMs)
   assert.equal(play.node.frames, [
-    { type: 'hello', version: 1, session: welcome.session, received: 1, windowBytes: limits.sessionWindowBytes },
+    { ...hello, session: welcome.session, received: 1 },
   ])
 })
 
@@ -131,7 +133,7 @@ test('waits longer after each failure: at least half of a doubling ceiling, at m
   const pauses = play.dialledAtMs.slice(1).map((atMs, i) => atMs - play.dialledAtMs[i]!)
   for (const [i, pause] of pauses.entries()) {
     const ceiling = Math.min(limits.reconnectMaxMs, limits.reconnectMinMs * 2 ** (i + 1))
-    assert.ok(pause >= ceiling / 2 && pause <= ceiling, `pause ${i} of ${pause} ms, the ceiling is ${ceiling}`)
+    assert.ok(pause >= ceiling / 2 && pause <= ceiling, `pause ${i}: ${pause} ms, ceiling ${ceiling} ms`)
   }
   assert.ok(new Set(pauses.slice(-10)).size > 5, 'pauses are jittered')
   assert.equal(play.events.slice(0, 2), ['offline LINK_UNREACHABLE', 'offline LINK_UNREACHABLE'])
@@ -186,6 +188,20 @@ test('refuses a resume that claims frames it never sent', async () => {
   assert.equal(play.events.slice(2), ['offline LINK_CLOSED', 'offline SESSION_UNEXPECTED'])
 })
 
+for (const [code, pauseMs] of [
+  ['DEVICE_UNKNOWN', limits.reconnectMaxMs / 2],
+  ['SESSION_STOPPED', limits.reconnectMinMs],
+] as const) {
+  test(`asks again ${pauseMs} ms or more after a refusal with ${code}`, async () => {
+    play.session.start()
+    await play.clock.settle()
+    play.node.say({ type: 'error', code, detail: '' })
+    await play.clock.advance(limits.reconnectMaxMs)
+    assert.equal(play.events[0], `offline ${code}`)
+    assert.ok(play.dialledAtMs[1]! >= pauseMs && play.dialledAtMs[1]! <= 2 * pauseMs)
+  })
+}
+
 test('sends made before the first session wait for it', async () => {
   const sent = play.session.send(frame)
   let taken = false
@@ -204,9 +220,7 @@ test('an invalid frame from the node ends the session with a code, and a new one
   assert.equal(play.events, ['reset', 'online', 'offline SESSION_FRAME_INVALID'])
   assert.is((play.node.frames.at(-1) as { code: string }).code, 'SESSION_FRAME_INVALID')
   await play.clock.advance(limits.reconnectMinMs * 2)
-  assert.equal(play.node.frames[0], {
-    type: 'hello', version: 1, session: undefined, received: 0, windowBytes: limits.sessionWindowBytes,
-  })
+  assert.equal(play.node.frames[0], hello)
 })
 
 test('a handler that throws ends the session, and the cause is told', async () => {

@@ -150,20 +150,21 @@ test('fails on one turned bit anywhere in the handshake', () => {
   for (let at = 0; at < hello.length; at++) {
     const node = new End()
     node.channel.receive(flipped(hello, at))
-    assert.ok(node.failure === 'CHANNEL_HANDSHAKE' || node.failure === 'CHANNEL_LENGTH', `byte ${at}: ${node.failure}`)
+    assert.match(node.failure ?? 'none', /^CHANNEL_(HANDSHAKE|LENGTH)$/, `byte ${at}`)
   }
   for (let at = 0; at < 50; at++) {
     const device = new End({ nodeKey: doorKey.publicKey })
     const node = new End()
     node.channel.receive(device.take())
     device.channel.receive(flipped(node.take(), at))
-    assert.ok(device.failure === 'CHANNEL_HANDSHAKE' || device.failure === 'CHANNEL_LENGTH', `byte ${at}: ${device.failure}`)
+    assert.match(device.failure ?? 'none', /^CHANNEL_(HANDSHAKE|LENGTH)$/, `byte ${at}`)
   }
 })
 
 test('fails on a message turned, repeated or left out', () => {
   const first = open()
-  const [one, two] = [first.device.channel.seal([new Uint8Array([1])]), first.device.channel.seal([new Uint8Array([2])])]
+  const one = first.device.channel.seal([new Uint8Array([1])])
+  const two = first.device.channel.seal([new Uint8Array([2])])
   for (const stream of [flipped(one, 5), flipped(one, -1), concat(one, one), two]) {
     const { node } = open()
     node.channel.receive(stream)
@@ -187,7 +188,7 @@ test('refuses an empty Noise message, and an inner message that is empty or too 
 
   for (const inner of [[0], [0x40, 0x01], [0x80, 0x04, 0x00, 0x01], [0xc0, 0, 0, 0, 0x40, 0, 0, 0]]) {
     const { node: strict, cipher } = openToStranger()
-    strict.channel.receive(sealStream(cipher, new Uint8Array(inner)))
+    strict.channel.receive(sealStream(cipher, [new Uint8Array(inner)]))
     assert.is(strict.failure, 'CHANNEL_FRAMING', String(inner))
   }
 })
@@ -205,7 +206,9 @@ test('3,000 streams of random bytes and mutations never crash it', () => {
   const random = seededRandom('garbage')
   const hello = new End({ nodeKey: doorKey.publicKey }).take()
   for (let round = 0; round < 3_000; round++) {
-    const bytes = round % 2 === 0 ? random.bytes(1 + randomInteger(random, 200)) : hello.slice(0, 1 + randomInteger(random, hello.length))
+    const bytes = round % 2 === 0
+      ? random.bytes(1 + randomInteger(random, 200))
+      : hello.slice(0, 1 + randomInteger(random, hello.length))
     bytes[randomInteger(random, bytes.length)]! ^= 1 + randomInteger(random, 255)
     const node = new End()
     node.channel.receive(bytes)

@@ -3,7 +3,9 @@ import * as assert from 'uvu/assert'
 import { errorCode } from '../../../crypto/errors.ts'
 import { limits } from '../../../protocol/limits.ts'
 import type { MessageLink } from '../../../protocol/ports.ts'
-import { decodeControl, encodeControl, encodeData, payloadBytesMax } from '../../../protocol/session/control-frames.ts'
+import {
+  decodeControl, encodeControl, encodeData, payloadBytesMax,
+} from '../../../protocol/session/control-frames.ts'
 import type { ControlFrame } from '../../../protocol/session/control-frames.ts'
 import { NumberedSession } from '../../../protocol/session/numbered-session.ts'
 import { suite } from '../../helpers/harness.ts'
@@ -105,7 +107,9 @@ test('counts an overhead for each frame, so that tiny frames are bounded too', a
   const end = new End()
   end.attach({ windowBytes: largest.length + 1_000 })
   let taken = 0
-  for (let i = 0; i < limits.resendFramesMax + 10; i++) void end.session.send(new Uint8Array(0)).then(() => taken++)
+  for (let i = 0; i < limits.resendFramesMax + 10; i++) {
+    void end.session.send(new Uint8Array(0)).then(() => taken++)
+  }
   await end.clock.settle()
   assert.is(taken, limits.resendFramesMax)
 })
@@ -232,7 +236,8 @@ test('refuses garbage, and greetings out of place', () => {
   assert.equal(garbage.events, ['ended SESSION_FRAME_INVALID'])
   const late = new End()
   late.attach()
-  late.receive({ type: 'hello', version: 1, session: undefined, received: 0, windowBytes: limits.sessionWindowBytes })
+  const windowBytes = limits.sessionWindowBytes
+  late.receive({ type: 'hello', version: 1, session: undefined, received: 0, windowBytes })
   assert.equal(late.events, ['ended SESSION_UNEXPECTED'])
 })
 
@@ -255,9 +260,10 @@ test('lets the whole window leave before its own bye and refuses what waits', as
   const end = new End()
   const link = end.attach()
   link.bufferedBytes = limits.deviceLinkHighBytes
-  const outcomes: string[] = []
+  const outcomes: (string | undefined)[] = []
   for (let i = 1; i <= 4; i++) {
-    void end.session.send(largest).then(() => outcomes.push('taken'), (error: unknown) => outcomes.push(errorCode(error)!))
+    const outcome = end.session.send(largest).then(() => 'taken', errorCode)
+    void outcome.then((what) => outcomes.push(what))
   }
   end.session.bye('SESSION_BYE')
   await end.clock.settle()

@@ -11,7 +11,7 @@ import type { MessageLink } from '../../../protocol/ports.ts'
 import { decodeControl, encodeControl } from '../../../protocol/session/control-frames.ts'
 import type { ControlFrame, HelloFrame, WelcomeFrame } from '../../../protocol/session/control-frames.ts'
 import { SessionHost } from '../../../protocol/session/session-host.ts'
-import type { HostedSession } from '../../../protocol/session/types.ts'
+import type { HostedSession, SessionHostListener } from '../../../protocol/session/types.ts'
 import { bytesOf } from '../../helpers/actors.ts'
 import { suite } from '../../helpers/harness.ts'
 import { seededRandom } from '../../helpers/seeded-random.ts'
@@ -56,7 +56,7 @@ class Play {
   readonly clock = new VirtualClock()
   readonly events: string[] = []
   readonly sessions: HostedSession<string>[] = []
-  authorise: (key: Uint8Array) => Result<string> | Promise<Result<string>> = () => ({ ok: true, value: 'anna' })
+  authorise: SessionHostListener<string>['authorise'] = () => ({ ok: true, value: 'anna' })
   answer: (session: HostedSession<string>) => void | Promise<void> = () => {}
   readonly host = new SessionHost<string>({ clock: this.clock, random: seededRandom('host') }, {
     authorise: (key) => this.authorise(key),
@@ -200,7 +200,8 @@ test('ends a session with the code and sentence of the caller', async () => {
   await play.clock.settle()
   play.sessions[0]!.end('DEVICE_REVOKED', 'this device was removed')
   await play.clock.settle()
-  assert.equal(device.frames.at(-1), { type: 'error', code: 'DEVICE_REVOKED', detail: 'this device was removed' })
+  const said = { type: 'error', code: 'DEVICE_REVOKED', detail: 'this device was removed' }
+  assert.equal(device.frames.at(-1), said)
   assert.is(device.closed, 'LINK_CLOSED')
   assert.equal(play.events, ['opened anna', 'up', 'ended DEVICE_REVOKED'])
 })

@@ -1,0 +1,76 @@
+/** Vaults and sealed values: what opens, what does not, and that refusals do not tell why. */
+import * as assert from 'uvu/assert'
+import { equalBytes, utf8 } from '../../crypto/bytes.ts'
+import { openValue, openVault, rekeyVault, sealValue, sealVault } from '../../crypto/vault.ts'
+import { suite } from '../helpers/harness.ts'
+import { seededRandom } from '../helpers/seeded-random.ts'
+import { outcome, value } from './support/devices.ts'
+
+const test = suite('crypto/vault', { timeoutMs: 60_000 })
+
+const random = seededRandom('vault')
+const passphrase = utf8('correct horse battery staple')
+const plaintext = utf8('the secrets of an account')
+const vault = sealVault({ passphrase, plaintext, random })
+
+test('opens with its passphrase alone', () => {
+  assert.equal(value(openVault({ passphrase, vault })), plaintext)
+  assert.is(outcome(openVault({ passphrase: utf8('Correct horse battery staple'), vault })), 'VAULT_PASSPHRASE')
+  assert.is(outcome(openVault({ passphrase: utf8(''), vault })), 'VAULT_PASSPHRASE')
+})
+
+test('seals the same secrets differently each time', () => {
+  const other = sealVault({ passphrase, plaintext, random })
+  assert.is(other.length, vault.length)
+  assert.not(equalBytes(other, vault))
+})
+
+test('refuses an altered vault as it refuses a wrong passphrase', () => {
+  // Salt, both nonces, sealed key, its tag, sealed body, its tag.
+  for (const at of [7, 23, 47, 94, 95, 119, vault.length - 1]) {
+    const altered = vault.slice()
+    altered[at]! ^= 1
+    const refusal = openVault({ passphrase, vault: altered })
+    assert.equal(refusal, openVault({ passphrase: utf8('wrong'), vault }), `byte ${at}`)
+  }
+})
+
+test('does not let somebody weaken the parameters of a vault', () => {
+  const weaker = vault.slice()
+  weaker[5] = 1
+  assert.is(outcome(openVault({ passphrase, vault: weaker })), 'VAULT_PASSPHRASE')
+})
+
+test('refuses at once what is no vault, or would cost too much to try', () => {
+  const changed = (at: number, byte: number): Uint8Array => {
+    const out = vault.slice()
+    out[at] = byte
+    return out
+  }
+  for (const bad of [
+    new Uint8Array(0), vault.subarray(0, 134), changed(0, 2), changed(1, 0x7f), changed(5, 0), changed(5, 200),
+    changed(6, 0), changed(6, 255),
+  ]) assert.is(outcome(openVault({ passphrase, vault: bad })), 'VAULT_FORMAT')
+})
+
+test('changes its passphrase without changing what it holds', () => {
+  const newPassphrase = utf8('another one')
+  const rekeyed = value(rekeyVault({ vault, passphrase, newPassphrase, random }))
+  assert.equal(value(openVault({ passphrase: newPassphrase, vault: rekeyed })), plaintext)
+  assert.is(outcome(openVault({ passphrase, vault: rekeyed })), 'VAULT_PASSPHRASE')
+  assert.is(outcome(rekeyVault({ vault, passphrase: newPassphrase, newPassphrase, random })), 'VAULT_PASSPHRASE')
+})
+
+test('opens a sealed value with its key at its place, and nowhere else', () => {
+  const [key, ad] = [random.bytes(32), utf8('contacts|1')]
+  const sealed = sealValue({ key, plaintext, ad, random })
+  assert.equal(openValue({ key, sealed, ad }), plaintext)
+  assert.is(openValue({ key, sealed, ad: utf8('contacts|2') }), undefined)
+  assert.is(openValue({ key: random.bytes(32), sealed, ad }), undefined)
+  for (let at = 0; at < sealed.length; at++) {
+    assert.is(openValue({ key, sealed: sealed.subarray(0, at), ad }), undefined)
+  }
+  assert.not(equalBytes(sealed, sealValue({ key, plaintext, ad, random })))
+})
+
+test.run()
