@@ -2,8 +2,9 @@
  * "Each message once per cursor", also when somebody reads with `--from`.
  *
  * A named reading position is one number for everybody (`cli`) and one for each contact that was
- * read alone (`cli/` and the start of their address): a message is new when it lies above both. So `inbox --from bob` does
- * not hide what others wrote, and a later `inbox` does not show Bob's messages again.
+ * read alone (`cli/` and a part of their address): a message is new when it lies above both. So
+ * `inbox --from bob` does not hide what others wrote, and a later `inbox` does not show Bob's
+ * messages again.
  *
  * A position moves only after the lines were taken by the reader of stdout: a crash shows a
  * message twice rather than never.

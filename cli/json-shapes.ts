@@ -23,8 +23,8 @@ export function messageShape(entry: HistoryEntry): object {
 /** How long it took to reach the state it has; `waitedMs` while it has none to speak of. */
 export function stateMs(status: MessageStatus, waitedMs: number): number {
   const { state, sentAtMs, storedAtMs, deliveredAtMs, readAtMs } = status
-  const since = { queued: undefined, failed: undefined, stored: storedAtMs, delivered: deliveredAtMs, read: readAtMs }
-  const reachedAtMs = since[state]
+  const since = { stored: storedAtMs, delivered: deliveredAtMs, read: readAtMs }
+  const reachedAtMs = state === 'queued' || state === 'failed' ? undefined : since[state]
   return reachedAtMs === undefined ? waitedMs : Math.max(0, reachedAtMs - sentAtMs)
 }
 

@@ -27,6 +27,7 @@ import { LoopbackConnector } from './connectors/loopback-connector.ts'
 import { TCPConnector } from './connectors/tcp-connector.ts'
 import { examineContact, examineNode } from './doctor.ts'
 import { openHostedAccount } from './hosted-account.ts'
+import { publicSubnets } from './messenger/placement.ts'
 import { NodeCore } from './node-core.ts'
 import { installNetworkGuard } from './overlay/network-guard.ts'
 import type { NetworkGuard } from './overlay/network-guard.ts'
@@ -120,9 +121,9 @@ export class OpenIMNode {
       nodeId: overlay.nodeId,
       dataDir: this.#options.dataDir,
       online: info.online,
-      reachable: 'unknown',
+      reachable: this.#isReached() ? 'yes' : 'unknown',
       peers: { now: overlay.peers().length, max: this.#options.config.limits.peers },
-      dht: { mode: this.#options.config.profile === 'home' ? 'client' : 'server', known: core.directory.size },
+      dht: { mode: overlay.dhtMode, known: core.directory.size },
       p2p: overlay.addresses(),
       listen: this.#listen(),
       queue: { out: info.outbox, held: { items: held.boxes, bytes: held.bytes, bytesMax: held.bytesMax } },
@@ -166,6 +167,11 @@ export class OpenIMNode {
       code = answer.code
     }
     return { target, ok: false, nodeId: nodes[0]!, route: 'none', code }
+  }
+
+  /** Somebody on the open internet dialled us and got through. */
+  #isReached(): boolean {
+    return this.#parts.overlay.peers().some((peer) => peer.direction === 'inbound' && publicSubnets([peer.address]).length > 0)
   }
 
   #listen(): { tcp?: string } {

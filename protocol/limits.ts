@@ -123,13 +123,6 @@ export const limits = {
   /** 16 devices with the longest names need 3,306. */
   deviceListBytesMax: 4_096,
 
-  // Ratchet (notes on libsignal and vodozemac: same orders of magnitude)
-  skippedKeysPerChainMax: 2_000,
-  skippedKeysMax: 4_000,
-  receivingChainsMax: 5,
-  chainJumpMax: 25_000,
-  archivedSessionsMax: 8,
-
   // Links between nodes
   linkFrameBytesMax: 65_536,
   /** Bytes given to a link's transport and not yet taken by it; above this nothing more is encoded. */
@@ -213,7 +206,7 @@ export const limits = {
   /** Receipts gather this long, give or take a quarter, so that one message carries many. */
   receiptDelayMs: 75,
   /** A text taken without a receipt is sealed anew after this, doubled each time, so many times. */
-  receiptPatienceMs: 2 * minute,
+  receiptPatienceMs: 15 * second,
   repeatsMax: 5,
   /** A session that cannot be read is repaired at most this often. */
   sessionRepairMs: 10 * minute,

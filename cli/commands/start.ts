@@ -21,7 +21,6 @@ import type { NodeReady } from '../../node/status.ts'
 
 export async function run(context: CommandContext): CommandResult {
   const { paths: { dataDir }, terminal, clock } = context
-  const startedMs = clock.monotonicMs()
   if (!await hasKeys(dataDir)) {
     const mayMake = flag(context, 'firstRun')
     if (!mayMake) throw new OpenIMError('KEYS_MISSING', `there is no identity in ${dataDir}`)
@@ -33,6 +32,7 @@ export async function run(context: CommandContext): CommandResult {
   try {
     const config = await loadConfig(context)
     const keys = await unlock(context)
+    const startedMs = clock.monotonicMs()
     const log = await createLog(config.log.level, { terminal, clock })
     const interrupt = context.takeInterrupts()
     const { OpenIMNode } = await import('../../node/openim-node.ts')

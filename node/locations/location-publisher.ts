@@ -127,7 +127,9 @@ export class LocationPublisher {
     const { overlay, holder } = this.#components
     const key = locationKey(record.blindedKey)
     const walked = await overlay.walk(key, candidatesMax, { timeoutMs: walkTimeoutMs })
-    const candidates = walked.length > 0 ? walked : overlay.nearest(key, candidatesMax)
+    // Readers from afar walk to the nodes that serve the DHT, so those come first; in a small
+    // network there are few, and the neighbours make up the number.
+    const candidates = [...new Set([...walked, ...overlay.nearest(key, candidatesMax)])]
     const ownResult = await holder.put(overlay.nodeId, record.bytes)
     let holders = ownResult === locationResults.kept ? 1 : 0
     const body = encode(locationPutRequestCodec, { record: record.bytes })

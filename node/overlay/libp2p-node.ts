@@ -23,7 +23,7 @@ export const linkProtocol = '/openim/link/1'
 export const kadProtocol = '/openim/kad/1.0.0'
 const mdnsTag = '_openim._udp.local'
 
-/** `auto`: server once a public address is known; `home`: client; `server`: always. */
+/** `auto`: server once a public address is known; `home`: once somebody dialled us; `server`: always. */
 export type DhtMode = 'auto' | 'home' | 'server'
 
 export interface NodeInit {

@@ -189,6 +189,11 @@ export class Libp2pOverlay implements Overlay {
     return infos
   }
 
+  /** Whether this node answers DHT queries of others. */
+  get dhtMode(): 'client' | 'server' {
+    return this.#built?.node.services.dht.getMode() ?? 'client'
+  }
+
   // ── Dialling ──────────────────────────────────────────────────────────────────────────────
 
   /** @throws OVERLAY_ADDRESS, OVERLAY_UNREACHABLE, OVERLAY_STOPPED */
@@ -411,9 +416,19 @@ export class Libp2pOverlay implements Overlay {
     return () => { this.#listeners.delete(listener) }
   }
 
+  /** A home node that somebody dialled can be reached, so from then on it serves the DHT. */
+  #serveOnceReached(): void {
+    if (this.#options.dht !== 'home' || this.dhtMode === 'server') return
+    if (!this.peers().some((peer) => peer.direction === 'inbound')) return
+    this.#built!.node.services.dht.setMode('server').catch((error: unknown) => {
+      this.#components.log.debug({ error: String(error) }, 'the DHT cannot be served yet')
+    })
+  }
+
   #onPeer(nodeId: NodeId, connected: boolean): void {
     this.#routing.setLinked(nodeId, connected)
     if (!connected) this.#bootstrap.lost(nodeId)
+    else this.#serveOnceReached()
     for (const listener of [...this.#listeners]) {
       try {
         listener(nodeId, connected)

@@ -229,6 +229,8 @@ export class CommitQueue {
 
   async #leaveFull(): Promise<void> {
     if (!await this.#components.room.hasRoomAgain()) return
+    // LevelDB refuses every write after a compaction found no room, for ever.
+    await this.#reopen()
     this.#full = false
     this.#components.log.info({}, 'there is room on the disk again')
   }

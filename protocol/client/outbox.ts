@@ -35,7 +35,7 @@ import type { Uplink } from './uplink.ts'
 
 /** Nothing will be tried any more after these; everything else is retried by the node or here. */
 const finalCodes: ReadonlySet<string> = new Set(['ENVELOPE_REFUSED', 'ENVELOPE_EXPIRED'])
-const sweepMs = 30_000
+const sweepMs = 5_000
 /** A submitted envelope that the node says nothing about is submitted again after this. */
 const silenceMs = 60_000
 

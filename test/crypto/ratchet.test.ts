@@ -26,8 +26,12 @@ const binding = random.bytes(32)
 
 /** Ratchets own their keys, so each gets copies. */
 function keys(): SessionKeys {
-  const { rootKey, headerKey, nextHeaderKey } = secrets
-  return { rootKey: rootKey.slice(), headerKey: headerKey.slice(), nextHeaderKey: nextHeaderKey.slice(), binding }
+  return {
+    rootKey: secrets.rootKey.slice(),
+    headerKey: secrets.headerKey.slice(),
+    nextHeaderKey: secrets.nextHeaderKey.slice(),
+    binding,
+  }
 }
 
 function pair(): { alice: Ratchet, bob: Ratchet } {

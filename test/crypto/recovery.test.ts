@@ -1,7 +1,9 @@
 /** The recovery phrase: BIP-39's vectors for 24 words, and forgiving reading. */
 import * as assert from 'uvu/assert'
 import { equalBytes, hexDecode } from '../../crypto/bytes.ts'
-import { accountRootSeed, createRecoveryEntropy, recoveryEntropy, recoveryPhrase } from '../../crypto/recovery.ts'
+import {
+  accountRootSeed, createRecoveryEntropy, recoveryEntropy, recoveryPhrase,
+} from '../../crypto/recovery.ts'
 import { suite } from '../helpers/harness.ts'
 import { seededRandom } from '../helpers/seeded-random.ts'
 import { outcome, value } from './support/devices.ts'
@@ -11,10 +13,10 @@ const test = suite('crypto/recovery')
 /** From BIP-39's test vectors (trezor/python-mnemonic, vectors.json). */
 const vectors: readonly (readonly [entropy: string, phrase: string])[] = [
   ['00'.repeat(32), `${'abandon '.repeat(23)}art`],
-  ['7f'.repeat(32), `${'legal winner thank year wave sausage worth useful '.repeat(2)}legal winner thank year wave sausage `
-    + 'worth title'],
-  ['80'.repeat(32), `${'letter advice cage absurd amount doctor acoustic avoid '.repeat(2)}letter advice cage absurd amount `
-    + 'doctor acoustic bless'],
+  ['7f'.repeat(32), `${'legal winner thank year wave sausage worth useful '.repeat(2)}`
+    + 'legal winner thank year wave sausage worth title'],
+  ['80'.repeat(32), `${'letter advice cage absurd amount doctor acoustic avoid '.repeat(2)}`
+    + 'letter advice cage absurd amount doctor acoustic bless'],
   ['ff'.repeat(32), `${'zoo '.repeat(23)}vote`],
 ]
 
@@ -32,7 +34,8 @@ test('turns entropy into the words of BIP-39 and back', () => {
 
 test('reads a phrase whatever its case and white space', () => {
   const [entropy, phrase] = vectors[1]!
-  assert.equal(value(recoveryEntropy(`\n  ${phrase.toUpperCase().replaceAll(' ', ' \t\n')}  `)), hexDecode(entropy))
+  const typed = `\n  ${phrase.toUpperCase().replaceAll(' ', ' \t\n')}  `
+  assert.equal(value(recoveryEntropy(typed)), hexDecode(entropy))
 })
 
 test('refuses a wrong count, an unknown word and swapped words, and never repeats a word', () => {

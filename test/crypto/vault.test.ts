@@ -15,8 +15,9 @@ const vault = sealVault({ passphrase, plaintext, random })
 
 test('opens with its passphrase alone', () => {
   assert.equal(value(openVault({ passphrase, vault })), plaintext)
-  assert.is(outcome(openVault({ passphrase: utf8('Correct horse battery staple'), vault })), 'VAULT_PASSPHRASE')
-  assert.is(outcome(openVault({ passphrase: utf8(''), vault })), 'VAULT_PASSPHRASE')
+  for (const wrong of ['Correct horse battery staple', '']) {
+    assert.is(outcome(openVault({ passphrase: utf8(wrong), vault })), 'VAULT_PASSPHRASE')
+  }
 })
 
 test('seals the same secrets differently each time', () => {
@@ -48,8 +49,8 @@ test('refuses at once what is no vault, or would cost too much to try', () => {
     return out
   }
   for (const bad of [
-    new Uint8Array(0), vault.subarray(0, 134), changed(0, 2), changed(1, 0x7f), changed(5, 0), changed(5, 200),
-    changed(6, 0), changed(6, 255),
+    new Uint8Array(0), vault.subarray(0, 134), changed(0, 2), changed(1, 0x7f),
+    changed(5, 0), changed(5, 200), changed(6, 0), changed(6, 255),
   ]) assert.is(outcome(openVault({ passphrase, vault: bad })), 'VAULT_FORMAT')
 })
 
@@ -58,7 +59,8 @@ test('changes its passphrase without changing what it holds', () => {
   const rekeyed = value(rekeyVault({ vault, passphrase, newPassphrase, random }))
   assert.equal(value(openVault({ passphrase: newPassphrase, vault: rekeyed })), plaintext)
   assert.is(outcome(openVault({ passphrase, vault: rekeyed })), 'VAULT_PASSPHRASE')
-  assert.is(outcome(rekeyVault({ vault, passphrase: newPassphrase, newPassphrase, random })), 'VAULT_PASSPHRASE')
+  const refused = rekeyVault({ vault, passphrase: newPassphrase, newPassphrase, random })
+  assert.is(outcome(refused), 'VAULT_PASSPHRASE')
 })
 
 test('opens a sealed value with its key at its place, and nowhere else', () => {

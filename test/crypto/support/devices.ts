@@ -1,10 +1,13 @@
 /** Devices with prekeys for the tests of handshakes and sessions. */
 import { crypto } from '../../../crypto/index.ts'
-import { createKemPrekey, createOneTimePrekey, createSignedPrekey } from '../../../crypto/handshake/prekeys.ts'
+import {
+  createKemPrekey, createOneTimePrekey, createSignedPrekey,
+} from '../../../crypto/handshake/prekeys.ts'
 import type {
-  KemPrekey, OwnIdentity, OwnKemPrekey, OwnOneTimePrekey, OwnSignedPrekey, PrekeyBundle, PrekeyIds, PrekeyLookup,
-  RemoteIdentity,
+  KemPrekey, OwnIdentity, OwnKemPrekey, OwnOneTimePrekey, OwnSignedPrekey, PrekeyBundle, PrekeyIds,
+  PrekeyLookup, RemoteIdentity, SignedPrekey,
 } from '../../../crypto/handshake/types.ts'
+import { errorCode } from '../../../crypto/errors.ts'
 import type { Result } from '../../../crypto/errors.ts'
 import type { Random } from '../../../crypto/random.ts'
 import { SecureSession } from '../../../crypto/secure-session.ts'
@@ -36,9 +39,9 @@ export class TestDevice {
 
   /** What a stranger gets: with fresh one-time prekeys, or only what never runs out. */
   bundle(kind: 'oneTime' | 'lastResort' = 'oneTime'): PrekeyBundle {
-    const { identity, signedPrekey } = this
-    const signed = { id: signedPrekey.id, publicKey: signedPrekey.keys.publicKey, signature: signedPrekey.signature }
-    if (kind === 'lastResort') return { identity, signedPrekey: signed, kemPrekey: publicKem(this.lastResortKem) }
+    const { identity } = this
+    const signedPrekey = publicSigned(this.signedPrekey)
+    if (kind === 'lastResort') return { identity, signedPrekey, kemPrekey: publicKem(this.lastResortKem) }
     const { random, own } = this
     const oneTime = createOneTimePrekey({ id: this.#nextId++, random })
     const kem = createKemPrekey({ own, id: this.#nextId++, oneTime: true, random })
@@ -46,7 +49,7 @@ export class TestDevice {
     this.oneTimeKems.set(kem.id, kem)
     return {
       identity,
-      signedPrekey: signed,
+      signedPrekey,
       kemPrekey: publicKem(kem),
       oneTimePrekey: { id: oneTime.id, publicKey: oneTime.keys.publicKey },
     }
@@ -107,6 +110,15 @@ export function outcome(result: Result<unknown>): string {
 export function value<T>(result: Result<T>): T {
   if (!result.ok) throw new Error(`refused with ${result.code}: ${result.detail ?? ''}`)
   return result.value
+}
+
+/** For assert.throws. */
+export function hasCode(code: string): (error: unknown) => boolean {
+  return (error) => errorCode(error) === code
+}
+
+function publicSigned({ id, keys, signature }: OwnSignedPrekey): SignedPrekey {
+  return { id, publicKey: keys.publicKey, signature }
 }
 
 function publicKem({ id, oneTime, keys, signature }: OwnKemPrekey): KemPrekey {
