@@ -9,7 +9,10 @@
  *
  * Usually there is one ratchet. There are more after both sides started at once, or after one lost
  * its state and started anew: the last one that a message was read with is current and is used to
- * send; the others are archived and tried in order. So both sides come to agree without a word.
+ * send; the others are archived and tried in order. So both sides come to agree without a word, as
+ * libsignal's do. One thing is stricter: a handshake of the other side supersedes the sessions it
+ * had already answered. A late message is still read with those, but does not bring them back,
+ * since the other side may have lost them (and somebody else may have stolen them).
  *
  * A handshake is named by its base key. An initial message that comes again finds its session; one
  * whose session is gone is refused, so that a replay never makes a second one.
@@ -44,6 +47,8 @@ interface Entry {
   readonly ratchet: Ratchet
   /** The initiator's, until something was read: the other device may not have it yet. */
   pendingHeader: Uint8Array | undefined
+  /** The other device started anew after this one: good for late messages only. */
+  superseded: boolean
 }
 
 /** What an initial message says in the clear. Nothing of it is verified yet. */
@@ -89,7 +94,7 @@ export class SecureSession {
     if (!initiated.ok) return initiated
     const { baseKey, ratchet, header } = initiated.value
     const session = existing ?? new SecureSession(identity, { entries: [], seen: [] })
-    session.#promote({ baseKey, ratchet, pendingHeader: header })
+    session.#promote({ baseKey, ratchet, pendingHeader: header, superseded: false })
     return { ok: true, value: session }
   }
 
@@ -128,7 +133,10 @@ export class SecureSession {
     const opened = ratchet.value.decrypt({ message: body, ad })
     if (!opened.ok) return opened
     const session = existing ?? new SecureSession(header.initiator, { entries: [], seen: [] })
-    session.#promote({ baseKey: header.baseKey, ratchet: ratchet.value, pendingHeader: undefined })
+    session.#supersede()
+    session.#promote({
+      baseKey: header.baseKey, ratchet: ratchet.value, pendingHeader: undefined, superseded: false,
+    })
     session.#remember(header.baseKey)
     return { ok: true, value: { session, plaintext: opened.value, used: header.prekeyIds } }
   }
@@ -188,15 +196,16 @@ export class SecureSession {
    *   u32    count, then per session, the current one first
    *     opaque baseKey[32]
    *     bool, opaque pendingHeader[1262]
+   *     bool superseded
    *     u32 length, opaque ratchet         ratchet/ratchet.ts
    *   u32    count, opaque baseKeys[32]    handshakes done, the oldest first
    * ```
    */
   serialize(): Uint8Array {
-    const entries = this.#entries.flatMap(({ baseKey, pendingHeader, ratchet }) => {
+    const entries = this.#entries.flatMap(({ baseKey, pendingHeader, superseded, ratchet }) => {
       const bytes = ratchet.serialize()
       const pending = pendingHeader === undefined ? u8Bytes(0) : concat(u8Bytes(1), pendingHeader)
-      return [baseKey, pending, u32Bytes(bytes.length), bytes]
+      return [baseKey, pending, u8Bytes(superseded ? 1 : 0), u32Bytes(bytes.length), bytes]
     })
     return concat(
       u8Bytes(stateVersion), this.#remote.signingKey, this.#remote.dhKey,
@@ -215,9 +224,10 @@ export class SecureSession {
     for (let i = 0; i < count; i++) {
       const baseKey = reader.bytes(keyBytes)
       const pendingHeader = reader.bool() ? reader.bytes(initialHeaderBytes) : undefined
+      const superseded = reader.bool()
       const ratchet = Ratchet.deserialize(reader.bytes(reader.count(bytes.length)))
       if (ratchet === undefined) break
-      entries.push({ baseKey, pendingHeader, ratchet })
+      entries.push({ baseKey, pendingHeader, superseded, ratchet })
     }
     const seenCount = reader.count(ratchetLimits.seenHandshakesMax)
     const seen = Array.from({ length: seenCount }, () => reader.bytes(keyBytes))
@@ -242,13 +252,18 @@ export class SecureSession {
       const opened = entry.ratchet.decrypt(input)
       if (opened.ok) {
         entry.pendingHeader = undefined
-        this.#promote(entry)
+        if (!entry.superseded) this.#promote(entry)
         return opened
       }
       refusal = opened
       if (opened.code !== 'SESSION_UNDECRYPTABLE') break
     }
     return refusal
+  }
+
+  /** Not those that the other device may not know yet: both may have started at once. */
+  #supersede(): void {
+    for (const entry of this.#entries) entry.superseded ||= entry.pendingHeader === undefined
   }
 
   /** Makes an entry, known or new, the current one. */

@@ -65,7 +65,7 @@ const dialTimeoutMs = limits.dialMs
 /** Parallel questions of a walk, and how long one may take (Kademlia's α). */
 const walkParallel = 3
 const findTimeoutMs = 2_000
-const refreshEveryMs = 10 * 60_000
+const refreshEveryMs = 30 * 60_000
 /** Gossip neighbours that a node picks for itself; others may pick it too. */
 const meshSize = 6
 const seenGossipMax = 4_096
@@ -104,7 +104,7 @@ export class MemoryOverlay implements Overlay {
     const { clock, random } = network
     this.#bootstrap = new BootstrapDialer({ clock, random, log }, options.bootstrap, async (address) => {
       const reached = await this.dial(address, { timeoutMs: dialTimeoutMs })
-      void this.#walkTo(nodePoint(nodeId), { count: bucketSize, options: { timeoutMs: dialTimeoutMs } })
+      void this.#findNeighbours(nodePoint(nodeId))
       return reached
     })
   }
@@ -226,6 +226,7 @@ export class MemoryOverlay implements Overlay {
     const connectedAtMs = this.#network.clock.now()
     this.#links.set(peer.nodeId, { peer, direction, connectedAtMs, rttMs, arrivesAfterMs: 0 })
     this.#table.add(peer.nodeId)
+    if (this.#mesh.size === 0) this.#mesh.add(peer.nodeId)
     this.#tell(peer.nodeId, true)
   }
 
@@ -240,7 +241,7 @@ export class MemoryOverlay implements Overlay {
 
   #drop(nodeId: NodeId, code: string): void {
     if (!this.#links.delete(nodeId)) return
-    this.#mesh.delete(nodeId)
+    if (this.#mesh.delete(nodeId)) this.#fillMesh()
     for (const call of [...this.#pending.values()]) {
       if (call.to === nodeId) call.settle({ ok: false, code: 'OVERLAY_UNREACHABLE', detail: code })
     }
@@ -411,11 +412,15 @@ export class MemoryOverlay implements Overlay {
   #refreshLater(): void {
     const { clock, random } = this.#network
     this.#refreshTimer = clock.after(jittered(random, refreshEveryMs, 0.5), () => {
-      for (const point of [nodePoint(this.nodeId), random.bytes(32)]) {
-        void this.#walkTo(point, { count: bucketSize, options: { timeoutMs: dialTimeoutMs } })
-      }
+      for (const point of [nodePoint(this.nodeId), random.bytes(32)]) void this.#findNeighbours(point)
       this.#refreshLater()
     })
+  }
+
+  /** A walk for what it leaves behind: nodes in the table, links, and gossip neighbours among them. */
+  async #findNeighbours(point: Uint8Array): Promise<void> {
+    await this.#walkTo(point, { count: bucketSize, options: { timeoutMs: dialTimeoutMs } })
+    this.#fillMesh()
   }
 
   // ── Gossip ────────────────────────────────────────────────────────────────────────────────
@@ -466,8 +471,9 @@ export class MemoryOverlay implements Overlay {
     while (this.#mesh.size < meshSize && others.length > 0) {
       const at = Math.floor(randomFraction(this.#network.random) * others.length)
       const [{ peer }] = others.splice(at, 1) as [MemoryLink]
+      if (!peer.#links.has(this.nodeId)) continue
       this.#mesh.add(peer.nodeId)
-      if (peer.#links.has(this.nodeId)) peer.#mesh.add(this.nodeId)
+      peer.#mesh.add(this.nodeId)
     }
   }
 }

@@ -123,6 +123,25 @@ test('a reset from one side keeps the old session for messages under way', () =>
   assert.is(read(other, alice.encrypt(one, 'on')), 'on')
 })
 
+test('a late message of the session before a reset is read, and does not bring it back', () => {
+  const [one, lost] = establish(alice, bob)
+  const late = ['late 1', 'late 2'].map((words) => bob.encrypt(lost, words))
+  lost.wipe()
+  const other = bob.initiate(alice.bundle())
+  assert.is(text(alice.respond(bob.encrypt(other, 'I lost my state'), one)), 'I lost my state')
+  assert.is(read(one, late[0]!), 'late 1')
+  assert.is(read(stored(one), late[1]!), 'late 2')
+  assert.is(read(other, alice.encrypt(one, 'you can read this')), 'you can read this')
+})
+
+test('a reset that never arrives does not keep the two apart', () => {
+  const [one, other] = establish(alice, bob)
+  alice.initiate(bob.bundle(), one)
+  alice.encrypt(one, 'lost, with the handshake')
+  assert.is(read(one, bob.encrypt(other, 'in the old session')), 'in the old session')
+  assert.is(read(other, alice.encrypt(one, 'there too')), 'there too')
+})
+
 test('archives no more sessions than the limit, the oldest go first', () => {
   const session = alice.initiate(bob.bundle('lastResort'))
   const first = bob.respond(alice.encrypt(session, 'first'))

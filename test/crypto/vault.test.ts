@@ -27,12 +27,12 @@ test('seals the same secrets differently each time', () => {
 })
 
 test('refuses an altered vault as it refuses a wrong passphrase', () => {
-  // Salt, both nonces, sealed key, its tag, sealed body, its tag.
-  for (const at of [7, 23, 47, 94, 95, 119, vault.length - 1]) {
+  const wrong = openVault({ passphrase: utf8('wrong'), vault })
+  // Salt, sealed key, nonce of the body, tag of the body.
+  for (const at of [7, 47, 95, vault.length - 1]) {
     const altered = vault.slice()
     altered[at]! ^= 1
-    const refusal = openVault({ passphrase, vault: altered })
-    assert.equal(refusal, openVault({ passphrase: utf8('wrong'), vault }), `byte ${at}`)
+    assert.equal(openVault({ passphrase, vault: altered }), wrong, `byte ${at}`)
   }
 })
 

@@ -120,7 +120,7 @@ test('cuts a partition: calls time out, links die of silence, and heal', async (
   assert.is(await code(a, b, 1_000), 'ok')
   await clock.advance(limits.linkDeadMs)
   assert.equal(new Set(downs), new Set(nodes.slice(2).map((node) => node.nodeId)))
-  assert.not.is(await code(a, c, 10_000), 'ok')
+  assert.is.not(await code(a, c, 10_000), 'ok')
   network.heal()
   assert.is(await code(a, c), 'ok')
   await clock.advance(120_000)
@@ -206,7 +206,7 @@ test('costs next to nothing while 200 nodes are idle for hours', async () => {
   const { clock } = await world(200)
   const firedBefore = clock.fired
   await clock.advance(4 * 3_600_000)
-  assert.ok(clock.fired - firedBefore < 400_000, `${clock.fired - firedBefore} timers`)
+  assert.ok(clock.fired - firedBefore < 250_000, `${clock.fired - firedBefore} timers`)
 })
 
 test.run()
