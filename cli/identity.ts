@@ -25,32 +25,29 @@ export interface Identity {
   readonly keys: NodeKeys
 }
 
-export interface NewIdentity {
-  readonly name: string
-  readonly passphrase?: Uint8Array | undefined
-  /** From a recovery phrase; fresh otherwise. */
-  readonly rootEntropy?: Uint8Array | undefined
-}
-
-/**
- * Writes keys and, if there is none, a `config.toml` with the name.
- * @throws IDENTITY_EXISTS, DATA_DIR_*, STORE_FULL
- */
-export async function createIdentity(paths: Paths, wanted: NewIdentity): Promise<Identity> {
-  await ensureDataDir(paths.dataDir)
-  if (await hasKeys(paths.dataDir)) {
-    throw new OpenIMError('IDENTITY_EXISTS', `there is already an identity in ${paths.dataDir}`)
-  }
-  const keys = createNodeKeys(systemRandom, wanted.rootEntropy)
-  await writeConfig(paths.configFile, wanted.name)
-  await saveKeys(paths.dataDir, encodeKeysFile(keys, systemRandom, wanted.passphrase))
-  return describeIdentity(keys, wanted.name)
-}
-
-export function describeIdentity(keys: NodeKeys, name: string): Identity {
+/** In memory only. @param rootEntropy from a recovery phrase; fresh otherwise */
+export function newIdentity(name: string, rootEntropy?: Uint8Array): Identity {
+  const keys = createNodeKeys(systemRandom, rootEntropy)
   const root = crypto.signingKeyPair(rootSeed(keys.rootEntropy))
   const node = crypto.signingKeyPair(keys.nodeSeed)
   return { name, address: formatAddress(root.publicKey), nodeId: nodeIdFromKey(node.publicKey), keys }
+}
+
+/** Makes the data directory ready for an identity. @throws IDENTITY_EXISTS, DATA_DIR_*, STORE_FULL */
+export async function prepareDataDir(dataDir: string): Promise<void> {
+  await ensureDataDir(dataDir)
+  if (!await hasKeys(dataDir)) return
+  throw new OpenIMError('IDENTITY_EXISTS', `there is already an identity in ${dataDir}`)
+}
+
+/**
+ * Writes the keys and, if there is none, a `config.toml` with the name.
+ * @throws IDENTITY_EXISTS, DATA_DIR_*, STORE_FULL
+ */
+export async function saveIdentity(paths: Paths, identity: Identity, passphrase?: Uint8Array): Promise<void> {
+  await prepareDataDir(paths.dataDir)
+  await writeConfig(paths.configFile, identity.name)
+  await saveKeys(paths.dataDir, encodeKeysFile(identity.keys, systemRandom, passphrase))
 }
 
 /** @throws USAGE_ARGUMENT */

@@ -19,6 +19,14 @@ if (nodeMajor < nodeMajorMin) {
   process.exit(2)
 }
 
+// Outside of any command, so there is nothing to tidy up; never a stack on the screen.
+process.on('uncaughtException', (error) => {
+  process.stderr.write(`openim: something went wrong that should not: ${error.message.split('\n', 1)[0]}\n`)
+  process.stderr.write('Run it again with --verbose and report what it shows\n')
+  if (process.argv.includes('--verbose')) process.stderr.write(`${error.stack}\n`)
+  process.exit(1)
+})
+
 // Whatever a command writes is for its owner alone.
 process.umask(0o077)
 

@@ -20,6 +20,12 @@ const firstSteps = `Start:
   openim invite        (in another terminal)
 `
 
+const exitCodes = `
+Exit codes: 0 done, 1 bug, 2 usage or settings, 3 node off or files, 4 unknown contact,
+  5 key changed, 6 not in time, 7 quota, 8 doctor found something, 130 interrupted
+openim help COMMAND shows examples; docs/cli.md has all of it.
+`
+
 /** Called with what is to run; commander waits for it. */
 export type Dispatch = (invocation: Invocation) => Promise<void>
 
@@ -28,7 +34,7 @@ export function createProgram(dispatch: Dispatch, write: (text: string) => void)
   program
     .description('Messages between people and machines, end-to-end encrypted, from node to node.')
     .addHelpText('before', firstSteps)
-    .addHelpText('after', '\nopenim help COMMAND shows examples. Exit codes and all the rest: docs/cli.md')
+    .addHelpText('after', exitCodes)
     .configureHelp({ showGlobalOptions: true, visibleOptions })
     .configureOutput({ writeOut: write, writeErr: write, outputError: () => {} })
     .exitOverride()

@@ -10,16 +10,17 @@ import type { CommandContext } from './context.ts'
 import { listOption, option } from './context.ts'
 import { readConfigText } from './identity.ts'
 
-/** @throws CONFIG_*, USAGE_ARGUMENT, DATA_DIR_* */
-export async function loadConfig(context: CommandContext): Promise<NodeConfig> {
+/** @param flags from `flagSettings` @throws CONFIG_*, DATA_DIR_* */
+export async function loadConfig(context: CommandContext, flags: Settings): Promise<NodeConfig> {
   const { configFile } = context.paths
   const file = parseConfig(await readConfigText(configFile), configFile)
-  const settings = mergeSettings(flagSettings(context), environmentSettings(context.env), file)
+  const settings = mergeSettings(flags, environmentSettings(context.env), file)
   if (settings.listenP2p === undefined) settings.listenP2p = listenOnPort(await preferredPort(context))
   return nodeConfig(settings)
 }
 
-function flagSettings(context: CommandContext): Settings {
+/** What the command line says. @throws USAGE_ARGUMENT */
+export function flagSettings(context: CommandContext): Settings {
   const listenP2p = listOption(context, 'p2pListen')
   const listenTcp = option(context, 'tcpListen')
   const bootstrap = listOption(context, 'bootstrap')

@@ -33,4 +33,7 @@ export const labels = {
   /** XChaCha20-Poly1305 associated data (vault.ts). */
   vaultKey: utf8('openim vault key v1'),
   vaultBody: utf8('openim vault body v1'),
+
+  /** HKDF over the recovery entropy (recovery.ts). */
+  recoveryAccountRoot: utf8('openim account root v1'),
 } as const

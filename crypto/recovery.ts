@@ -2,15 +2,16 @@
  * The recovery phrase: the 32 bytes from which an account comes back, as 24 words that a person
  * can write down (BIP-39, English list; the checksum catches a wrong or swapped word).
  *
- * Only the words are BIP-39's. Keys come from the entropy itself through HKDF with a label each
- * (`rootSeed` in protocol/account.ts), not through BIP-39's PBKDF2 seed nor BIP-32 paths: no wallet
- * can be opened with this phrase, and nobody should use a wallet's phrase here. Devices and prekeys
- * never come from it.
+ * Only the words are BIP-39's. Keys come from the entropy itself through HKDF with a label each,
+ * not through BIP-39's PBKDF2 seed nor BIP-32 paths: no wallet can be opened with this phrase, and
+ * nobody should use a wallet's phrase here. Devices and prekeys never come from it.
  */
 import { entropyToMnemonic, mnemonicToEntropy } from '@scure/bip39'
 import { wordlist } from '@scure/bip39/wordlists/english.js'
 import { assert } from './errors.ts'
 import type { Result } from './errors.ts'
+import { crypto } from './index.ts'
+import { labels } from './labels.ts'
 
 const entropyBytes = 32
 const wordCount = 24
@@ -36,6 +37,13 @@ export function recoveryEntropy(phrase: string): Result<Uint8Array> {
   } catch {
     return refused('the words do not belong together: one is wrong or two are swapped')
   }
+}
+
+/** Ed25519 seed of the account's root key. */
+export function accountRootSeed(entropy: Uint8Array): Uint8Array {
+  assert(entropy.length === entropyBytes, `recovery entropy has 32 bytes, got ${entropy.length}`)
+  const salt = new Uint8Array(0)
+  return crypto.hkdf({ secret: entropy, salt, info: labels.recoveryAccountRoot, length: 32 })
 }
 
 function refused(detail: string): Result<never> {

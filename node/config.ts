@@ -144,10 +144,11 @@ const bootstrap = v.pipe(
   v.array(v.pipe(v.string(addressForm), v.check(isMultiaddr, addressForm)), 'must be a list of multiaddrs'),
   v.maxLength(limits.bootstrapMax, `must name at most ${limits.bootstrapMax} nodes`),
 )
+const sizeForm = 'must be a size such as "512MB"'
 const size = v.pipe(
-  v.union([v.number(), v.string()], 'must be a size such as "512MB"'),
-  v.transform((value) => (typeof value === 'number' ? parseSize(String(value)) : parseSize(value))),
-  v.number('must be a size such as "512MB"'),
+  v.union([v.number(), v.string()], sizeForm),
+  v.check((value) => parseSize(String(value)) !== undefined, sizeForm),
+  v.transform((value) => parseSize(String(value))!),
 )
 const peersForm = `must be from 1 to ${limits.peersMax}`
 const peers = v.pipe(
@@ -263,6 +264,7 @@ export function environmentSettings(env: Readonly<Record<string, string | undefi
     listenP2p: read('OPENIM_P2P_LISTEN', listenP2p, port),
     listenTcp: read('OPENIM_TCP_LISTEN', hostPort),
     bootstrap: read('OPENIM_BOOTSTRAP', bootstrap, list),
+    mdns: read('OPENIM_MDNS', mdns, (text) => ({ true: true, false: false })[text] ?? text),
     logLevel: read('OPENIM_LOG_LEVEL', logLevel),
   }
 }

@@ -45,8 +45,7 @@ export async function ensureDataDir(dir: string): Promise<void> {
     const foreign = entries.find((entry) => !harmless.has(entry) && !isLeftover(entry))
     // With keys in it, it is ours, whatever a later openIM keeps here.
     if (foreign !== undefined && !entries.includes(dataFiles.keys)) {
-      const cure = 'name an empty or new directory'
-      throw new OpenIMError('DATA_DIR_FOREIGN', `${dir} holds other files (${foreign}): ${cure}`)
+      throw new OpenIMError('DATA_DIR_FOREIGN', `${dir} holds other files (${foreign})`)
     }
     await chmod(dir, 0o700)
   } catch (cause) {
@@ -74,7 +73,9 @@ export function fileError(cause: unknown, path: string): OpenIMError {
   if (code === 'EACCES' || code === 'EPERM' || code === 'EROFS') {
     return new OpenIMError('DATA_DIR_ACCESS', `no permission to use ${path} (${code})`, { cause })
   }
-  return new OpenIMError('DATA_DIR_IO', `cannot use ${path} (${code ?? String(cause)})`, { cause })
+  const known = { ENOENT: 'does not exist', EEXIST: 'is no directory', ENOTDIR: 'lies in something that is no directory' }
+  const what = known[code as keyof typeof known] ?? `cannot be used (${code ?? String(cause)})`
+  return new OpenIMError('DATA_DIR_IO', `${path} ${what}`, { cause })
 }
 
 /** Temporary file, fsync, rename, fsync of the directory: the old content or the new one, never half. */

@@ -177,6 +177,14 @@ test('names the test under way when the process crashes or exits', () => {
     test.run()`, /during "exits" of s/)
 })
 
+test('tells the failures of a suite that did not come to its end', () => {
+  fails(`
+    const test = suite('s')
+    test('fails first', () => { throw new Error('the first failure') })
+    test('exits', () => { process.exit(0) })
+    test.run()`, /the first failure[\s\S]*during "exits" of s/)
+})
+
 test('fails an unhandled rejection', () => {
   fails(`
     const test = suite('s')

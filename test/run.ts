@@ -4,7 +4,7 @@
  *
  * ```text
  *   node test/run.ts                    everything
- *   node test/run.ts --fast             without the slow folders (scenes, simulations, real peers)
+ *   node test/run.ts --fast             without the slow ones (`slowPaths`)
  *   node test/run.ts test/crypto FILE   these folders and files
  * ```
  *
@@ -19,8 +19,13 @@ import { join, relative, resolve } from 'node:path'
 import type { TestEvent } from './helpers/harness.ts'
 
 const root = resolve(import.meta.dirname, '..')
-/** Real sockets, many processes, long simulations: minutes, not seconds. */
-const slowFolders = ['test/scenes', 'test/simulation', 'test/interop', 'test/compliance-slow']
+/** Many processes, real networks, long simulations, 10⁵ cases: minutes, not seconds. */
+const slowPaths = [
+  'test/scenes', 'test/simulation', 'test/interop', 'test/fuzz',
+  'test/cli/transcripts.test.ts',
+  'test/compliance/overlay-libp2p.test.ts',
+  'test/protocol/client/storm.test.ts',
+]
 const fileLimitMs = 120_000
 const slowFileLimitMs = 600_000
 /** After a file's process exits, its output may still be under way in the pipe. */
@@ -62,7 +67,7 @@ async function main(args: readonly string[]): Promise<void> {
 }
 
 function isSlow(file: string): boolean {
-  return slowFolders.some((folder) => file.startsWith(`${folder}/`))
+  return slowPaths.some((path) => file === path || file.startsWith(`${path}/`))
 }
 
 /** Paths from the project's root, the slow ones first so that none is left to run alone at the end. */
@@ -173,11 +178,16 @@ function judge(run: {
   const failures: string[] = []
   let finished = false
   let under: string | undefined
+  /** Failures of a suite that has not come to its end. */
+  let untold: string[] = []
   for (const event of run.events) {
     if (event.event === 'started') {
       under = `"${event.test}" of ${event.suite}`
+    } else if (event.event === 'failed') {
+      untold.push(event.text)
     } else if (event.event === 'suite') {
       under = undefined
+      untold = []
       passed += event.passed
       failed += event.failed
       failures.push(...event.failures)
@@ -187,6 +197,8 @@ function judge(run: {
       for (const name of event.unrun) run.problems.push(`${name} did not run; end the file with test.run()`)
     }
   }
+  failed += untold.length
+  failures.push(...untold)
   const { problems } = run
   if (run.events.length === 0) {
     problems.push('ran no suite; import suite from test/helpers/harness.ts and end with test.run()')

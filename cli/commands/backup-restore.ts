@@ -79,7 +79,6 @@ async function refuseUsed(dataDir: string): Promise<void> {
   })
   const used = entries.filter((entry) => entry !== 'lost+found')
   if (used.length > 0) {
-    const why = `${dataDir} is not empty (${used[0]}): nothing is ever overwritten`
-    throw new OpenIMError('DATA_DIR_FOREIGN', why)
+    throw new OpenIMError('DATA_DIR_FOREIGN', `${dataDir} is not empty (${used[0]})`)
   }
 }

@@ -2,12 +2,12 @@
  * `openim init`: makes an identity (or takes the one of a recovery phrase), sealed by a passphrase
  * when asked for, and hands out the 24 recovery words once.
  */
-import { readFile } from 'node:fs/promises'
+import { readFile, rm } from 'node:fs/promises'
 import { OpenIMError } from '../../crypto/errors.ts'
 import { recoveryEntropy, recoveryPhrase } from '../../crypto/recovery.ts'
 import type { CommandContext, CommandResult } from '../context.ts'
 import { flag, option } from '../context.ts'
-import { checkName, createIdentity, defaultName, writeNewFile } from '../identity.ts'
+import { checkName, defaultName, newIdentity, prepareDataDir, saveIdentity, writeNewFile } from '../identity.ts'
 import type { Identity } from '../identity.ts'
 import { askPassphrase } from '../passphrase.ts'
 
@@ -19,9 +19,15 @@ export async function run(context: CommandContext): CommandResult {
   const question = { what: 'for the keys', confirm: true }
   const passphrase = sealed ? await askPassphrase(context, question) : undefined
 
-  const identity = await createIdentity(paths, { name, passphrase, rootEntropy })
+  const identity = newIdentity(name, rootEntropy)
+  // Words first: an identity whose words could not be written down must not come to be.
+  const recoveryFile = await writeRecovery(context, identity)
+  await saveIdentity(paths, identity, passphrase).catch(async (error: unknown) => {
+    if (recoveryFile !== undefined) await rm(recoveryFile, { force: true })
+    throw error
+  })
   terminal.say(`✓ Identity   ${name}   ${identity.address}`)
-  const recoveryFile = await handOutRecovery(context, identity, rootEntropy !== undefined)
+  if (rootEntropy === undefined) showRecovery(context, identity, recoveryFile)
   const guard = sealed ? 'sealed with your passphrase' : 'readable by you alone'
   terminal.say(`✓ Keys       ${paths.dataDir}   ${guard}`)
   terminal.say(`✓ Config     ${paths.configFile}`)
@@ -50,30 +56,28 @@ async function wordsOf(path: string | undefined): Promise<Uint8Array | undefined
   throw new OpenIMError(entropy.code, `${path}: ${entropy.detail ?? 'these are not 24 recovery words'}`)
 }
 
-/** Words go to a file or before a person's eyes, never into a pipe or a log. Returns the file. */
-async function handOutRecovery(
-  context: CommandContext,
-  identity: Identity,
-  recovered: boolean,
-): Promise<string | undefined> {
-  const { terminal } = context
+/** Returns the file, if one was asked for. @throws USAGE_EXISTS, DATA_DIR_*, STORE_FULL */
+async function writeRecovery(context: CommandContext, identity: Identity): Promise<string | undefined> {
   const file = option(context, 'recoveryFile')
-  const phrase = recoveryPhrase(identity.keys.rootEntropy)
-  if (file !== undefined) {
-    await writeNewFile(file, recoveryText(identity.address, phrase), 0o600)
-    terminal.say(`✓ Recovery   24 words written to ${file}. Keep it off this machine.`)
-  } else if (terminal.watched && !terminal.json && !recovered) {
-    terminal.say('✓ Recovery   write these 24 words down; whoever has them is you. Shown only now:')
-    for (const line of inRows(phrase.split(' '), 6)) terminal.say(`    ${line}`)
-  }
+  if (file === undefined) return undefined
+  await prepareDataDir(context.paths.dataDir)
+  const text = `# Recovery words of the openIM identity ${identity.address}
+# Whoever has them is this person. Keep them off this machine.
+${recoveryPhrase(identity.keys.rootEntropy)}
+`
+  await writeNewFile(file, text, 0o600)
   return file
 }
 
-function recoveryText(address: string, phrase: string): string {
-  return `# Recovery words of the openIM identity ${address}
-# Whoever has them is this person. Keep them off this machine.
-${phrase}
-`
+/** Words come before a person's eyes, never into a pipe or a log. */
+function showRecovery({ terminal }: CommandContext, identity: Identity, file: string | undefined): void {
+  if (file !== undefined) {
+    terminal.say(`✓ Recovery   24 words written to ${file}. Keep it off this machine.`)
+  } else if (terminal.watched && !terminal.json) {
+    terminal.say('✓ Recovery   write these 24 words down; whoever has them is you. Shown only now:')
+    const words = recoveryPhrase(identity.keys.rootEntropy).split(' ')
+    for (const line of inRows(words, 6)) terminal.say(`    ${line}`)
+  }
 }
 
 function inRows(words: readonly string[], perRow: number): string[] {

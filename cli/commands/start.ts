@@ -4,10 +4,10 @@
  */
 import type { CommandContext, CommandResult } from '../context.ts'
 import { flag } from '../context.ts'
-import { createIdentity, defaultName } from '../identity.ts'
+import { defaultName, newIdentity, saveIdentity } from '../identity.ts'
 import { createLog } from '../log.ts'
 import { askPassphrase } from '../passphrase.ts'
-import { loadConfig } from '../settings.ts'
+import { flagSettings, loadConfig } from '../settings.ts'
 import { showInvite } from '../show-invite.ts'
 import { formatDuration } from '../units.ts'
 import { version } from '../version.ts'
@@ -21,6 +21,7 @@ import type { NodeReady } from '../../node/status.ts'
 
 export async function run(context: CommandContext): CommandResult {
   const { paths: { dataDir }, terminal, clock } = context
+  const flags = flagSettings(context)
   if (!await hasKeys(dataDir)) {
     const mayMake = flag(context, 'firstRun')
     if (!mayMake) throw new OpenIMError('KEYS_MISSING', `there is no identity in ${dataDir}`)
@@ -30,7 +31,7 @@ export async function run(context: CommandContext): CommandResult {
   await ensureDataDir(dataDir)
   const lock = await lockDataDir(dataDir)
   try {
-    const config = await loadConfig(context)
+    const config = await loadConfig(context, flags)
     const keys = await unlock(context)
     const startedMs = clock.monotonicMs()
     const log = await createLog(config.log.level, { terminal, clock })
@@ -56,7 +57,8 @@ export async function run(context: CommandContext): CommandResult {
 }
 
 async function makeIdentity(context: CommandContext): Promise<void> {
-  const identity = await createIdentity(context.paths, { name: defaultName() })
+  const identity = newIdentity(defaultName())
+  await saveIdentity(context.paths, identity)
   context.terminal.say(`✓ Made an identity for ${identity.name} in ${context.paths.dataDir}`)
 }
 

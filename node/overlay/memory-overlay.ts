@@ -65,6 +65,8 @@ const dialTimeoutMs = limits.dialMs
 /** Parallel questions of a walk, and how long one may take (Kademlia's α). */
 const walkParallel = 3
 const findTimeoutMs = 2_000
+/** Buckets that a new node fills: the first holds half of the network, the next a quarter. */
+const farBuckets = 3
 const refreshEveryMs = 30 * 60_000
 /** Gossip neighbours that a node picks for itself; others may pick it too. */
 const meshSize = 6
@@ -104,7 +106,7 @@ export class MemoryOverlay implements Overlay {
     const { clock, random } = network
     this.#bootstrap = new BootstrapDialer({ clock, random, log }, options.bootstrap, async (address) => {
       const reached = await this.dial(address, { timeoutMs: dialTimeoutMs })
-      void this.#findNeighbours(nodePoint(nodeId))
+      void this.#settleIn()
       return reached
     })
   }
@@ -226,7 +228,11 @@ export class MemoryOverlay implements Overlay {
     const connectedAtMs = this.#network.clock.now()
     this.#links.set(peer.nodeId, { peer, direction, connectedAtMs, rttMs, arrivesAfterMs: 0 })
     this.#table.add(peer.nodeId)
-    if (this.#mesh.size === 0) this.#mesh.add(peer.nodeId)
+    // The first neighbour is whoever is there; `#connect` makes the link at both ends.
+    if (this.#mesh.size === 0 || peer.#mesh.size === 0) {
+      this.#mesh.add(peer.nodeId)
+      peer.#mesh.add(this.nodeId)
+    }
     this.#tell(peer.nodeId, true)
   }
 
@@ -412,15 +418,26 @@ export class MemoryOverlay implements Overlay {
   #refreshLater(): void {
     const { clock, random } = this.#network
     this.#refreshTimer = clock.after(jittered(random, refreshEveryMs, 0.5), () => {
-      for (const point of [nodePoint(this.nodeId), random.bytes(32)]) void this.#findNeighbours(point)
+      void this.#explore(nodePoint(this.nodeId))
+      void this.#explore(random.bytes(32))
       this.#refreshLater()
     })
   }
 
-  /** A walk for what it leaves behind: nodes in the table, links, and gossip neighbours among them. */
-  async #findNeighbours(point: Uint8Array): Promise<void> {
-    await this.#walkTo(point, { count: bucketSize, options: { timeoutMs: dialTimeoutMs } })
+  /** Learns who is near, then fills the buckets of the far side, where most of the network lives. */
+  async #settleIn(): Promise<void> {
+    await this.#explore(nodePoint(this.nodeId))
+    for (let bit = 0; bit < farBuckets; bit++) {
+      const point = nodePoint(this.nodeId).slice()
+      point[0]! ^= 0x80 >> bit
+      await this.#explore(point)
+    }
     this.#fillMesh()
+  }
+
+  /** A walk for what it leaves behind: nodes in the table, and links. */
+  async #explore(point: Uint8Array): Promise<void> {
+    await this.#walkTo(point, { count: bucketSize, options: { timeoutMs: dialTimeoutMs } })
   }
 
   // ── Gossip ────────────────────────────────────────────────────────────────────────────────

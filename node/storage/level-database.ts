@@ -67,7 +67,8 @@ export class LevelDatabase {
     try {
       return await work(this.#handle)
     } catch (error) {
-      throw storeError(error, this.location)
+      // Without a code it is a bug of ours, and must look like one.
+      throw errorCode(error) === undefined ? error : storeError(error, this.location)
     } finally {
       this.#readers--
       if (this.#readers === 0) this.#readersGone?.()

@@ -1,6 +1,6 @@
 /**
  * The embedded store, default of every node: mailbox and key-value records in one LevelDB, every
- * answer after its synced group commit (docs/decisions on storage; DESIGN §11).
+ * answer after its synced group commit (DESIGN §11).
  *
  * ```text
  *   <directory>/
@@ -177,7 +177,7 @@ async function initialize(directory: string, database: LevelDatabase): Promise<v
 
 /** LevelDB skips what it cannot read of its log and says so in its own notes alone. */
 async function bytesLostAtStart(location: string): Promise<number> {
-  const notes = await readFile(join(location, 'LOG'), 'utf8')
+  const notes = await readFile(join(location, 'LOG'), 'latin1')
   let bytes = 0
   for (const [, count] of notes.matchAll(/dropping (\d+) bytes/g)) bytes += Number(count)
   return bytes

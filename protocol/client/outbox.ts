@@ -9,8 +9,8 @@
  *                                                                        └ none: sealed anew
  * ```
  *
- * After a reset of the session everything that is not proven to be stored is submitted again;
- * envelopes are idempotent by id. A tombstone says that the owner's side took the envelope; only
+ * After a reset of the session everything that is not settled is submitted again; envelopes are
+ * idempotent by id. A tombstone says that the owner's side took the envelope; only
  * the encrypted receipt says that it was readable, so a buried text waits for it a little and is
  * then sealed anew (a double is dropped by its message id).
  */
@@ -219,10 +219,14 @@ export class Outbox {
     this.#session++
     this.#queue.clear()
     this.#sent.clear()
+    const stored: OutboxItem[] = []
     for (const item of this.#items.values()) {
       item.place = 'waiting'
-      if (item.record.buriedAtMs === 0 && !progress(item.record).isStored) this.#queue.add(item)
+      if (progress(item.record).isStored) stored.push(item)
+      else if (item.record.buriedAtMs === 0) this.#queue.add(item)
     }
+    // These last, and only to hear of a tombstone that the old session may have lost.
+    for (const item of stored) if (item.record.buriedAtMs === 0) this.#queue.add(item)
     void this.#pump()
   }
 
@@ -405,7 +409,7 @@ export class Outbox {
       } else if (record.buriedAtMs > 0) {
         if (isRepeatDue(record, nowMs)) unconfirmed.add(record.contact)
       } else if (item.place === 'waiting' || (item.place === 'sent' && item.sentAtMs < stuckMs)) {
-        if (!progress(record).isStored) this.#submitAgain(item)
+        this.#submitAgain(item)
       }
     }
     await batch.commit(this.#context.kv)

@@ -20,7 +20,7 @@ function badInvites(): Record<string, string> {
   return {
     'expired.txt': formatInvite({ ...content, expiryHour: 400_000 }),
     'damaged.txt': damaged,
-    'cut.txt': good.slice(0, 70),
+    'cut.txt': good.slice(0, 'openim:'.length + 60),
     'newer.txt': newerVersion(good),
   }
 }

@@ -79,7 +79,7 @@ export function recordTests(test: Suite, subject: KvSubject): void {
   })
 
   test('takes an `after` outside the prefix', async () => {
-    await subject.kv().write(['b/1', 'b/2'].map((key) => put(key)))
+    await subject.kv().write(['aa', 'b/1', 'b/2', 'bz'].map((key) => put(key)))
     assert.equal(await keysOf({ prefix: 'b/', after: 'a' }), ['b/1', 'b/2'])
     assert.equal(await keysOf({ prefix: 'b/', after: 'c' }), [])
     assert.equal(await keysOf({ prefix: 'b/', after: 'c', reverse: true }), ['b/2', 'b/1'])

@@ -1,7 +1,7 @@
 /** The recovery phrase: BIP-39's vectors for 24 words, and forgiving reading. */
 import * as assert from 'uvu/assert'
-import { hexDecode } from '../../crypto/bytes.ts'
-import { recoveryEntropy, recoveryPhrase } from '../../crypto/recovery.ts'
+import { equalBytes, hexDecode } from '../../crypto/bytes.ts'
+import { accountRootSeed, recoveryEntropy, recoveryPhrase } from '../../crypto/recovery.ts'
 import { suite } from '../helpers/harness.ts'
 import { seededRandom } from '../helpers/seeded-random.ts'
 import { outcome, value } from './support/devices.ts'
@@ -52,6 +52,13 @@ test('refuses a wrong count, an unknown word and swapped words, and never repeat
     assert.not.ok(words.some((word) => word.length > 4 && detail.includes(word)), detail)
   }
   assert.match(refusals[3]!.ok ? '' : refusals[3]!.detail!, /word 6 /)
+})
+
+test('derives the root key from the entropy, and another from every other entropy', () => {
+  const [one, other] = [accountRootSeed(new Uint8Array(32)), accountRootSeed(new Uint8Array(32).fill(1))]
+  assert.is(one.length, 32)
+  assert.not(equalBytes(one, other))
+  assert.not(equalBytes(one, new Uint8Array(32)))
 })
 
 test.run()

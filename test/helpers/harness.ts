@@ -70,6 +70,8 @@ export interface Suite {
 /** What the runner reads, one a line. */
 export type TestEvent =
   | { readonly event: 'started', readonly suite: string, readonly test: string }
+  /** Told again by `suite`, unless the process ends before. */
+  | { readonly event: 'failed', readonly text: string }
   | {
     readonly event: 'suite'
     readonly suite: string
@@ -166,7 +168,10 @@ class HarnessSuite {
           failure ??= { error }
         }
       }
-      if (failure !== undefined) throw asError(failure.error)
+      if (failure === undefined) return
+      const error = asError(failure.error)
+      report({ event: 'failed', text: withoutOwnFrames(failureText(this.name, name, error)) })
+      throw error
     })
   }
 

@@ -79,7 +79,7 @@ const refused: readonly (readonly [string, string, string])[] = [
   ['a value where a table belongs', 'listen = 4481',
     'CONFIG_VALUE config.toml:1:1: listen must be a table, not 4481'],
   ['a bad size', '[limits]\nheld_for_others = "lots"',
-    'CONFIG_VALUE config.toml:2:1: limits.held_for_others must be a size such as "512MB"'],
+    'CONFIG_VALUE config.toml:2:1: limits.held_for_others must be a size such as "512MB", not "lots"'],
   ['a port that is none', '[listen]\np2p = 70000', 'CONFIG_VALUE config.toml:2:1: listen.p2p must be a port'],
   ['an address inside a list', '[p2p]\nbootstrap = [\n  "/ip4/1.2.3.4/tcp/1",\n  "example.org",\n]',
     'CONFIG_VALUE config.toml:4:3: p2p.bootstrap must be a multiaddr'],

@@ -23,7 +23,7 @@ async function talk(world: World, from: Person, { to, count }: { to: string, cou
     const burst = Math.min(count - next, 1 + randomInteger(world.network.random, 8))
     const texts = Array.from({ length: burst }, (_, i) => `${from.name} ${next + i}`)
     await Promise.allSettled(texts.map((text) => from.client.send(to, text)))
-    await sleep(world.clock, randomInteger(world.network.random, 60))
+    await sleep(world.clock, randomInteger(world.network.random, 300))
     while (!from.isAlive) await sleep(world.clock, 20)
     next = await textsWritten(from).catch(() => next)
   }
@@ -128,13 +128,16 @@ async function play(world: World, people: { alice: Person, bob: Person, victim: 
     if (last?.text !== text) ids.push((await person.client.send(contact.name, text)).id)
   })
   await world.run(write(bob, 'before the answer'))
-  await world.until(() => alive(alice, async () => (await alice.client.contacts())[0]?.state === 'active'))
+  // A condition must not wait for the clock, which moves between its calls.
+  const holds = (condition: () => Promise<boolean>) => async (): Promise<boolean> =>
+    alice.isAlive && bob.isAlive && await condition().catch(() => false)
+  await world.until(holds(async () => (await alice.client.contacts())[0]?.state === 'active'))
   await world.run(write(alice, 'welcome'))
   await world.run(write(bob, 'thanks'))
-  const arrived = (): Promise<boolean> => alive(victim, async () =>
+  await world.until(holds(async () =>
     (await alice.incoming()).length >= 2 && (await bob.incoming()).length >= 1 &&
-    (await alice.client.info()).outbox + (await bob.client.info()).outbox === 0)
-  await world.until(arrived, { withinMs: 300_000, stepMs: 500 })
+    (await alice.client.info()).outbox + (await bob.client.info()).outbox === 0),
+  { withinMs: 300_000, stepMs: 500 })
   assert.equal((await alice.incoming()).map((entry) => entry.text), ['before the answer', 'thanks'])
   assert.equal((await bob.incoming()).map((entry) => entry.text), ['welcome'])
   assert.is((await alice.only()).state, 'active')
