@@ -19,6 +19,8 @@ const toDoctor = 'See {openim} doctor'
 const toOtherDir = 'or name another directory with --data DIR'
 const toRestore = 'Put the newest backup back: {openim} backup restore FILE --data NEW_DIR'
 
+const keyHint = 'Ask them in person; if they did it, remove them and add a new invite of theirs'
+
 const usage = (hint: string): Outcome => ({ exit: exits.usage, hint })
 const unavailable = (hint: string): Outcome => ({ exit: exits.unavailable, hint })
 
@@ -61,7 +63,7 @@ const byCode: Readonly<Record<string, Outcome>> = {
 
   CONTACT_UNKNOWN: { exit: exits.unknown, hint: 'List them with: {openim} contacts' },
   MESSAGE_UNKNOWN: { exit: exits.unknown, hint: 'The id comes from: {openim} send --json' },
-  CONTACT_KEY_CHANGED: { exit: exits.untrusted, hint: 'Ask them in person before you write again' },
+  CONTACT_KEY_CHANGED: { exit: exits.untrusted, hint: keyHint },
   WAIT_TIMEOUT: { exit: exits.late, hint: 'It goes on by itself; why it waits: {openim} doctor CONTACT' },
   PING_FAILED: { exit: exits.late, hint: 'See {openim} doctor CONTACT' },
   CONTROL_BUSY: { exit: exits.quota, hint: 'Wait for the other commands to end' },

@@ -253,6 +253,7 @@ class ChunkReader {
     const opening = tryDecode(openingCodec, await reader.#take(openingBytes))
     if (!opening.ok || !equalBytes(opening.value.magic, magic)) throw corrupt('it does not begin as one')
     const key = openVault({ passphrase, vault: await reader.#chunk() })
+    if (!key.ok && key.code === 'VAULT_FORMAT') throw corrupt('its key is damaged')
     if (!key.ok) throw new OpenIMError('BACKUP_PASSPHRASE', 'the passphrase does not open this backup')
     reader.#key = key.value
     return reader

@@ -48,7 +48,7 @@ export const errorTable: Readonly<Record<string, ErrorMeaning>> = {
     xmpp: 'item-not-found',
   },
   CONTACT_REQUEST: { blame: 'peer', meaning: 'the first message of a stranger is no contact request' },
-  CONTACT_SELF: { blame: 'user', meaning: 'a contact request came from ourselves' },
+  CONTACT_SELF: { blame: 'user', meaning: 'an invite or a contact request is our own' },
   CONTACT_TOO_MANY: {
     blame: 'user',
     meaning: 'there are as many contacts as this account may have',
@@ -109,6 +109,8 @@ export const errorTable: Readonly<Record<string, ErrorMeaning>> = {
   DEVICE_LIST_FORK: {
     blame: 'peer',
     meaning: 'two device lists with one number differ, or one does not follow the other',
+    xmpp: 'not-authorized',
+    mqtt: 0x87,
   },
   DEVICE_LIST_INVALID: { blame: 'peer', meaning: 'a device list breaks a rule' },
   DEVICE_UNKNOWN: { blame: 'peer', meaning: 'no account or contact lists this device' },
@@ -117,7 +119,6 @@ export const errorTable: Readonly<Record<string, ErrorMeaning>> = {
   INVITE_EXPIRED: { blame: 'user', meaning: 'an invite is out of date' },
   INVITE_EXPIRY: { blame: 'user', meaning: 'an invite is to live longer than any may, or not at all' },
   INVITE_FORMAT: { blame: 'user', meaning: 'a text is no invite' },
-  INVITE_OWN: { blame: 'user', meaning: 'an invite is our own' },
   INVITE_TOO_MANY: {
     blame: 'user',
     meaning: 'as many invites are open as may be',

@@ -29,6 +29,8 @@ export async function run(context: CommandContext): CommandResult {
   const state = wanted ?? 'delivered'
 
   const { status, waitedMs } = await withNode(context, async (node) => {
+    const { trust } = await node.call('contact', { contact })
+    if (trust === 'changed') throw keyChanged(contact)
     const startedMs = context.clock.monotonicMs()
     let latest = await node.call('send', { contact, text })
     if (rank[latest.state] < rank[state] && latest.state !== 'failed') {
@@ -61,6 +63,11 @@ function notReached(status: MessageStatus, wanted: MessageState, timeoutMs: numb
   }
   const limit = formatDuration(timeoutMs)
   return new OpenIMError('WAIT_TIMEOUT', `the message is ${status.state}, not ${wanted}, after ${limit}`)
+}
+
+function keyChanged(contact: string): OpenIMError {
+  const what = `the key of ${escapeText(contact)} changed: somebody else may have it`
+  return new OpenIMError('CONTACT_KEY_CHANGED', what)
 }
 
 /** All of stdin as one message, without the line end that every program adds. */

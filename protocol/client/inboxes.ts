@@ -169,7 +169,11 @@ export class Inboxes {
   close(batch: Batch, box: { id: BoxId, writeKey: Uint8Array, readSeed: Uint8Array }): void {
     const { writeKey, readSeed } = box
     batch.put(keys.closing(box.id), closingCodec, { writeKey, readSeed })
-    batch.then(() => void this.#closeOne(box.id, { writeKey, readSeed }))
+    batch.then(() => {
+      this.#closeOne(box.id, { writeKey, readSeed }).catch((error: unknown) => {
+        this.#context.log.warn({ err: error }, 'a closed inbox will be closed once more')
+      })
+    })
   }
 
   async #openIntro(intro: Pick<IntroRecord, 'token' | 'expiryHour'>): Promise<Result<InboxStateFrame>> {

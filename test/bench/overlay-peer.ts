@@ -1,33 +1,36 @@
 /**
- * The other process of the overlay bench: a node that takes deposits, and beside it a bare libp2p
- * node with the same transports and settings that takes raw streams. Driven over IPC.
+ * The other processes of the overlay bench, driven over IPC:
  *
- * `node overlay-peer.ts taker` takes what is sent; `… crowd` holds many small nodes that link to
- * one and then keep still.
+ * - `taker` takes deposits as a node does without its disk, and raw streams beside it;
+ * - `holder` is a node that many link to, for the memory of an idle peer;
+ * - `crowd` holds those many;
+ * - `network` holds two networks with the same records: of overlays, and of a kad-dht.
  */
 import { systemRandom } from '../../crypto/random.ts'
+import { encode, tryDecode } from '../../protocol/codec/struct.ts'
 import { parseEnvelope, verifyEnvelope } from '../../protocol/envelope.ts'
 import type { EnvelopeId } from '../../protocol/ids.ts'
-import { encode, tryDecode } from '../../protocol/codec/struct.ts'
 import { depositReplyCodec, depositRequestCodec, depositResults } from '../../protocol/service/deposit.ts'
 import type { DepositResult } from '../../protocol/service/deposit.ts'
 import { services } from '../../protocol/service/codes.ts'
+import { locationGetReplyCodec, locationGetRequestCodec } from '../../protocol/service/location.ts'
 import { systemClock } from '../../protocol/system-clock.ts'
-import { buildNode } from '../../node/overlay/libp2p-node.ts'
-import type { OverlayNode } from '../../node/overlay/libp2p-node.ts'
-import { Libp2pOverlay } from '../../node/overlay/libp2p-overlay.ts'
+import { sleep } from '../../protocol/timers.ts'
+import { nearestNodes } from '../../protocol/xor-distance.ts'
+import type { Libp2pOverlay } from '../../node/overlay/libp2p-overlay.ts'
 import type { ServiceHandler } from '../../node/ports.ts'
-import { silentLog } from '../../node/ports.ts'
+import {
+  benchOverlay, countFrames, echoProtocol, echoReplyBytes, kadKey, kadNode, rawNode, rawProtocol,
+} from './overlay-nodes.ts'
+import type { KadNode } from './overlay-nodes.ts'
 
-export const rawProtocol = '/openim/bench/raw/1'
-export const echoProtocol = '/openim/bench/echo/1'
-/** A raw frame is `u16 length, payload`; length 0 asks for the number of frames so far. */
-export const rawHeadBytes = 2
-/** About the size of a reply to a deposit of one. */
-export const echoReplyBytes = 16
+export type PeerRole = 'taker' | 'holder' | 'crowd' | 'network'
 
-const loopback = ['/ip4/127.0.0.1/tcp/0']
-const unlimited = { calls: { perSecond: 1e9, burst: 1e9 }, bytes: { perSecond: 1e12, burst: 1e12 } }
+export type PeerCommand =
+  | { readonly op: 'cpu' | 'rss' | 'addresses' | 'forget' }
+  | { readonly op: 'verify', readonly on: boolean }
+  | { readonly op: 'crowd', readonly address: string, readonly count: number }
+  | { readonly op: 'network', readonly nodes: number, readonly records: number }
 
 export interface TakerAddresses {
   readonly overlay: string
@@ -35,38 +38,20 @@ export interface TakerAddresses {
   readonly raw: string
 }
 
-export function benchOverlay(options: { server?: boolean } = {}): Libp2pOverlay {
-  return new Libp2pOverlay(
-    { clock: systemClock, random: systemRandom, log: silentLog, keySeed: systemRandom.bytes(32) },
-    {
-      listen: options.server === false ? [] : loopback,
-      bootstrap: [],
-      mdns: false,
-      dht: options.server === false ? 'home' : 'server',
-      maxConnections: 2_000,
-      allowPrivate: true,
-      rates: unlimited,
-    },
-  )
+export interface LookupNetwork {
+  readonly overlay: string
+  readonly kad: string
+  /** Keys of the records, hex. */
+  readonly keys: readonly string[]
 }
 
-/** A libp2p node with the overlay's own settings and none of its links. */
-export async function rawNode(): Promise<OverlayNode> {
-  const { node } = await buildNode({
-    keySeed: systemRandom.bytes(32),
-    listen: loopback,
-    announce: [],
-    mdns: false,
-    dht: 'server',
-    maxConnections: 100,
-    allowPrivate: true,
-    peerStorePath: undefined,
-    onNeighbour: () => {},
-  })
-  return node
-}
+type Run = (command: PeerCommand) => Promise<unknown>
 
-/** Takes envelopes as a node does, without the disk: parsed, optionally verified, deduplicated. */
+const recordBytes = 160
+const holders = 5
+const settleMs = 3_000
+
+/** Takes envelopes: parsed, verified when told to, deduplicated. */
 function takeDeposits(): { handler: ServiceHandler, setVerify: (on: boolean) => void, forget: () => void } {
   const seen = new Set<EnvelopeId>()
   let verify = false
@@ -90,105 +75,116 @@ function takeDeposits(): { handler: ServiceHandler, setVerify: (on: boolean) => 
   }
 }
 
-async function takeRaw(node: OverlayNode): Promise<void> {
-  await node.handle(rawProtocol, (stream) => {
-    let frames = 0
-    let length = -1
-    let left = 0
-    let high = -1
-    stream.addEventListener('message', ({ data }) => {
-      for (const chunk of data instanceof Uint8Array ? [data] : data) {
-        let at = 0
-        while (at < chunk.length) {
-          if (left > 0) {
-            const step = Math.min(left, chunk.length - at)
-            left -= step
-            at += step
-            if (left === 0) frames++
-            continue
-          }
-          if (high < 0) {
-            high = chunk[at++]!
-            continue
-          }
-          length = high * 256 + chunk[at++]!
-          high = -1
-          left = length
-          if (length > 0) continue
-          const count = new Uint8Array(8)
-          new DataView(count.buffer).setFloat64(0, frames)
-          frames = 0
-          stream.send(count)
-        }
-      }
-    })
-  })
+async function runTaker(): Promise<Run> {
+  const overlay = benchOverlay({ dht: 'server' })
+  const deposits = takeDeposits()
+  overlay.handle(services.deposit, deposits.handler)
+  await overlay.start()
+  const { node } = await rawNode()
+  await node.handle(rawProtocol, (stream) => countFrames(stream))
   await node.handle(echoProtocol, (stream) => {
     stream.addEventListener('message', () => { stream.send(new Uint8Array(echoReplyBytes)) })
   })
-}
-
-export type PeerCommand =
-  | { readonly op: 'addresses' | 'cpu' | 'rss' | 'forget' | 'stop' }
-  | { readonly op: 'verify', readonly on: boolean }
-  | { readonly op: 'crowd', readonly address: string, readonly count: number }
-
-async function runTaker(): Promise<(command: PeerCommand) => Promise<unknown>> {
-  const overlay = benchOverlay()
-  const deposits = takeDeposits()
-  overlay.handle(services.deposit, deposits.handler)
-  overlay.handle(services.echo, async (_from, body) => ({ ok: true, value: body }))
-  await overlay.start()
-  const raw = await rawNode()
-  await takeRaw(raw)
-  await raw.start()
+  await node.start()
   return async (command) => {
-    switch (command.op) {
-      case 'addresses': return {
-        overlay: overlay.addresses()[0]!,
-        nodeId: overlay.nodeId,
-        raw: raw.getMultiaddrs()[0]!.toString(),
-      } satisfies TakerAddresses
-      case 'verify': return deposits.setVerify(command.on)
-      case 'forget': return deposits.forget()
-      case 'stop': return await Promise.all([overlay.stop(), raw.stop()])
-      default: return undefined
-    }
+    if (command.op === 'verify') deposits.setVerify(command.on)
+    if (command.op === 'forget') deposits.forget()
+    if (command.op !== 'addresses') return undefined
+    const raw = node.getMultiaddrs()[0]!.toString()
+    return { overlay: overlay.addresses()[0]!, nodeId: overlay.nodeId, raw } satisfies TakerAddresses
   }
 }
 
-async function runCrowd(): Promise<(command: PeerCommand) => Promise<unknown>> {
-  const crowd: Libp2pOverlay[] = []
+async function runHolder(): Promise<Run> {
+  const overlay = benchOverlay({ dht: 'server' })
+  await overlay.start()
+  return async () => overlay.addresses()[0]
+}
+
+async function runCrowd(): Promise<Run> {
   return async (command) => {
-    if (command.op === 'stop') return await Promise.all(crowd.map((each) => each.stop()))
-    if (command.op !== 'crowd') return undefined
+    if (command.op !== 'crowd') return
     for (let i = 0; i < command.count; i++) {
-      const each = benchOverlay({ server: false })
+      const each = benchOverlay({ dht: 'home', listen: false })
       await each.start()
-      crowd.push(each)
       await each.dial(command.address, { timeoutMs: 10_000 })
     }
-    return crowd.length
+    await sleepAwake(settleMs)
   }
+}
+
+async function runNetwork(): Promise<Run> {
+  return async (command) => {
+    if (command.op !== 'network') return undefined
+    const keys = Array.from({ length: command.records }, () => systemRandom.bytes(32))
+    const overlays = await startOverlays(command.nodes, keys)
+    const kads = await startKads(command.nodes)
+    await sleepAwake(settleMs)
+    for (const key of keys) {
+      for await (const event of kads[0]!.services.dht.put(kadKey(key), new Uint8Array(recordBytes))) void event
+    }
+    return {
+      overlay: overlays[0]!.addresses()[0]!,
+      kad: kads[0]!.getMultiaddrs()[0]!.toString(),
+      keys: keys.map((key) => Buffer.from(key).toString('hex')),
+    } satisfies LookupNetwork
+  }
+}
+
+/** Each record lies with the nodes nearest to it, as the publisher would put it. */
+async function startOverlays(count: number, keys: readonly Uint8Array[]): Promise<Libp2pOverlay[]> {
+  const overlays: Libp2pOverlay[] = []
+  const shelves = new Map<string, Set<string>>()
+  for (let i = 0; i < count; i++) {
+    const overlay = benchOverlay({ dht: 'server', bootstrap: overlays[0]?.addresses() ?? [] })
+    const own = new Set<string>()
+    shelves.set(overlay.nodeId, own)
+    overlay.handle(services.locationGet, async (_from, body) => {
+      const request = tryDecode(locationGetRequestCodec, body)
+      if (!request.ok) return request
+      const known = request.value.blindedKeys.filter((key) => own.has(Buffer.from(key).toString('hex')))
+      const records = known.map(() => new Uint8Array(recordBytes))
+      return { ok: true, value: encode(locationGetReplyCodec, { records }) }
+    })
+    await overlay.start()
+    overlays.push(overlay)
+  }
+  const ids = overlays.map((overlay) => overlay.nodeId)
+  for (const key of keys) {
+    for (const nodeId of nearestNodes(key, ids, holders)) shelves.get(nodeId)!.add(Buffer.from(key).toString('hex'))
+  }
+  return overlays
+}
+
+async function startKads(count: number): Promise<KadNode[]> {
+  const nodes: KadNode[] = []
+  for (let i = 0; i < count; i++) nodes.push(await kadNode(nodes[0]?.getMultiaddrs()[0]!.toString()))
+  return nodes
+}
+
+async function sleepAwake(ms: number): Promise<void> {
+  const keepAlive = setInterval(() => {}, ms)
+  await sleep(systemClock, ms)
+  clearInterval(keepAlive)
 }
 
 if (process.argv[1] === import.meta.filename && process.send !== undefined) {
-  const run = process.argv[2] === 'crowd' ? await runCrowd() : await runTaker()
-  process.on('message', (message: { id: number, command: PeerCommand }) => {
-    void answer(message.command).then(
-      (result) => process.send!({ id: message.id, result }),
-      (error: unknown) => process.send!({ id: message.id, error: String(error) }),
-    ).then(() => {
-      if (message.command.op === 'stop') process.disconnect()
-    })
-  })
+  const roles: Record<PeerRole, () => Promise<Run>> = {
+    taker: runTaker, holder: runHolder, crowd: runCrowd, network: runNetwork,
+  }
+  const run = await roles[process.argv[2] as PeerRole]()
   const answer = async (command: PeerCommand): Promise<unknown> => {
     if (command.op === 'cpu') return process.cpuUsage()
-    if (command.op === 'rss') {
-      for (let i = 0; i < 3; i++) globalThis.gc?.()
-      return process.memoryUsage().rss
-    }
-    return await run(command)
+    if (command.op !== 'rss') return await run(command)
+    for (let i = 0; i < 3; i++) globalThis.gc?.()
+    return process.memoryUsage.rss()
   }
-  process.send({ id: 0, result: 'ready' })
+  process.on('disconnect', () => process.exit())
+  process.on('message', ({ id, command }: { id: number, command: PeerCommand }) => {
+    answer(command).then(
+      (result) => process.send!({ id, result }),
+      (error: unknown) => process.send!({ id, error: String(error) }),
+    )
+  })
+  process.send({ id: 0 })
 }

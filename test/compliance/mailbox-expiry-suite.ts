@@ -10,7 +10,8 @@ import type { StoreTestState } from './store-subject.ts'
 
 export function boxTests(test: Suite, state: StoreTestState): void {
   const box = boxNamed('inbox')
-  const item = (number: number): MailboxItem => itemOf({ box, number, expiresAtMs: state.clock.now() + hourMs })
+  const item = (number: number): MailboxItem =>
+    itemOf({ box, number, expiresAtMs: state.clock.now() + hourMs })
 
   test('lists boxes with limits and usage', async () => {
     const { mailbox } = state.subject.store
@@ -88,7 +89,8 @@ export function expiryTests(test: Suite, state: StoreTestState): void {
     const { mailbox } = state.subject.store
     await mailbox.setBox(box, { ...wide, itemsMax: 4 })
     const now = state.clock.now()
-    const mail = [1_000, 3_000, 2_000, hourMs].map((ms, number) => itemOf({ box, number, expiresAtMs: now + ms }))
+    const times = [1_000, 3_000, 2_000, hourMs]
+    const mail = times.map((ms, number) => itemOf({ box, number, expiresAtMs: now + ms }))
     await mailbox.put(mail)
     assert.is(await mailbox.expire(now, 100), 0)
     await state.clock.advance(2_000)
@@ -155,7 +157,8 @@ export function expiryTests(test: Suite, state: StoreTestState): void {
     const { mailbox } = state.subject.store
     await mailbox.setBox(box, wide)
     const now = state.clock.now()
-    await mailbox.put(Array.from({ length: 95 }, (_, number) => itemOf({ box, number, expiresAtMs: now + 10 * number + 10 })))
+    await mailbox.put(Array.from({ length: 95 }, (_, number) =>
+      itemOf({ box, number, expiresAtMs: now + 10 * number + 10 })))
     await state.clock.advance(hourMs)
     const steps: number[] = []
     for (let gone = -1; gone !== 0;) {
@@ -179,13 +182,17 @@ export function expiryTests(test: Suite, state: StoreTestState): void {
     const { mailbox } = state.subject.store
     await mailbox.setBox(box, wide)
     const now = state.clock.now()
-    const mail = Array.from({ length: 300 }, (_, number) => itemOf({ box, number, expiresAtMs: now + (number % 3) * 1_000 + 500 }))
+    const mail = Array.from({ length: 300 }, (_, number) =>
+      itemOf({ box, number, expiresAtMs: now + (number % 3) * 1_000 + 500 }))
+    const later = Array.from({ length: 10 }, (_, i) =>
+      itemOf({ box, number: 1_000 + i, expiresAtMs: now + hourMs }))
+    const ids = mail.slice(0, 150).map(({ id }) => id)
     await mailbox.put(mail)
     await state.clock.advance(1_000)
     const [gone, acknowledged] = await Promise.all([
       mailbox.expire(state.clock.now(), 1_000),
-      mailbox.acknowledge(box, mail.slice(0, 150).map(({ id }) => id), { expiresAtMs: now + hourMs, proof }),
-      mailbox.put(Array.from({ length: 10 }, (_, i) => itemOf({ box, number: 1_000 + i, expiresAtMs: now + hourMs }))),
+      mailbox.acknowledge(box, ids, { expiresAtMs: now + hourMs, proof }),
+      mailbox.put(later),
     ])
     assert.equal([gone, acknowledged], [100, 100])
     assert.equal(await mailbox.usage(), { items: 110, bytes: 22_000 })

@@ -15,7 +15,8 @@ import type { StoreTestState } from './store-subject.ts'
 export function putTests(test: Suite, state: StoreTestState): void {
   const box = boxNamed('inbox')
   const items = (count: number, from = 0): MailboxItem[] =>
-    Array.from({ length: count }, (_, i) => itemOf({ box, number: from + i, expiresAtMs: state.clock.now() + hourMs }))
+    Array.from({ length: count }, (_, i) =>
+      itemOf({ box, number: from + i, expiresAtMs: state.clock.now() + hourMs }))
 
   test('gives back what was put, in arrival order, with growing positions', async () => {
     const { mailbox } = state.subject.store
@@ -60,7 +61,9 @@ export function putTests(test: Suite, state: StoreTestState): void {
     await mailbox.setBox(box, wide)
     const mail = items(50)
     const results = await Promise.all(mail.flatMap((item) => [mailbox.put([item]), mailbox.put([item])]))
-    for (let i = 0; i < results.length; i += 2) assert.equal([results[i], results[i + 1]], [['stored'], ['duplicate']])
+    for (let i = 0; i < results.length; i += 2) {
+      assert.equal([results[i], results[i + 1]], [['stored'], ['duplicate']])
+    }
   })
 
   test('holds a quota of items exactly under 200 racing puts', async () => {
@@ -98,7 +101,8 @@ export function putTests(test: Suite, state: StoreTestState): void {
     const { mailbox } = state.subject.store
     await mailbox.setBox(box, wide)
     const now = state.clock.now()
-    const mail = [0, 1, now - 1, now, now + 1].map((expiresAtMs, number) => itemOf({ box, number, expiresAtMs }))
+    const times = [0, 1, now - 1, now, now + 1]
+    const mail = times.map((expiresAtMs, number) => itemOf({ box, number, expiresAtMs }))
     assert.equal(await mailbox.put(mail), ['expired', 'expired', 'expired', 'expired', 'stored'])
   })
 
@@ -120,7 +124,8 @@ export function putTests(test: Suite, state: StoreTestState): void {
     assert.equal(await mailbox.put(mail), ['stored', 'stored'])
     for (const { id, body } of mail) assert.equal((await mailbox.get(box, id))!.body, body)
     const body = new Uint8Array(limits.envelopeBytesMax + 1)
-    assert.is(await rejection(mailbox.put([{ box, id: envelopeId(body), expiresAtMs: Infinity, body }])), 'BUG_ASSERTION')
+    const item = { box, id: envelopeId(body), expiresAtMs: Infinity, body }
+    assert.is(await rejection(mailbox.put([item])), 'BUG_ASSERTION')
   })
 
   test('treats an id that is not the hash of its body as a bug', async () => {
@@ -155,7 +160,8 @@ export function listTests(test: Suite, state: StoreTestState): void {
   const fill = async (sizes: readonly number[]): Promise<EnvelopeId[]> => {
     const { mailbox } = state.subject.store
     await mailbox.setBox(box, wide)
-    const mail = sizes.map((bytes, number) => itemOf({ box, number, bytes, expiresAtMs: state.clock.now() + hourMs }))
+    const expiresAtMs = state.clock.now() + hourMs
+    const mail = sizes.map((bytes, number) => itemOf({ box, number, bytes, expiresAtMs }))
     await mailbox.put(mail)
     return mail.map(({ id }) => id)
   }
@@ -199,7 +205,8 @@ export function listTests(test: Suite, state: StoreTestState): void {
   })
 
   test('lists nothing of a box that is not there', async () => {
-    const page = await state.subject.store.mailbox.list(boxNamed('none'), { after: 0, itemsMax: 5, bytesMax: 5 })
+    const { mailbox } = state.subject.store
+    const page = await mailbox.list(boxNamed('none'), { after: 0, itemsMax: 5, bytesMax: 5 })
     assert.equal(page, { entries: [], more: false })
   })
 
@@ -226,7 +233,8 @@ export function listTests(test: Suite, state: StoreTestState): void {
 
 export function acknowledgeTests(test: Suite, state: StoreTestState): void {
   const box = boxNamed('inbox')
-  const item = (number: number): MailboxItem => itemOf({ box, number, expiresAtMs: state.clock.now() + hourMs })
+  const item = (number: number): MailboxItem =>
+    itemOf({ box, number, expiresAtMs: state.clock.now() + hourMs })
   const kept = (ms = hourMs) => ({ expiresAtMs: state.clock.now() + ms, proof })
 
   test('deletes what is acknowledged, keeps its proof and says how many were there', async () => {

@@ -38,7 +38,9 @@ export function boxNamed(name: string): BoxId {
 }
 
 /** Something whose id is right; the number makes it unique. */
-export function itemOf(options: { box: BoxId, number: number, expiresAtMs: number, bytes?: number }): MailboxItem {
+export function itemOf(
+  options: { box: BoxId, number: number, expiresAtMs: number, bytes?: number },
+): MailboxItem {
   const { box, number, expiresAtMs, bytes = 200 } = options
   const body = new Uint8Array(bytes).fill(number)
   new DataView(body.buffer).setUint32(0, number)
@@ -47,7 +49,8 @@ export function itemOf(options: { box: BoxId, number: number, expiresAtMs: numbe
 
 /** All of a box, in one page. */
 export async function idsIn(store: Store, box: BoxId): Promise<EnvelopeId[]> {
-  const { entries, more } = await store.mailbox.list(box, { after: 0, itemsMax: 10_000, bytesMax: 100_000_000 })
+  const page = { after: 0, itemsMax: 10_000, bytesMax: 100_000_000 }
+  const { entries, more } = await store.mailbox.list(box, page)
   assert.is(more, false)
   return entries.map(({ id }) => id)
 }

@@ -19,6 +19,7 @@ export interface FederationOptions {
   readonly pairs: number
   /** Messages each person writes. */
   readonly messages: number
+  /** Of packets; as many arrive twice. */
   readonly lossRate: number
   /** Share of nodes that crash and rejoin, some of them homes. */
   readonly churn: number
@@ -75,7 +76,8 @@ class Federation {
 
   constructor(options: FederationOptions) {
     this.#options = options
-    this.world = new World({ seed: options.seed, network: { latencyMs: [5, 120], lossRate: options.lossRate } })
+    const { seed, lossRate } = options
+    this.world = new World({ seed, network: { latencyMs: [5, 120], lossRate, duplicateRate: lossRate } })
   }
 
   async setUp(): Promise<void> {

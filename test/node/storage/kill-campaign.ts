@@ -32,7 +32,8 @@ export async function killCampaign(rounds: number, seed: string): Promise<Campai
   await inDirectory(async (directory) => {
     for (let round = 0; round < rounds; round++) {
       // Numbers said and not said before a kill never meet those of the next round.
-      await writeUntilKilled({ directory, first: round * 1_000_000, lines: 200 + randomInteger(random, 3_000) }, promised)
+      const lines = 200 + randomInteger(random, 3_000)
+      await writeUntilKilled({ directory, first: round * 1_000_000, lines }, promised)
       await check(directory, promised)
     }
   })
@@ -44,7 +45,9 @@ async function writeUntilKilled(
   promised: Promised,
 ): Promise<void> {
   const script = new URL('./kill-writer.ts', import.meta.url).pathname
-  const child = spawn(process.execPath, [script, directory, String(first)], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const child = spawn(process.execPath, [script, directory, String(first)], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
   const exited = once(child, 'exit')
   try {
     let said = 0

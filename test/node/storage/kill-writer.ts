@@ -22,7 +22,12 @@ const box = boxNamed('inbox')
 const writers = 32
 const [directory, first] = process.argv.slice(2)
 
-const store = await openLevelStore({ directory: directory!, clock: systemClock, log: silentLog, ballastBytes: 1024 * 1024 })
+const store = await openLevelStore({
+  directory: directory!,
+  clock: systemClock,
+  log: silentLog,
+  ballastBytes: 1024 * 1024,
+})
 await store.mailbox.setBox(box, { itemsMax: Infinity, bytesMax: Infinity, expiresAtMs: Infinity })
 let next = Number(first)
 

@@ -3,7 +3,7 @@
  * refusal, never wrong bytes and never an empty store; and after `repairLevelStore` everything
  * that can still be read is there.
  */
-import { readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises'
+import { readdir, readFile, rename, rm, stat, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import { errorCode } from '../../../crypto/errors.ts'
@@ -14,13 +14,17 @@ import { rowKey } from '../../../node/storage/level-rows.ts'
 import { boxNamed, proof, rejection } from '../../compliance/store-subject.ts'
 import { suite } from '../../helpers/harness.ts'
 import {
-  assertConsistent, databaseFiles, flipBytes, inDirectory, mailFor, openStore, putAll, readBox, rememberingLog,
+  assertConsistent, databaseFiles, flipBytes, inDirectory, mailFor, openStore, putAll, readBox,
+  rememberingLog,
 } from './level-fixture.ts'
 
 const test = suite('node/storage/level-faults')
+const diskTest = (name: string, work: (directory: string) => Promise<void>): void =>
+  test(name, () => inDirectory(work))
 const box = boxNamed('inbox')
 const roomy = { itemsMax: 100_000, bytesMax: 1e9, expiresAtMs: Infinity }
 const count = 3_000
+const writeBufferBytes = 4 * 1024 * 1024
 const mail = mailFor(box, { count })
 
 /** A closed store with mail in many tables, and some in the log. */
@@ -28,7 +32,7 @@ async function fill(directory: string): Promise<void> {
   const store = await openStore({ directory })
   await store.mailbox.setBox(box, roomy)
   await putAll(store, mail)
-  await store.kv.write(Array.from({ length: 50 }, (_, i) => ({ type: 'put', key: `k/${i}`, value: mail[i]!.body })))
+  await store.kv.write(mail.slice(0, 50).map(({ body: value }, i) => ({ type: 'put', key: `k/${i}`, value })))
   await store.close()
 }
 
@@ -83,7 +87,9 @@ const damages: readonly Damage[] = [
   {
     // One alone may be a left-over of a compaction that LevelDB has no use for.
     name: 'all tables but one gone',
-    apply: async (directory) => { for (const path of (await largest(directory)).slice(0, -1)) await rm(path) },
+    async apply(directory) {
+      for (const path of (await largest(directory)).slice(0, -1)) await rm(path)
+    },
     opens: 'refused',
     keptMin: 1,
   },
@@ -107,7 +113,10 @@ const damages: readonly Damage[] = [
   },
   {
     name: 'MANIFEST damaged',
-    apply: async (directory) => { await flipBytes((await databaseFiles(directory, /^MANIFEST/))[0]!, { from: 0, count: 32 }) },
+    async apply(directory) {
+      const [path] = await databaseFiles(directory, /^MANIFEST/)
+      await flipBytes(path!, { from: 0, count: 32 })
+    },
     opens: 'refused',
     keptMin: count,
   },
@@ -129,7 +138,7 @@ async function largest(directory: string): Promise<string[]> {
 }
 
 for (const damage of damages) {
-  test(`${damage.name}: refuses or shows whole mail, and is repaired`, () => inDirectory(async (directory) => {
+  diskTest(`${damage.name}: refuses or shows whole mail, and is repaired`, async (directory) => {
     await fill(directory)
     await damage.apply(directory)
     const opened = await openOrRefuse(directory)
@@ -148,13 +157,14 @@ for (const damage of damages) {
     await assertConsistent(store, box, mail)
     assert.is(store.health().corrupt, 0)
     await store.close()
-  }))
+  })
 }
 
-test('a healthy store comes out of a repair as it was', () => inDirectory(async (directory) => {
+diskTest('a healthy store comes out of a repair as it was', async (directory) => {
   await fill(directory)
   const before = await openStore({ directory })
-  await before.mailbox.acknowledge(box, mail.slice(0, 10).map(({ id }) => id), { expiresAtMs: Infinity, proof })
+  const gone = mail.slice(0, 10).map(({ id }) => id)
+  await before.mailbox.acknowledge(box, gone, { expiresAtMs: Infinity, proof })
   await before.mailbox.setBox(boxNamed('dropped'), roomy)
   await putAll(before, mailFor(boxNamed('dropped'), { count: 10 }))
   await before.mailbox.dropBox(boxNamed('dropped'))
@@ -167,28 +177,27 @@ test('a healthy store comes out of a repair as it was', () => inDirectory(async 
   const after = await openStore({ directory })
   assert.equal(await after.mailbox.usage(), usage)
   assert.equal(await after.mailbox.list(box, { after: 0, itemsMax: 50, bytesMax: 1_000_000 }), page)
-  for (const { id } of mail.slice(0, 10)) assert.equal(await after.mailbox.tombstone(box, id), proof)
+  for (const id of gone) assert.equal(await after.mailbox.tombstone(box, id), proof)
   assert.is((await after.kv.list({ prefix: 'k/' })).length, 50)
   await after.close()
-}))
+})
 
-test('does not repair a store that is open', () => inDirectory(async (directory) => {
+diskTest('does not repair a store that is open', async (directory) => {
   const store = await openStore({ directory })
   assert.is(await rejection(repairLevelStore(directory)), 'STORE_LOCKED')
   await store.kv.write([{ type: 'put', key: 'k', value: new Uint8Array(3) }])
   await store.close()
   assert.is((await repairLevelStore(directory)).records, 1)
-}))
+})
 
-test('finishes a repair that was cut off before its last step', () => inDirectory(async (directory) => {
+diskTest('finishes a repair that was cut off before its last step', async (directory) => {
   await fill(directory)
-  const { rename } = await import('node:fs/promises')
   await rename(join(directory, 'level'), join(directory, 'level.repaired'))
   assert.is(await rejection(openStore({ directory })), 'STORE_CORRUPT')
   assert.is((await repairLevelStore(directory)).items, count)
-}))
+})
 
-test('says that a part of the log was lost', () => inDirectory(async (directory) => {
+diskTest('says that a part of the log was lost', async (directory) => {
   await fill(directory)
   const [path] = await databaseFiles(directory, /\.log$/)
   const { length } = await readFile(path!)
@@ -199,24 +208,31 @@ test('says that a part of the log was lost', () => inDirectory(async (directory)
   assert.equal(log.lines.map(({ level, fields }) => [level, fields.code]), [['error', 'STORE_CORRUPT']])
   await assertConsistent(store, box, mail)
   await store.close()
-}))
+})
 
 /** Changes rows of a closed store behind its back. */
-async function spoil(directory: string, keys: readonly string[], how: (row: Uint8Array) => Uint8Array | undefined): Promise<void> {
+async function spoil(
+  directory: string,
+  keys: readonly string[],
+  how: (row: Uint8Array) => Uint8Array | undefined,
+): Promise<void> {
   const location = join(directory, 'level')
-  const database = await LevelDatabase.open({ location, createIfMissing: false, writeBufferBytes: 4 * 1024 * 1024 })
+  const database = await LevelDatabase.open({ location, createIfMissing: false, writeBufferBytes })
   for (const key of keys) {
     const row = (await database.read((handle) => handle.get(key)))!
-    const spoiled = how(new Uint8Array(row))
-    await database.write([spoiled === undefined ? { type: 'del', key } : { type: 'put', key, value: spoiled }])
+    const value = how(new Uint8Array(row))
+    await database.write([value === undefined ? { type: 'del', key } : { type: 'put', key, value }])
   }
   await database.close()
 }
 
-const flipped = (row: Uint8Array): Uint8Array => row.map((byte, i) => (i === row.length >> 1 ? byte ^ 0x10 : byte))
+const flipped = (row: Uint8Array): Uint8Array =>
+  row.map((byte, i) => (i === row.length >> 1 ? byte ^ 0x10 : byte))
 
 /** A closed store with ten items; their numbers and the box's generation. */
-async function ten(directory: string): Promise<{ items: MailboxItem[], numbers: number[], generation: number }> {
+async function ten(
+  directory: string,
+): Promise<{ items: MailboxItem[], numbers: number[], generation: number }> {
   const items = mail.slice(0, 10)
   const store = await openStore({ directory })
   await store.mailbox.setBox(box, roomy)
@@ -228,7 +244,7 @@ async function ten(directory: string): Promise<{ items: MailboxItem[], numbers: 
   return { items, numbers, generation: numbers[0]! - 1 }
 }
 
-test('drops, counts and reports a body that is damaged, and takes it again', () => inDirectory(async (directory) => {
+diskTest('drops, counts and reports a body that is damaged, and takes it again', async (directory) => {
   const { items, numbers } = await ten(directory)
   await spoil(directory, [rowKey.body(numbers[3]!)], flipped)
   await spoil(directory, [rowKey.body(numbers[5]!)], () => undefined)
@@ -243,20 +259,24 @@ test('drops, counts and reports a body that is damaged, and takes it again', () 
   assert.equal(await store.mailbox.usage(), { items: 10, bytes: 10_000 })
   assert.is(store.health().corrupt, 2)
   await store.close()
-}))
+})
 
-test('gives the pages after one that was damaged as a whole', () => inDirectory(async (directory) => {
+diskTest('gives the pages after one that was damaged as a whole', async (directory) => {
   const { items, numbers } = await ten(directory)
   await spoil(directory, numbers.slice(0, 4).map(rowKey.body), flipped)
   const store = await openStore({ directory })
   const page = await store.mailbox.list(box, { after: 0, itemsMax: 2, bytesMax: 100_000 })
   assert.equal([page.entries.map(({ id }) => id), page.more], [items.slice(4, 6).map(({ id }) => id), true])
   await store.close()
-}))
+})
 
-test('survives damaged index rows, and loses at most their items', () => inDirectory(async (directory) => {
+diskTest('survives damaged index rows, and loses at most their items', async (directory) => {
   const { items, numbers, generation } = await ten(directory)
-  const spoiled = [rowKey.slot(generation, items[1]!.id), rowKey.order(generation, numbers[2]!), rowKey.expiry(Infinity, numbers[4]!)]
+  const spoiled = [
+    rowKey.slot(generation, items[1]!.id),
+    rowKey.order(generation, numbers[2]!),
+    rowKey.expiry(Infinity, numbers[4]!),
+  ]
   await spoil(directory, spoiled, flipped)
   const store = await openStore({ directory })
   assert.ok((await readBox(store, box)).size >= 9)
@@ -267,9 +287,9 @@ test('survives damaged index rows, and loses at most their items', () => inDirec
   const repaired = await openStore({ directory })
   await assertConsistent(repaired, box, items)
   await repaired.close()
-}))
+})
 
-test('rebuilds every index row from bodies', () => inDirectory(async (directory) => {
+diskTest('rebuilds every index row from bodies', async (directory) => {
   const { items, numbers, generation } = await ten(directory)
   const slots = items.map(({ id }) => rowKey.slot(generation, id))
   const orders = numbers.map((number) => rowKey.order(generation, number))
@@ -284,9 +304,9 @@ test('rebuilds every index row from bodies', () => inDirectory(async (directory)
   assert.is(await store.kv.write([{ type: 'put', key: 'k/1', value: new Uint8Array(1) }]), true)
   assert.ok((await store.kv.get('k/1'))!.version > entry!.version)
   await store.close()
-}))
+})
 
-test('a damaged record is refused by name, never dropped, and healed by writing it', () => inDirectory(async (directory) => {
+diskTest('a damaged record is refused by name, never dropped, healed by writing it', async (directory) => {
   await ten(directory)
   await spoil(directory, [rowKey.kv('k/2')], flipped)
   const store = await openStore({ directory })
@@ -309,6 +329,6 @@ test('a damaged record is refused by name, never dropped, and healed by writing 
   await again.kv.write([{ type: 'put', key: 'k/2', value: new Uint8Array(1) }])
   assert.is((await again.kv.list({ prefix: 'k/' })).length, 3)
   await again.close()
-}))
+})
 
 test.run()

@@ -23,7 +23,9 @@ export interface LogLine {
 
 export function rememberingLog(): Log & { readonly lines: LogLine[] } {
   const lines: LogLine[] = []
-  const at = (level: string) => (fields: object, message: string): void => { lines.push({ level, fields, message }) }
+  const at = (level: string) => (fields: object, message: string): void => {
+    lines.push({ level, fields, message })
+  }
   return { lines, debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') }
 }
 
@@ -55,7 +57,10 @@ export async function openStore(options: OpenOptions): Promise<LevelStore> {
 }
 
 /** Incompressible mail, so that damage to a table hits bodies and not a checked index alone. */
-export function mailFor(box: BoxId, options: { count: number, from?: number, bytes?: number }): MailboxItem[] {
+export function mailFor(
+  box: BoxId,
+  options: { count: number, from?: number, bytes?: number },
+): MailboxItem[] {
   const { count, from = 0, bytes = 1_000 } = options
   return Array.from({ length: count }, (_, i) => {
     const body = seededRandom(`mail ${from + i}`).bytes(bytes)
@@ -92,7 +97,11 @@ export async function readBox(store: Store, box: BoxId): Promise<Set<EnvelopeId>
  * What must hold after any fault: what is listed is whole and can be got; usage is what is
  * listed; a put of anything ends with it there.
  */
-export async function assertConsistent(store: Store, box: BoxId, mail: readonly MailboxItem[]): Promise<void> {
+export async function assertConsistent(
+  store: Store,
+  box: BoxId,
+  mail: readonly MailboxItem[],
+): Promise<void> {
   const before = await readBox(store, box)
   for (const id of before) assert.is((await store.mailbox.get(box, id))?.id, id)
   assert.is((await store.mailbox.usage()).items, before.size)

@@ -70,9 +70,11 @@ async function assertHolds(store: Store, mail: readonly MailboxItem[]): Promise<
 }
 
 const test = suite('node/storage/level-full', { timeoutMs: 120_000 })
-const smallDiskTest = test.skipUnless(canMount(), 'only root can mount a small file system', { allowInCI: true })
+const mountTest = test.skipUnless(canMount(), 'only root can mount a small file system', { allowInCI: true })
+const smallDiskTest = (name: string, work: (disk: string) => Promise<void>): void =>
+  mountTest(name, () => onSmallDisk(work))
 
-smallDiskTest('refuses new mail while the disk is nearly full, and goes on by itself', () => onSmallDisk(async (disk) => {
+smallDiskTest('refuses new mail while the disk is nearly full, and goes on by itself', async (disk) => {
   const directory = join(disk, 'store')
   const log = rememberingLog()
   const store = await openStore({ directory, log, ballastBytes: 3 * 1024 * 1024 })
@@ -84,7 +86,8 @@ smallDiskTest('refuses new mail while the disk is nearly full, and goes on by it
   assert.ok(held.length > 200, `${held.length} stored`)
   // LevelDB may give back a log it is writing out just now: take that room away as well.
   await fill(join(disk, 'filler 2'), 2.5 * 1024 * 1024)
-  assert.is(await rejection(store.kv.write([{ type: 'put', key: 'k', value: new Uint8Array(10) }])), 'STORE_FULL')
+  const record = { type: 'put', key: 'k', value: new Uint8Array(10) } as const
+  assert.is(await rejection(store.kv.write([record])), 'STORE_FULL')
   assert.is(store.health().full, true)
   assert.equal([log.lines[0]!.level, log.lines[0]!.fields.code], ['warn', 'STORE_FULL'])
   await assertHolds(store, held)
@@ -100,9 +103,9 @@ smallDiskTest('refuses new mail while the disk is nearly full, and goes on by it
   assert.is(store.health().full, false)
   await assertHolds(store, [...held, late!])
   await store.close()
-}))
+})
 
-smallDiskTest('bears somebody else filling the disk to its last byte', () => onSmallDisk(async (disk) => {
+smallDiskTest('bears somebody else filling the disk to its last byte', async (disk) => {
   const directory = join(disk, 'store')
   const store = await openStore({ directory, ballastBytes: 3 * 1024 * 1024 })
   await store.mailbox.setBox(box, roomy)
@@ -142,9 +145,9 @@ smallDiskTest('bears somebody else filling the disk to its last byte', () => onS
   assert.ok((await readdir(directory)).includes('ballast'))
   await assertHolds(again, [...held, ...late])
   await again.close()
-}))
+})
 
-smallDiskTest('opens on a disk that is full, with the room of its ballast', () => onSmallDisk(async (disk) => {
+smallDiskTest('opens on a disk that is full, with the room of its ballast', async (disk) => {
   const directory = join(disk, 'store')
   const store = await openStore({ directory, ballastBytes: 3 * 1024 * 1024 })
   await store.mailbox.setBox(box, roomy)
@@ -158,13 +161,13 @@ smallDiskTest('opens on a disk that is full, with the room of its ballast', () =
     await assertHolds(again, held)
     await again.close()
   }
-}))
+})
 
-smallDiskTest('says so when the first start finds no room', () => onSmallDisk(async (disk) => {
+smallDiskTest('says so when the first start finds no room', async (disk) => {
   await fill(join(disk, 'filler'))
   assert.is(await rejection(openStore({ directory: join(disk, 'store') })), 'STORE_FULL')
   await rm(join(disk, 'filler'))
   await (await openStore({ directory: join(disk, 'store') })).close()
-}))
+})
 
 test.run()

@@ -2,7 +2,6 @@
 import { mkdir, readdir, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { LevelDatastore } from 'datastore-level'
-import { Key } from 'interface-datastore'
 import * as assert from 'uvu/assert'
 import { utf8 } from '../../../crypto/bytes.ts'
 import { encode } from '../../../protocol/codec/struct.ts'
@@ -15,12 +14,15 @@ import { VirtualClock } from '../../helpers/virtual-clock.ts'
 import { inDirectory, mailFor, openStore, putAll, readBox, rememberingLog } from './level-fixture.ts'
 
 const test = suite('node/storage/level-store')
+const diskTest = (name: string, work: (directory: string) => Promise<void>): void =>
+  test(name, () => inDirectory(work))
 const box = boxNamed('inbox')
 const roomy = { itemsMax: 100_000, bytesMax: 1e9, expiresAtMs: Infinity }
 
 async function withDatabase<T>(directory: string, work: (database: LevelDatabase) => Promise<T>): Promise<T> {
   const location = join(directory, 'level')
-  const database = await LevelDatabase.open({ location, createIfMissing: false, writeBufferBytes: 4 * 1024 * 1024 })
+  const writeBufferBytes = 4 * 1024 * 1024
+  const database = await LevelDatabase.open({ location, createIfMissing: false, writeBufferBytes })
   try {
     return await work(database)
   } finally {
@@ -33,13 +35,13 @@ async function keysStarting(directory: string, prefixes: string): Promise<string
     (await database.read((handle) => handle.keys().all())).filter((key) => prefixes.includes(key[0]!)))
 }
 
-test('makes its directory private', () => inDirectory(async (parent) => {
+diskTest('makes its directory private', async (parent) => {
   const directory = join(parent, 'new', 'store')
   await (await openStore({ directory })).close()
   assert.is((await stat(directory)).mode & 0o777, 0o700)
-}))
+})
 
-test('refuses a second store on one directory and says why, and takes it after the first closed', () => inDirectory(async (directory) => {
+diskTest('refuses a second store on one directory until the first closed, and says why', async (directory) => {
   const first = await openStore({ directory })
   try {
     await openStore({ directory })
@@ -51,9 +53,9 @@ test('refuses a second store on one directory and says why, and takes it after t
   await first.kv.write([{ type: 'put', key: 'k', value: utf8('v') }])
   await first.close()
   await (await openStore({ directory })).close()
-}))
+})
 
-test('refuses a store of a newer openIM and leaves it as it is', () => inDirectory(async (directory) => {
+diskTest('refuses a store of a newer openIM and leaves it as it is', async (directory) => {
   await (await openStore({ directory })).close()
   const row = encode(stateRow, { schema: schemaVersion + 1, nextNumber: 1, expiryMarkMs: 0 })
   // A newer layout has more behind the fields known here.
@@ -61,16 +63,16 @@ test('refuses a store of a newer openIM and leaves it as it is', () => inDirecto
   await withDatabase(directory, (database) => database.write([{ type: 'put', key: rowKey.state, value }]))
   assert.is(await rejection(openStore({ directory })), 'STORE_NEWER')
   assert.is(await rejection(openStore({ directory })), 'STORE_NEWER')
-}))
+})
 
-test('says that it cannot write where it may not', () => inDirectory(async (directory) => {
+diskTest('says that it cannot write where it may not', async (directory) => {
   const path = join(directory, 'file')
   await writeFile(path, '')
   const code = await rejection(openStore({ directory: join(path, 'store') }))
   assert.is(code, 'STORE_IO')
-}))
+})
 
-test('starts again after a first start that was cut off', () => inDirectory(async (directory) => {
+diskTest('starts again after a first start that was cut off', async (directory) => {
   await writeFile(join(directory, 'marker'), 'openIM store: creating\n')
   await mkdir(join(directory, 'level'))
   const store = await openStore({ directory })
@@ -79,9 +81,9 @@ test('starts again after a first start that was cut off', () => inDirectory(asyn
   const again = await openStore({ directory })
   assert.equal((await again.kv.get('k'))!.value, utf8('v'))
   await again.close()
-}))
+})
 
-test('opens a database whose marker was lost', () => inDirectory(async (directory) => {
+diskTest('opens a database whose marker was lost', async (directory) => {
   const store = await openStore({ directory })
   await store.kv.write([{ type: 'put', key: 'k', value: utf8('v') }])
   await store.close()
@@ -89,9 +91,9 @@ test('opens a database whose marker was lost', () => inDirectory(async (director
   const again = await openStore({ directory })
   assert.equal((await again.kv.get('k'))!.value, utf8('v'))
   await again.close()
-}))
+})
 
-test('sweeps every row of a dropped box, and goes on with it after a restart', () => inDirectory(async (directory) => {
+diskTest('sweeps every row of a dropped box, and goes on with it after a restart', async (directory) => {
   const store = await openStore({ directory })
   await store.mailbox.setBox(box, roomy)
   await putAll(store, mailFor(box, { count: 1_500, bytes: 100 }))
@@ -107,13 +109,14 @@ test('sweeps every row of a dropped box, and goes on with it after a restart', (
   for (let i = 0; i < 20; i++) await again.kv.write([{ type: 'put', key: 'turn', value: utf8(String(i)) }])
   await again.close()
   assert.equal(await keysStarting(directory, 'iopxqgb'), [])
-}))
+})
 
-test('leaves no row behind when mail is acknowledged and everything expires', () => inDirectory(async (directory) => {
+diskTest('leaves no row behind when mail is acknowledged and everything expires', async (directory) => {
   const clock = new VirtualClock()
   const store = await openStore({ directory, clock })
   await store.mailbox.setBox(box, { ...wide, expiresAtMs: clock.now() + 3 * hourMs })
-  const mail = Array.from({ length: 50 }, (_, number) => itemOf({ box, number, expiresAtMs: clock.now() + hourMs + number }))
+  const mail = Array.from({ length: 50 }, (_, number) =>
+    itemOf({ box, number, expiresAtMs: clock.now() + hourMs + number }))
   await putAll(store, mail)
   const ids = (from: number, to: number): EnvelopeId[] => mail.slice(from, to).map(({ id }) => id)
   await store.mailbox.acknowledge(box, ids(0, 20), { expiresAtMs: clock.now() + hourMs, proof })
@@ -129,9 +132,9 @@ test('leaves no row behind when mail is acknowledged and everything expires', ()
   assert.is(await again.mailbox.expire(clock.now(), 1_000), 1)
   await again.close()
   assert.equal(await keysStarting(directory, 'biopxqg'), [])
-}))
+})
 
-test('stores the proof of an acknowledgement once for all its ids', () => inDirectory(async (directory) => {
+diskTest('stores the proof of an acknowledgement once for all its ids', async (directory) => {
   const store = await openStore({ directory })
   await store.mailbox.setBox(box, wide)
   const ids = mailFor(box, { count: 200, bytes: 100 }).map(({ id }) => id)
@@ -139,25 +142,28 @@ test('stores the proof of an acknowledgement once for all its ids', () => inDire
   for (const id of ids) assert.is((await store.mailbox.tombstone(box, id))!.length, 8_000)
   await store.close()
   assert.is((await keysStarting(directory, 'q')).length, 1)
-}))
+})
 
-test('gives libp2p a database of its own that survives restarts', () => inDirectory(async (directory) => {
+/** A datastore's key is whatever prints as one. */
+const peerKey = { toString: () => '/peers/a' } as Parameters<LevelDatastore['put']>[0]
+
+diskTest('gives libp2p a database of its own that survives restarts', async (directory) => {
   const store = await openStore({ directory })
   const datastore = new LevelDatastore(await store.scratch('libp2p'))
   await datastore.open()
-  await datastore.put(new Key('/peers/a'), utf8('address'))
+  await datastore.put(peerKey, utf8('address'))
   await store.close()
   assert.is(await rejection(store.scratch('libp2p')), 'STORE_CLOSED')
 
   const again = await openStore({ directory })
   const reopened = new LevelDatastore(await again.scratch('libp2p'))
   await reopened.open()
-  assert.equal(new Uint8Array(await reopened.get(new Key('/peers/a'))), utf8('address'))
+  assert.equal(new Uint8Array(await reopened.get(peerKey)), utf8('address'))
   await reopened.close()
   await again.close()
-}))
+})
 
-test('makes a damaged scratch database anew', () => inDirectory(async (directory) => {
+diskTest('makes a damaged scratch database anew', async (directory) => {
   const store = await openStore({ directory })
   await (await store.scratch('libp2p')).put('k', utf8('v'))
   await store.close()
@@ -166,9 +172,9 @@ test('makes a damaged scratch database anew', () => inDirectory(async (directory
   const again = await openStore({ directory })
   assert.is(await (await again.scratch('libp2p')).get('k'), undefined)
   await again.close()
-}))
+})
 
-test('takes many racing writers of mail and records', () => inDirectory(async (directory) => {
+diskTest('takes many racing writers of mail and records', async (directory) => {
   const log = rememberingLog()
   const store = await openStore({ directory, log })
   await store.mailbox.setBox(box, roomy)
@@ -183,6 +189,6 @@ test('takes many racing writers of mail and records', () => inDirectory(async (d
   assert.equal(store.health(), { corrupt: 0, logBytesLost: 0, full: false })
   assert.equal(log.lines, [])
   await store.close()
-}))
+})
 
 test.run()

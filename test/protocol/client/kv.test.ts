@@ -62,7 +62,8 @@ test('keeps its own copy of the key, and shows it nowhere', async () => {
   assert.equal((await sealed.get('a'))!.value, utf8('one'))
   const shown = inspect(sealed, { depth: 10, showHidden: true }) + JSON.stringify(sealed)
   assert.is(shown.includes(`${key[0]}, ${key[1]}`), false)
-  assert.is(await rejection((async () => sealedKv({ kv: memoryKv(), key: new Uint8Array(31), random }))()), 'BUG_ASSERTION')
+  const short = async (): Promise<KvStore> => sealedKv({ kv: memoryKv(), key: new Uint8Array(31), random })
+  assert.is(await rejection(short()), 'BUG_ASSERTION')
 })
 
 test('a scope sees, lists and changes its own records alone', async () => {
