@@ -75,6 +75,7 @@ const lengthBytes = 4
 const partItemsMax = 4_096
 /** A part is closed when it holds as much; one more record may be on top. */
 const partBytes = 256 * 1024
+const vaultBytesMax = 1_024
 const chunkBytesMax = 4 * 1024 * 1024
 
 const openingBytes = magic.length + 1
@@ -252,7 +253,7 @@ class ChunkReader {
     const reader = new ChunkReader(file)
     const opening = tryDecode(openingCodec, await reader.#take(openingBytes))
     if (!opening.ok || !equalBytes(opening.value.magic, magic)) throw corrupt('it does not begin as one')
-    const key = openVault({ passphrase, vault: await reader.#chunk() })
+    const key = openVault({ passphrase, vault: await reader.#chunk(vaultBytesMax) })
     if (!key.ok && key.code === 'VAULT_FORMAT') throw corrupt('its key is damaged')
     if (!key.ok) throw new OpenIMError('BACKUP_PASSPHRASE', 'the passphrase does not open this backup')
     reader.#key = key.value
@@ -260,7 +261,7 @@ class ChunkReader {
   }
 
   async next<T>(codec: Codec<T>): Promise<{ content: T, last: boolean }> {
-    const sealed = await this.#chunk()
+    const sealed = await this.#chunk(chunkBytesMax)
     const index = this.#index++
     for (const last of [false, true]) {
       const plain = openValue({ key: this.#key, sealed, ad: chunkAd(index, last) })
@@ -281,9 +282,9 @@ class ChunkReader {
     await this.#file.close()
   }
 
-  async #chunk(): Promise<Uint8Array> {
+  async #chunk(bytesMax: number): Promise<Uint8Array> {
     const length = tryDecode(u32, await this.#take(lengthBytes))
-    if (length.ok && length.value <= chunkBytesMax) return await this.#take(length.value)
+    if (length.ok && length.value <= bytesMax) return await this.#take(length.value)
     throw corrupt(`chunk ${this.#index} has no sensible length`)
   }
 

@@ -63,6 +63,12 @@ export async function openToOthers(path: string): Promise<boolean> {
   return ((await stat(path)).mode & 0o077) !== 0
 }
 
+const ioProblems = {
+  ENOENT: 'does not exist',
+  EEXIST: 'is no directory',
+  ENOTDIR: 'lies in something that is no directory',
+} as const
+
 /** Codes for what a file system answers; our own errors pass through. */
 export function fileError(cause: unknown, path: string): OpenIMError {
   if (cause instanceof OpenIMError) return cause
@@ -73,8 +79,7 @@ export function fileError(cause: unknown, path: string): OpenIMError {
   if (code === 'EACCES' || code === 'EPERM' || code === 'EROFS') {
     return new OpenIMError('DATA_DIR_ACCESS', `no permission to use ${path} (${code})`, { cause })
   }
-  const known = { ENOENT: 'does not exist', EEXIST: 'is no directory', ENOTDIR: 'lies in something that is no directory' }
-  const what = known[code as keyof typeof known] ?? `cannot be used (${code ?? String(cause)})`
+  const what = ioProblems[code as keyof typeof ioProblems] ?? `cannot be used (${code ?? String(cause)})`
   return new OpenIMError('DATA_DIR_IO', `${path} ${what}`, { cause })
 }
 

@@ -138,7 +138,7 @@ export const limits = {
   /** Request bytes that may be under way unanswered: twice the largest body, so one always fits. */
   linkWindowBytes: 2 * 1024 * 1024,
   /** One write to the transport: above this batching gains nothing, and heartbeats would wait. */
-  linkWriteBytesMax: 32 * 1024,
+  linkWriteBytesMax: 64 * 1024,
   /** Refusals carry a code and a short text for logs. */
   refusalCodeBytesMax: 64,
   refusalDetailBytesMax: 512,

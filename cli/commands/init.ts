@@ -7,7 +7,9 @@ import { OpenIMError } from '../../crypto/errors.ts'
 import { recoveryEntropy, recoveryPhrase } from '../../crypto/recovery.ts'
 import type { CommandContext, CommandResult } from '../context.ts'
 import { flag, option } from '../context.ts'
-import { checkName, defaultName, newIdentity, prepareDataDir, saveIdentity, writeNewFile } from '../identity.ts'
+import {
+  checkName, defaultName, newIdentity, prepareDataDir, saveIdentity, writeNewFile,
+} from '../identity.ts'
 import type { Identity } from '../identity.ts'
 import { askPassphrase } from '../passphrase.ts'
 

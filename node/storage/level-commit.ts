@@ -59,6 +59,8 @@ export class CommitQueue {
   #running: Promise<void> | undefined
   #closed = false
   #full = false
+  /** A reopening did not come to its end; it is tried again with every group. */
+  #stale = false
   #freedBytes = 0
   #unwatchedBytes = 0
 
@@ -111,14 +113,17 @@ export class CommitQueue {
     // Everything submitted in this turn joins the first group.
     await undefined
     while (this.#queue.length > 0) {
-      const group = this.#takeGroup()
-      try {
-        await this.#commit(group)
-      } catch (error) {
-        for (const { reject } of group) reject(error)
-      }
+      await this.#settle(this.#takeGroup())
     }
     this.#running = undefined
+  }
+
+  async #settle(group: readonly Pending[]): Promise<void> {
+    try {
+      await this.#commit(group)
+    } catch (error) {
+      for (const { reject } of group) reject(error)
+    }
   }
 
   #takeGroup(): Pending[] {
@@ -135,17 +140,27 @@ export class CommitQueue {
   }
 
   async #commit(group: readonly Pending[]): Promise<void> {
-    if (!this.#components.database.isOpen) await this.#reopen()
+    if (this.#stale) await this.#reopen()
     if (this.#full) await this.#leaveFull()
-    const rest = await this.#tryCommit(group)
-    if (rest.length > 0) await this.#tryCommit(rest)
+    let draft: Draft
+    try {
+      draft = await this.#draft(group)
+    } catch (error) {
+      if (group.length === 1) throw error
+      // One of them met a damaged table; the others must not suffer for it.
+      for (const one of group) await this.#settle([one])
+      return
+    }
+    if (!await this.#tryCommit(group, draft)) {
+      const rest = group.filter(({ operation }) => !operation.grows)
+      if (!await this.#tryCommit(rest, await this.#draft(rest))) throw this.#fullError()
+    }
     const reclaimable = this.#freedBytes > this.#components.room.reserveBytes * compactAfterReserves
     if (this.#full && reclaimable) await this.#reclaim()
   }
 
-  /** Returns what is still to be done after the disk ran full: the operations that need no room. */
-  async #tryCommit(group: readonly Pending[]): Promise<readonly Pending[]> {
-    const draft = await this.#draft(group)
+  /** False when the disk ran full: what needs room was refused, the rest may be tried again. */
+  async #tryCommit(group: readonly Pending[], draft: Draft): Promise<boolean> {
     const answers: (() => void)[] = []
     for (const pending of group) {
       const { operation, resolve, reject } = pending
@@ -167,14 +182,14 @@ export class CommitQueue {
       } catch (error) {
         await this.#afterFailedWrite(error as OpenIMError)
         for (const { operation, reject } of group) if (operation.grows) reject(this.#fullError())
-        return group.filter(({ operation }) => !operation.grows)
+        return false
       }
     }
     draft.commit()
     this.#freedBytes += draft.freedBytes
     for (const answer of answers) answer()
     await this.#countTowardsWatch(group)
-    return []
+    return true
   }
 
   async #draft(group: readonly Pending[]): Promise<Draft> {
@@ -210,6 +225,7 @@ export class CommitQueue {
 
   async #reopen(): Promise<void> {
     const { database, room, load } = this.#components
+    this.#stale = true
     try {
       await database.reopen()
     } catch (error) {
@@ -218,6 +234,7 @@ export class CommitQueue {
       await database.reopen()
     }
     this.#state = await load(database)
+    this.#stale = false
   }
 
   #becomeFull(): void {

@@ -90,10 +90,6 @@ export class LevelDatabase {
     await this.read((handle) => (handle as unknown as Compactable).compactRange(prefix, `${prefix}~`))
   }
 
-  get isOpen(): boolean {
-    return this.#broken === undefined
-  }
-
   /** Closes and opens; readers wait. On failure the database stays closed until the next try. */
   async reopen(): Promise<void> {
     const reopening = this.#closeAndOpen()

@@ -157,12 +157,11 @@ export class Receiving {
 
   /** The code of what went wrong, `undefined` when all is durable and acknowledged. */
   async #take(box: BoxId, mail: readonly CheckedEnvelope[]): Promise<string | undefined> {
-    const { book, inboxes, turns, context } = this.#parts
+    const { book, turns, context } = this.#parts
     try {
       const contact = book.ofBox(box)
-      const intro = inboxes.intro(box)
       if (contact !== undefined) await turns.run(contact, (turn) => this.#takeMail(turn, mail))
-      else if (intro !== undefined) for (const envelope of mail) await this.#takeRequest(intro, envelope)
+      else for (const envelope of mail) await this.#takeRequest(envelope)
       return undefined
     } catch (error) {
       context.log.warn({ err: error, mail: mail.length }, 'mail could not be taken over')
@@ -245,8 +244,11 @@ export class Receiving {
   }
 
   /** Somebody answers an invite of ours. */
-  async #takeRequest(intro: IntroBox, envelope: CheckedEnvelope): Promise<void> {
-    const { context } = this.#parts
+  async #takeRequest(envelope: CheckedEnvelope): Promise<void> {
+    const { context, inboxes } = this.#parts
+    // Asked for each time: the request before may have used the invite up.
+    const intro = inboxes.intro(envelope.box)
+    if (intro === undefined) return
     const seenKey = keys.seen(envelope.envelope.expiryHour, envelope.id)
     if (await context.kv.get(seenKey) === undefined) {
       const welcomed = await this.#welcome(intro, { envelope, seenKey })

@@ -128,7 +128,10 @@ class Transfer {
     const startMs = performance.now()
     let count = 0
     await Promise.all(Array.from({ length: parallel }, async () => {
-      while (performance.now() - startMs < roundMs) count += await this.#deposit(batch)
+      while (performance.now() - startMs < roundMs) {
+        const taken = await this.#deposit(batch)
+        count += taken
+      }
     }))
     const tookMs = performance.now() - startMs
     if (!options.verify) this.cpu.push((await this.#cpuNow() - before) / count)

@@ -72,7 +72,8 @@ withDisk('a backup onto it leaves no half file', async () => {
     await writeFile(join(dir, 'pass'), 'secret\n')
     await fill()
     const target = join(disk, 'alice.backup')
-    const { code, stderr } = await runCli(['backup', 'create', target, '--data', data, '--passphrase-file', join(dir, 'pass')])
+    const args = ['--data', data, '--passphrase-file', join(dir, 'pass')]
+    const { code, stderr } = await runCli(['backup', 'create', target, ...args])
     assert.is(code, 3)
     isOneLineAndHint(stderr)
     assert.not.ok((await readdir(disk)).includes('alice.backup'))

@@ -33,8 +33,8 @@ class Node {
       case 'history': {
         const { after = 0, limit = 1_000, contact } = params
         const wanted = contact === undefined ? undefined : people.find((name) => addresses[name] === contact)
-        const found = this.entries.filter((entry) => entry.cursor > after && (wanted ?? entry.contact) === entry.contact)
-        return found.slice(0, limit)
+        const later = this.entries.filter((entry) => entry.cursor > after)
+        return later.filter((entry) => wanted === undefined || entry.contact === wanted).slice(0, limit)
       }
       default: throw new Error(method)
     }

@@ -87,6 +87,10 @@ export class TestNode {
   readonly keys: SigningKeyPair
   /** Other nodes reach it. */
   isUp = true
+  /** Takes no mail for now. */
+  isFull = false
+  /** Mail that it keeps from its device for now. */
+  withholds: (envelope: Uint8Array) => boolean = () => false
   /** Nodes that it leases new boxes at. */
   replicas: NodeId[] = []
   readonly network: ClientNetwork
@@ -157,7 +161,7 @@ export class TestNode {
     const tombstone = this.tombstones.get(id)
     if (tombstone !== undefined) return { tombstone }
     const held = this.held.get(box)
-    if (held === undefined) return {}
+    if (held === undefined || this.isFull) return {}
     const isNew = !held.has(id)
     held.set(id, bytes)
     if (isNew && this.boxes.has(box)) this.#deliver([bytes])
@@ -205,7 +209,7 @@ export class TestNode {
       const node = this.network.nodes.get(nodeId)
       return node?.isUp === true ? [node] : []
     })
-    const homes = up(frame.homes)
+    const homes = up(frame.homes).filter((node) => !node.isFull)
     for (const holder of homes.length > 0 ? homes : up(frame.replicas)) {
       const { receipt, tombstone } = holder.deposit(frame.envelope)
       if (tombstone !== undefined) {
@@ -305,7 +309,7 @@ export class TestNode {
   #deliver(envelopes: readonly Uint8Array[]): void {
     const { network } = this
     const { drop, double, shuffle } = network.faults
-    const order = [...envelopes]
+    const order = envelopes.filter((bytes) => !this.withholds(bytes))
     if (network.chance(shuffle)) for (let i = order.length - 1; i > 0; i--) swap(order, i, randomInteger(network.random, i + 1))
     for (let at = 0; at < order.length;) {
       const piece = order.slice(at, at + 1 + randomInteger(network.random, 64))

@@ -82,8 +82,8 @@ export class TranscriptRun {
 
   async #start(name: string, options: readonly string[]): Promise<string[]> {
     const listen = ['--p2p-listen', '/ip4/127.0.0.1/tcp/0']
-    const args = [cli, 'start', '--json', '--data', name, ...listen, ...options.map((one) => this.#resolve(one))]
-    const child = this.#spawn(process.execPath, args)
+    const args = ['start', '--json', '--data', name, ...listen, ...options.map((one) => this.#resolve(one))]
+    const child = this.#spawn(process.execPath, [cli, ...args])
     let stderr = ''
     child.stderr!.setEncoding('utf8').on('data', (chunk: string) => { stderr += chunk })
     const lines = createInterface({ input: child.stdout! })
@@ -117,7 +117,8 @@ export class TranscriptRun {
   }
 
   #resolve(text: string): string {
-    return text.replace(/ADDR\((\w+)\)/g, (_, name: string) => this.#nodes.get(name)?.address ?? 'not-running')
+    const address = (_: string, name: string): string => this.#nodes.get(name)?.address ?? 'not-running'
+    return text.replace(/ADDR\((\w+)\)/g, address)
   }
 
   #marked(mark: string, text: string): string[] {

@@ -6,6 +6,7 @@ import * as assert from 'uvu/assert'
 import { utf8 } from '../../crypto/bytes.ts'
 import { crypto } from '../../crypto/index.ts'
 import { errorCode } from '../../crypto/errors.ts'
+import type { SigningKeyPair } from '../../crypto/provider.ts'
 import { BackupReader, restorePart, writeBackup } from '../../node/backup.ts'
 import type { Store } from '../../node/ports.ts'
 import { MemoryStore } from '../../node/storage/memory-store.ts'
@@ -20,8 +21,9 @@ const random = seededRandom('backup')
 const passphrase = utf8('correct horse')
 const clock = new VirtualClock()
 const head = { createdAtMs: 1_700_000_000_000, keysFile: random.bytes(148), config: 'name = "alice"\n' }
-const ownKeys = { write: crypto.signingKeyPair(random.bytes(32)), read: crypto.signingKeyPair(random.bytes(32)) }
-const lentKeys = { write: crypto.signingKeyPair(random.bytes(32)), read: crypto.signingKeyPair(random.bytes(32)) }
+const signingKeys = (): SigningKeyPair => crypto.signingKeyPair(random.bytes(32))
+const ownKeys = { write: signingKeys(), read: signingKeys() }
+const lentKeys = { write: signingKeys(), read: signingKeys() }
 const boxLimits = { itemsMax: 100, bytesMax: 1_000_000, expiresAtMs: Infinity }
 
 let dir = ''
@@ -37,8 +39,8 @@ async function putMail(store: Store, keys: typeof ownKeys, count: number): Promi
   await store.mailbox.setBox(box, boxLimits)
   for (let i = 0; i < count; i++) {
     const hour = expiryHour(clock.now() + 3_600_000 * (i + 2))
-    const ciphertext = random.bytes(512)
-    const body = createEnvelope({ writeKeys: keys.write, readKey: keys.read.publicKey, expiryHour: hour, ciphertext })
+    const content = { readKey: keys.read.publicKey, expiryHour: hour, ciphertext: random.bytes(512) }
+    const body = createEnvelope({ writeKeys: keys.write, ...content })
     await store.mailbox.put([{ box, id: envelopeId(body), expiresAtMs: hour * 3_600_000, body }])
   }
   return box

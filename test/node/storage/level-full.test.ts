@@ -147,6 +147,32 @@ smallDiskTest('bears somebody else filling the disk to its last byte', async (di
   await again.close()
 })
 
+smallDiskTest('settles everything, and comes back, when even the ballast did not help', async (disk) => {
+  const directory = join(disk, 'store')
+  const store = await openStore({ directory, ballastBytes: 3 * 1024 * 1024 })
+  await store.mailbox.setBox(box, roomy)
+  const held = mailFor(box, { count: 400, bytes: 4_000 })
+  for (let at = 0; at < held.length; at += 50) await store.mailbox.put(held.slice(at, at + 50))
+  const ids = held.map(({ id }) => id)
+  const refused: string[] = []
+  const big = { expiresAtMs: Infinity, proof: new Uint8Array(15_000) }
+  for (let round = 0; round < 8; round++) {
+    await fill(join(disk, `filler ${round}`))
+    refused.push(...await Promise.all([
+      rejection(store.mailbox.acknowledge(box, ids.slice(round, round + 1), big)),
+      rejection(store.mailbox.put(mailFor(box, { count: 1, from: 5_000, bytes: 60_000 }))),
+    ]))
+  }
+  assert.ok(refused.every((code) => code === 'STORE_FULL' || code === 'settled'), refused.join())
+  assert.ok(refused.filter((code) => code === 'STORE_FULL').length > 8, refused.join())
+
+  for (let round = 0; round < 8; round++) await rm(join(disk, `filler ${round}`))
+  await store.mailbox.acknowledge(box, ids.slice(0, 8), tombstone)
+  assert.equal(await store.mailbox.put(mailFor(box, { count: 1, from: 6_000 })), ['stored'])
+  await assertHolds(store, [...held.slice(8), ...mailFor(box, { count: 1, from: 6_000 })])
+  await store.close()
+})
+
 smallDiskTest('opens on a disk that is full, with the room of its ballast', async (disk) => {
   const directory = join(disk, 'store')
   const store = await openStore({ directory, ballastBytes: 3 * 1024 * 1024 })

@@ -41,7 +41,7 @@ diskTest('makes its directory private', async (parent) => {
   assert.is((await stat(directory)).mode & 0o777, 0o700)
 })
 
-diskTest('refuses a second store on one directory until the first closed, and says why', async (directory) => {
+diskTest('refuses a second store on a directory until the first closed, and says why', async (directory) => {
   const first = await openStore({ directory })
   try {
     await openStore({ directory })
