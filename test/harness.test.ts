@@ -82,6 +82,16 @@ test('fails a failing test with its name, the difference and the place', () => {
     test.run()`, /"adds up"[\s\S]*planted-0\.test\.ts:4/)
 })
 
+test('tells an error whose details are an object, and goes on with the next test', () => {
+  const body = `
+    const test = suite('s')
+    test('refused', () => { throw Object.assign(new Error('no room'), { code: 'STORE_FULL', details: { bytes: 7 } }) })
+    test('next', () => {})
+    test.run()`
+  fails(body, /STORE_FULL: no room \{"bytes":7\}/)
+  assert.is(run({}, body).closingLine, '1 passed, 1 failed')
+})
+
 test('fails a file that forgets test.run()', () => {
   fails(`const test = suite('s'); test('x', () => {})`, /s did not run; end the file with test\.run\(\)/)
 })

@@ -69,7 +69,12 @@ class Chat {
     lines.on('line', (line) => { this.#queue = this.#queue.then(() => this.#typed(line)) })
     lines.on('SIGINT', () => lines.close())
     this.#prompt()
-    const left = new Promise<'left'>((resolve) => lines.once('close', () => resolve('left')))
+    const left = new Promise<'left'>((resolve) => {
+      lines.once('close', () => {
+        this.#lines = undefined
+        resolve('left')
+      })
+    })
     const how = await Promise.race([left, this.#node.closed])
     if (how !== 'left') {
       lines.close()

@@ -14,7 +14,7 @@ const namesMax = 100_000
 export function normaliseName(raw: string): string | undefined {
   const visible = raw
     .normalize('NFC')
-    .replace(/[\s\p{Z}]+/gu, ' ')
+    .replace(/[\t\n\r\p{Z}]+/gu, ' ')
     .replace(/\p{C}/gu, '')
     .trim()
   const name = cut(visible, limits.nameBytesMax).trim()

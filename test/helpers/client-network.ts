@@ -32,8 +32,10 @@ import type { DeviceSessionApi, DeviceSessionListener } from '../../protocol/ses
 import { randomInteger, seededRandom } from './seeded-random.ts'
 
 const hourMs = 3_600_000
-const offerEveryMs = 3_000
-const deliverEveryMs = 4_000
+/** Offers and deliveries are repeated after this, doubled each time. */
+const offerMs = 3_000
+const deliverMs = 4_000
+const repeatMaxMs = 60_000
 
 export interface Faults {
   /** Share of deliveries that are lost until the next offer, come twice, or are shuffled. */
@@ -193,13 +195,14 @@ export class TestNode {
     this.outgoing.set(id, outgoing)
     this.#tell(outgoing, { state: receiptStates.accepted })
     this.#later(() => this.#offer(outgoing))
-    this.network.clock.after(offerEveryMs, () => this.#offerUntilDone(outgoing))
+    this.network.clock.after(offerMs, () => this.#offerUntilDone(outgoing, offerMs))
   }
 
-  #offerUntilDone(outgoing: Outgoing): void {
+  #offerUntilDone(outgoing: Outgoing, pauseMs: number): void {
     if (this.outgoing.get(outgoing.id) !== outgoing) return
     this.#offer(outgoing)
-    this.network.clock.after(offerEveryMs, () => this.#offerUntilDone(outgoing))
+    const nextMs = Math.min(repeatMaxMs, 2 * pauseMs)
+    this.network.clock.after(nextMs, () => this.#offerUntilDone(outgoing, nextMs))
   }
 
   #offer(outgoing: Outgoing): void {
@@ -306,7 +309,7 @@ export class TestNode {
   }
 
   /** In pieces of any size, with faults; what is not acknowledged comes again. */
-  #deliver(envelopes: readonly Uint8Array[]): void {
+  #deliver(envelopes: readonly Uint8Array[], pauseMs = deliverMs): void {
     const { network } = this
     const { drop, double, shuffle } = network.faults
     const order = envelopes.filter((bytes) => !this.withholds(bytes))
@@ -322,7 +325,9 @@ export class TestNode {
         else this.push({ type: 'deliver', envelopes: piece })
       }
     }
-    if (envelopes.length > 0) network.clock.after(deliverEveryMs, () => this.#deliver(envelopes.filter((bytes) => this.#isHeld(bytes))))
+    if (envelopes.length === 0) return
+    const nextMs = Math.min(repeatMaxMs, 2 * pauseMs)
+    network.clock.after(pauseMs, () => this.#deliver(envelopes.filter((bytes) => this.#isHeld(bytes)), nextMs))
   }
 
   #isHeld(bytes: Uint8Array): boolean {

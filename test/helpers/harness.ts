@@ -262,12 +262,23 @@ function hook(once: TestHandler[], each: TestHandler[]): TestHook {
 /**
  * What uvu can report: it needs `name` and `stack`, and somebody may throw a string. It prints the
  * message and then the stack, which begins with the message again; of that one line is enough.
+ * `details` must be text to uvu (a diff); an error whose details are an object would end its report
+ * and the suite with it, so such an error is told in one of our own.
  */
 function asError(thrown: unknown): Error {
-  const error = thrown instanceof Error ? thrown : new Error(`threw ${String(thrown)}, which is not an Error`)
+  const error = reportable(thrown)
   const frames = (error.stack ?? '').split('\n').filter((line) => /^\s+at /.test(line))
   error.stack = [error.name, ...frames].join('\n')
   return error
+}
+
+function reportable(thrown: unknown): Error {
+  if (!(thrown instanceof Error)) return new Error(`threw ${String(thrown)}, which is not an Error`)
+  const { code, details } = thrown as { code?: unknown, details?: unknown }
+  if (details === undefined || typeof details === 'string') return thrown
+  const told = new Error(`${String(code)}: ${thrown.message} ${JSON.stringify(details)}`)
+  if (thrown.stack !== undefined) told.stack = thrown.stack
+  return told
 }
 
 function failureText(suiteName: string, what: string, error: unknown): string {

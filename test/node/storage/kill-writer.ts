@@ -13,6 +13,7 @@
  *   node kill-writer.ts DIRECTORY FIRST_NUMBER
  */
 import { writeSync } from 'node:fs'
+import { errorCode } from '../../../crypto/errors.ts'
 import { silentLog } from '../../../node/ports.ts'
 import { openLevelStore } from '../../../node/storage/level-store.ts'
 import { systemClock } from '../../../protocol/system-clock.ts'
@@ -32,7 +33,14 @@ await store.mailbox.setBox(box, { itemsMax: Infinity, bytesMax: Infinity, expire
 let next = Number(first)
 
 function say(line: string): void {
-  writeSync(1, `${line}\n`)
+  for (let rest = Buffer.from(`${line}\n`); rest.length > 0;) {
+    try {
+      rest = rest.subarray(writeSync(1, rest))
+    } catch (error) {
+      // The reader is behind.
+      if (errorCode(error) !== 'EAGAIN') throw error
+    }
+  }
 }
 
 async function write(writer: number): Promise<never> {

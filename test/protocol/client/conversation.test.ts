@@ -39,6 +39,7 @@ async function say(world: World, from: Person, texts: readonly string[]): Promis
 test('holds a text until the one before it is there', async () => {
   const world = new World('hold')
   const [alice, bob] = await world.pair()
+  await world.clock.advance(3_000)
   const letGo = keepBack(alice, bob, 1)
   await say(world, alice, ['one', 'two', 'three'])
   await world.clock.advance(10_000)
@@ -56,6 +57,7 @@ test('holds a text until the one before it is there', async () => {
 test('shows held texts after a minute, marked, also across a restart, and the late one when it comes', async () => {
   const world = new World('gap')
   const [alice, bob] = await world.pair()
+  await world.clock.advance(3_000)
   const letGo = keepBack(alice, bob, 1)
   await say(world, alice, ['one', 'two', 'three'])
   await world.clock.advance(10_000)

@@ -59,7 +59,8 @@ test('counts replicas one by one and says stored at three of five', async () => 
   const seen: unknown[] = []
   for (const replica of world.replicas.slice(0, 4)) {
     replica.isUp = true
-    await world.clock.advance(5_000)
+    alice.node.offer()
+    await world.clock.advance(1_000)
     const status = await alice.client.status(id)
     seen.push([status?.state, status?.stored.have, status?.stored.want])
   }
