@@ -205,7 +205,7 @@ export const limits = {
   heldMax: 20_000,
   /** Receipts gather this long, give or take a quarter, so that one message carries many. */
   receiptDelayMs: 75,
-  /** A text taken without a receipt is sealed anew after this, doubled each time, so many times. */
+  /** A text taken without a receipt is sealed anew after this, 8 times longer each time, so often. */
   receiptPatienceMs: 15 * second,
   repeatsMax: 5,
   /** A session that cannot be read is repaired at most this often. */

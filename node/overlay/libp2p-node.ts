@@ -13,7 +13,7 @@
  * that let a street reconnect after a power cut; gossip without the score for many peers on one
  * IP (more than ten nodes behind one NAT would be cut out of the mesh for ever).
  */
-import type { Connection, PeerId } from '@libp2p/interface'
+import type { Connection, Logger, PeerId } from '@libp2p/interface'
 import type { GossipSub } from '@libp2p/gossipsub'
 import type { SingleKadDHT } from '@libp2p/kad-dht'
 import type { Libp2p, Libp2pInit } from 'libp2p'
@@ -65,6 +65,15 @@ export interface NodeParsers {
 const second = 1_000
 const streamWindowBytes = 1024 * 1024
 
+const nothing = (): void => {}
+/**
+ * libp2p formats a line for every frame and keeps a logger per stream; what matters of it reaches
+ * us as errors and events.
+ */
+const noLog: Logger = Object.assign(nothing.bind(undefined), {
+  error: nothing, trace: nothing, enabled: false, newScope: () => noLog,
+})
+
 /** Loads libp2p and builds a node that is not started yet. */
 export async function buildNode(init: NodeInit): Promise<BuiltNode> {
   const modules = await loadModules()
@@ -74,6 +83,7 @@ export async function buildNode(init: NodeInit): Promise<BuiltNode> {
   const node = await createLibp2p<OverlayServices>({
     start: false,
     privateKey: await generateKeyPairFromSeed('Ed25519', init.keySeed),
+    logger: { forComponent: () => noLog },
     nodeInfo: { name: 'openim', version: '0', userAgent: 'openim' },
     addresses: { listen: [...init.listen], announce: [...init.announce] },
     transports: [tcp(), webSockets()],

@@ -19,7 +19,6 @@
  * Codes given to `down`: LINK_CLOSED, LINK_DUPLICATE, LINK_REPLACED (orderly); LINK_RESET,
  * LINK_DEAD, LINK_HANDSHAKE, LINK_VERSION, LINK_FRAME, LINK_CREDIT.
  */
-import { utf8 } from '../../crypto/bytes.ts'
 import { OpenIMError } from '../../crypto/errors.ts'
 import type { NodeId } from '../../protocol/ids.ts'
 import { limits } from '../../protocol/limits.ts'
@@ -27,13 +26,11 @@ import type { Clock, Timer } from '../../protocol/ports.ts'
 import type { ServiceCode } from '../../protocol/service/codes.ts'
 import type { CallOptions } from '../ports.ts'
 import { CallTable, sweepMs } from './link-calls.ts'
-import type { Call, CallResult } from './link-calls.ts'
-import {
-  BodyAssembly, FrameBuffer, FrameCursor, FrameSplitter, frameHeadBytesMax, frameTypes, linkVersion,
-  messageHeadBytesMax, replyStatus, varintSize,
-} from './link-frames.ts'
+import type { CallResult } from './link-calls.ts'
+import { BodyAssembly, FrameCursor, FrameSplitter, frameTypes, linkVersion, replyStatus } from './link-frames.ts'
+import { LinkOutbox } from './link-outbox.ts'
 import { decodeRefusal, requestOverheadBytes, ServiceDesk } from './link-service.ts'
-import type { Reply, ServiceComponents } from './link-service.ts'
+import type { ServiceComponents } from './link-service.ts'
 
 /** What carries the bytes of a link. */
 export interface BytePipe {
@@ -62,10 +59,6 @@ export interface PeerLinkOptions {
 
 type State = 'opening' | 'up' | 'closed'
 
-/** Bodies up to this are not cut in two to fill a write. */
-const wholeBodyBytes = 8 * 1024
-/** Credit goes back in quarters of the window. */
-const creditStepBytes = limits.linkWindowBytes / 4
 /** A write queue is full above the limit and open again below half of it. */
 const resumeBytes = limits.linkQueueBytesMax / 2
 /** The transport's drain event has been seen to fail; look again after this. */
@@ -82,6 +75,7 @@ export class PeerLink {
   readonly #events: PeerLinkEvents
   readonly #calls = new CallTable()
   readonly #desk: ServiceDesk
+  readonly #outbox: LinkOutbox
   readonly #splitter: FrameSplitter
   readonly #cursor = new FrameCursor()
   #state: State = 'opening'
@@ -93,20 +87,13 @@ export class PeerLink {
   #retiring: string | undefined
   #retireAtMs = Infinity
   #remoteRetired = false
-  /** Request bytes we may still send, and the peer may still send. */
-  #credit = 0
+  /** Request bytes the peer may still send. */
   #window = limits.linkWindowBytes
   #request: { id: number, service: number, patienceMs: number, body: BodyAssembly } | undefined
   #reply: { id: number, status: number, body: BodyAssembly } | undefined
   readonly #openedAtMs: number
   #heardAtMs: number
   #pingDueMs: number
-  #nonce = 0
-  #pingSentAtMs: number | undefined
-  #helloDue = true
-  #pingDue = false
-  #pongDue: number | undefined
-  #byeDue: string | undefined
   #rttMs: number | undefined
   /** Chunks received so far. */
   #heard = 0
@@ -119,6 +106,12 @@ export class PeerLink {
     this.#pipe = pipe
     this.#events = options.events
     this.#desk = new ServiceDesk(components, options.remote, () => this.#scheduleFlush())
+    this.#outbox = new LinkOutbox({
+      clock: this.#clock,
+      calls: this.#calls,
+      desk: this.#desk,
+      onCredit: (bytes) => { this.#window += bytes },
+    })
     this.#splitter = new FrameSplitter((type, bytes, start, end) => this.#onFrame(type, bytes, start, end))
     const nowMs = this.#clock.monotonicMs()
     this.#openedAtMs = nowMs
@@ -199,7 +192,7 @@ export class PeerLink {
   retire(code: string): void {
     if (this.#state === 'closed' || this.#retiring !== undefined) return
     this.#retiring = code
-    this.#byeDue = code
+    this.#outbox.bye(code)
     this.#retireAtMs = this.#clock.monotonicMs() + limits.linkRetireMs
     this.#arm(this.#retireAtMs)
     this.#scheduleFlush()
@@ -208,8 +201,9 @@ export class PeerLink {
   /** Says goodbye and closes the pipe in order; open calls end with `callsCode`. */
   close(code = 'LINK_CLOSED', callsCode = 'OVERLAY_UNREACHABLE'): void {
     if (this.#state === 'closed') return
-    this.#byeDue = code
-    this.#flush(true)
+    this.#outbox.bye(code)
+    // Also into a full transport: it is the last that it gets.
+    this.#pipe.write(this.#outbox.write({ bodies: false }))
     this.#end(code, callsCode)
     this.#pipe.close()
   }
@@ -253,8 +247,7 @@ export class PeerLink {
       case frameTypes.replyMore: this.#onReplyMore(cursor); break
       case frameTypes.credit: this.#onCredit(cursor); break
       case frameTypes.ping:
-        // One answer is enough for any number of pings that we could not answer yet.
-        this.#pongDue = cursor.varint()
+        this.#outbox.pong(cursor.varint())
         this.#scheduleFlush()
         break
       case frameTypes.pong: this.#onPong(cursor.varint()); break
@@ -270,7 +263,7 @@ export class PeerLink {
     if (version !== linkVersion) {
       throw new OpenIMError('LINK_VERSION', `the peer speaks link version ${version}, we speak ${linkVersion}`)
     }
-    this.#credit = cursor.varint()
+    this.#outbox.credit = cursor.varint()
     cursor.end()
     this.#state = 'up'
     this.#events.up(this)
@@ -338,15 +331,15 @@ export class PeerLink {
   }
 
   #onCredit(cursor: FrameCursor): void {
-    this.#credit += cursor.varint()
-    if (this.#credit > Number.MAX_SAFE_INTEGER) throw new OpenIMError('LINK_CREDIT', 'a credit without end')
+    this.#outbox.credit += cursor.varint()
+    if (this.#outbox.credit > Number.MAX_SAFE_INTEGER) throw new OpenIMError('LINK_CREDIT', 'a credit without end')
     this.#scheduleFlush()
   }
 
   #onPong(nonce: number): void {
-    if (this.#pingSentAtMs === undefined || nonce !== this.#nonce) return
-    const sampleMs = this.#heardAtMs - this.#pingSentAtMs
-    this.#pingSentAtMs = undefined
+    const sentAtMs = this.#outbox.takePing(nonce)
+    if (sentAtMs === undefined) return
+    const sampleMs = this.#heardAtMs - sentAtMs
     this.#rttMs = this.#rttMs === undefined ? sampleMs : this.#rttMs + rttGain * (sampleMs - this.#rttMs)
   }
 
@@ -376,120 +369,20 @@ export class PeerLink {
   }
 
   /** Encodes and writes until nothing may go out or the transport is full. */
-  #flush(force = false): void {
+  #flush(): void {
     if (this.#state === 'closed') return
     this.#blocked = false
-    while (this.#controlDue() || (this.#state === 'up' && !force && this.#bodiesDue())) {
-      if (!force && this.#pipe.bufferedBytes >= limits.linkQueueBytesMax) {
+    while (this.#outbox.controlDue || (this.#state === 'up' && this.#outbox.bodiesDue)) {
+      if (this.#pipe.bufferedBytes >= limits.linkQueueBytesMax) {
         this.#blocked = true
         this.#arm(this.#clock.monotonicMs() + blockedPollMs)
         return
       }
-      const queued = this.#calls.queuedBytes + this.#desk.queuedBytes + (this.#calls.open + this.#desk.open) * 32
-      const buffer = new FrameBuffer(Math.min(limits.linkWriteBytesMax, 256 + queued))
-      this.#writeControl(buffer)
-      if (this.#state === 'up' && !force) this.#writeBodies(buffer)
-      if (buffer.length === 0) break
-      this.#pipe.write(buffer.finish())
-      if (force) return
+      const bytes = this.#outbox.write({ bodies: this.#state === 'up' })
+      if (bytes.length === 0) break
+      this.#pipe.write(bytes)
     }
     if (this.#retiring !== undefined) this.#finishRetiring()
-  }
-
-  #controlDue(): boolean {
-    return this.#helloDue || this.#pingDue || this.#pongDue !== undefined || this.#byeDue !== undefined
-      || this.#desk.owedBytes >= creditStepBytes
-  }
-
-  #bodiesDue(): boolean {
-    return this.#desk.next() !== undefined || (this.#credit > requestOverheadBytes && this.#calls.next() !== undefined)
-  }
-
-  #writeControl(buffer: FrameBuffer): void {
-    if (this.#helloDue) {
-      this.#helloDue = false
-      buffer.head(frameTypes.hello, 1 + varintSize(limits.linkWindowBytes))
-      buffer.u8(linkVersion)
-      buffer.varint(limits.linkWindowBytes)
-    }
-    if (this.#pongDue !== undefined) {
-      writeNumber(buffer, frameTypes.pong, this.#pongDue)
-      this.#pongDue = undefined
-    }
-    if (this.#pingDue) {
-      this.#pingDue = false
-      this.#pingSentAtMs = this.#clock.monotonicMs()
-      writeNumber(buffer, frameTypes.ping, ++this.#nonce)
-    }
-    if (this.#desk.owedBytes >= creditStepBytes) {
-      const owed = this.#desk.takeOwed()
-      this.#window += owed
-      writeNumber(buffer, frameTypes.credit, owed)
-    }
-    if (this.#byeDue !== undefined) {
-      const code = utf8(this.#byeDue)
-      this.#byeDue = undefined
-      buffer.head(frameTypes.bye, code.length)
-      buffer.raw(code)
-    }
-  }
-
-  /** Replies and requests in turn, so that neither starves the other. */
-  #writeBodies(buffer: FrameBuffer): void {
-    let replying = true
-    let requesting = true
-    while (replying || requesting) {
-      const reply: Reply | undefined = replying ? this.#desk.next() : undefined
-      replying = reply !== undefined && this.#writeReply(buffer, reply)
-      const call: Call | undefined = requesting ? this.#calls.next() : undefined
-      requesting = call !== undefined && this.#writeRequest(buffer, call)
-    }
-  }
-
-  /** False when it does not fit into this write. */
-  #writeReply(buffer: FrameBuffer, reply: Reply): boolean {
-    const { id, status, body } = reply
-    const first = reply.sent < 0
-    const head = first ? varintSize(id) + 1 + varintSize(body.length) : 0
-    const from = Math.max(reply.sent, 0)
-    const part = partThatFits(buffer, { head, left: body.length - from })
-    if (part < 0) return false
-    if (first) {
-      buffer.head(frameTypes.reply, head + part)
-      buffer.varint(id)
-      buffer.u8(status)
-      buffer.varint(body.length)
-    } else buffer.head(frameTypes.replyMore, part)
-    buffer.raw(body, from, from + part)
-    this.#desk.advance(reply, part)
-    return true
-  }
-
-  /** False when it does not fit into this write, or into the peer's window. */
-  #writeRequest(buffer: FrameBuffer, call: Call): boolean {
-    const { id, service, body } = call
-    const first = call.sent < 0
-    const overhead = first ? requestOverheadBytes : 0
-    const patienceMs = first ? Math.max(0, Math.ceil(call.deadlineMs - this.#clock.monotonicMs())) : 0
-    const head = first ? varintSize(id) + 1 + varintSize(patienceMs) + varintSize(body.length) : 0
-    const from = Math.max(call.sent, 0)
-    const left = body.length - from
-    const credit = this.#credit - overhead
-    if (credit < Math.min(left, wholeBodyBytes)) return false
-    const fits = partThatFits(buffer, { head, left })
-    if (fits < 0) return false
-    const part = Math.min(fits, credit)
-    if (first) {
-      buffer.head(frameTypes.request, head + part)
-      buffer.varint(id)
-      buffer.u8(service)
-      buffer.varint(patienceMs)
-      buffer.varint(body.length)
-    } else buffer.head(frameTypes.requestMore, part)
-    buffer.raw(body, from, from + part)
-    this.#credit -= overhead + part
-    this.#calls.advance(call, part)
-    return true
   }
 
   #finishRetiring(): void {
@@ -540,7 +433,7 @@ export class PeerLink {
 
   #ping(nowMs: number): void {
     this.#pingDueMs = nowMs + limits.linkHeartbeatMs
-    this.#pingDue = true
+    this.#outbox.ping()
     this.#scheduleFlush()
   }
 
@@ -560,18 +453,4 @@ export class PeerLink {
 function bodyLength(total: number): number {
   if (total <= limits.callBodyBytesMax) return total
   throw new OpenIMError('LINK_FRAME', `a body of ${total} bytes, the limit is ${limits.callBodyBytesMax}`)
-}
-
-function writeNumber(buffer: FrameBuffer, type: number, value: number): void {
-  buffer.head(type, varintSize(value))
-  buffer.varint(value)
-}
-
-/** How much of a body fits behind `head`; −1 when it should wait for the next write. */
-function partThatFits(buffer: FrameBuffer, input: { head: number, left: number }): number {
-  const { head, left } = input
-  const room = buffer.room - frameHeadBytesMax - head
-  if (left <= room) return left
-  const mayCut = left > wholeBodyBytes || buffer.length === 0
-  return mayCut && room > messageHeadBytesMax ? room : -1
 }

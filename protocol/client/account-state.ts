@@ -97,7 +97,10 @@ export async function createAccount(input: NewAccount): Promise<OwnAccount> {
   const { kv, clock, random } = input
   const name = normaliseName(input.name) ?? ''
   if (name === '' && input.name !== '') {
-    throw new OpenIMError('ACCOUNT_NAME', `a name needs visible characters, at most ${limits.nameBytesMax} bytes of them`)
+    throw new OpenIMError(
+      'ACCOUNT_NAME',
+      `a name needs visible characters, at most ${limits.nameBytesMax} bytes of them`,
+    )
   }
   const entropy = input.entropy ?? random.bytes(32)
   const rootKeys = crypto.signingKeyPair(rootSeed(entropy))
@@ -127,7 +130,12 @@ export async function createAccount(input: NewAccount): Promise<OwnAccount> {
     { type: 'check', key: keys.account, version: 0 },
     { type: 'put', key: keys.account, value: encode(accountCodec, record) },
   ])
-  if (!written) throw new OpenIMError('ACCOUNT_EXISTS', 'there is an account in this store already; it is left as it is')
+  if (!written) {
+    throw new OpenIMError(
+      'ACCOUNT_EXISTS',
+      'there is an account in this store already; it is left as it is',
+    )
+  }
   return openRecord(record)
 }
 
@@ -143,7 +151,10 @@ function openRecord(record: AccountRecord): OwnAccount {
   const signingKeys = crypto.signingKeyPair(record.signingSeed)
   const deviceList = verifyDeviceList(record.deviceList, rootKey)
   if (!deviceList.ok) {
-    throw new OpenIMError('ACCOUNT_CORRUPT', `the own device list does not verify (${deviceList.code}): restore a backup`)
+    throw new OpenIMError(
+      'ACCOUNT_CORRUPT',
+      `the own device list does not verify (${deviceList.code}): restore a backup`,
+    )
   }
   return {
     name: record.name,

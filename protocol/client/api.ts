@@ -93,7 +93,10 @@ export interface ContactPlaces {
 export interface ClientApi {
   info(): Promise<ClientInfo>
   invite(options?: { expiresInMs?: number }): Promise<Invite>
-  /** Settles when the request is durable here; the contact becomes `active` later. @throws INVITE_*, CONTACT_* */
+  /**
+   * Settles when the request is durable here; the contact becomes `active` later.
+   * @throws INVITE_*, CONTACT_*
+   */
   add(uri: string, options?: { name?: string }): Promise<Contact>
   contacts(): Promise<Contact[]>
   /** By petname or address. @throws CONTACT_UNKNOWN */
@@ -113,7 +116,9 @@ export interface ClientApi {
   /** Settles with the status once it is at least `state` (or `failed`), or when `signal` aborts. */
   waitFor(id: MessageId, state: MessageState, signal?: AbortSignal): Promise<MessageStatus>
   /** Oldest first after `after`; `limit` ≤ 1,000. With `direction`, only those. */
-  history(options: { after?: number, limit?: number, contact?: string, direction?: 'in' | 'out', reverse?: boolean }): Promise<HistoryEntry[]>
+  history(options: {
+    after?: number, limit?: number, contact?: string, direction?: 'in' | 'out', reverse?: boolean
+  }): Promise<HistoryEntry[]>
   /** A named, durable reading position over incoming messages; 0 at first. */
   cursor(name: string): Promise<number>
   setCursor(name: string, position: number): Promise<void>

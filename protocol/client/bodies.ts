@@ -37,7 +37,11 @@ export interface Incoming<B extends Body = Body> {
 }
 
 type BodyHandler<T extends Body['type']> =
-  (parts: BodyParts, turn: Turn, incoming: Incoming<Extract<Body, { type: T }>>) => Promise<Result<undefined>>
+  (
+    parts: BodyParts,
+    turn: Turn,
+    incoming: Incoming<Extract<Body, { type: T }>>,
+  ) => Promise<Result<undefined>>
 
 const done: Result<undefined> = { ok: true, value: undefined }
 
@@ -66,6 +70,7 @@ const handlers: { readonly [T in Body['type']]: BodyHandler<T> } = {
     if (turn.contact === undefined || list === undefined) return { ok: false, code: 'CONTACT_UNKNOWN' }
     if (body.deviceListNumber === list.list.number && !equalBytes(body.deviceListHash, list.hash)) {
       turn.contact = { ...turn.contact, trust: trusts.changed }
+      announce(parts, turn)
       return { ok: false, code: 'DEVICE_LIST_FORK' }
     }
     // They have a newer list: fetched with fresh prekeys, as for a repair.
@@ -84,7 +89,12 @@ export function handleBody(parts: BodyParts, turn: Turn, incoming: Incoming): Pr
   return handler(parts, turn, incoming as never)
 }
 
-async function takeText(parts: BodyParts, turn: Turn, incoming: Incoming, text: string): Promise<Result<undefined>> {
+async function takeText(
+  parts: BodyParts,
+  turn: Turn,
+  incoming: Incoming,
+  text: string,
+): Promise<Result<undefined>> {
   const { device, payload: { messageId: id, sentAtMs, sequence } } = incoming
   const receivedAtMs = parts.context.clock.now()
   await parts.ordering.take(turn, { device, sequence, record: { id, text, sentAtMs, receivedAtMs } })
@@ -92,22 +102,35 @@ async function takeText(parts: BodyParts, turn: Turn, incoming: Incoming, text: 
 }
 
 /** A request or its answer: devices, inbox and name of somebody who is a contact from now on. */
-function meet(parts: BodyParts, turn: Turn, body: { deviceList: Uint8Array, name: string, card: InboxCard }): Result<undefined> {
+function meet(
+  parts: BodyParts,
+  turn: Turn,
+  body: { deviceList: Uint8Array, name: string, card: InboxCard },
+): Result<undefined> {
   const list = verifyDeviceList(body.deviceList, contactRootKey(turn.id))
   if (!list.ok) return list
   const pinned = pinDevices(turn, list.value)
+  if (!pinned.ok) announce(parts, turn)
   if (!pinned.ok || turn.contact === undefined) return pinned
   const { contact } = turn
-  const name = contact.isNamed || contact.state === contactStates.active ? contact.name : parts.book.offerName(body.name, turn.id)
+  const keepsName = contact.isNamed || contact.state === contactStates.active
+  const name = keepsName ? contact.name : parts.book.offerName(body.name, turn.id)
   // Both asked at once, or they answered: our own request has done its work.
-  if (contact.introduction?.request !== undefined) parts.outbox.settle(turn.batch, contact.introduction.request)
+  if (contact.introduction?.request !== undefined) {
+    parts.outbox.settle(turn.batch, contact.introduction.request)
+  }
   turn.contact = { ...contact, name, state: contactStates.active, introduction: undefined }
   takeCard(parts, turn, body.card)
-  const { contact: met } = turn
-  if (contact.state !== contactStates.active) {
-    turn.batch.then(() => parts.context.emit({ type: 'contact', contact: parts.book.face(met) }))
-  }
+  if (contact.state !== contactStates.active) announce(parts, turn)
   return done
+}
+
+/** Tells the app what the contact is when the turn is over. */
+function announce(parts: BodyParts, turn: Turn): void {
+  turn.batch.then(() => {
+    const contact = parts.book.get(turn.id)
+    if (contact !== undefined) parts.context.emit({ type: 'contact', contact: parts.book.face(contact) })
+  })
 }
 
 /** Takes a card that is newer than ours, or of another inbox, and sends what is under way there. */

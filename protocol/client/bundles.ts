@@ -52,15 +52,18 @@ export class Bundles {
       const taken = await this.#take(contact.id, shelf, holders)
       if (taken.ok) parts.push(taken.value)
     }
-    const newest = parts.reduce<VerifiedDeviceList | undefined>(
-      (best, { list }) => (best === undefined || list.list.number > best.list.number ? list : best), undefined)
-    const bundles = newest === undefined ? [] : parts.filter(({ device }) => identityOf(newest, device) !== undefined)
-    if (newest === undefined || bundles.length === 0) return { ok: false, code: 'SHELF_EMPTY' }
+    const [newest] = parts.map(({ list }) => list).sort((a, b) => b.list.number - a.list.number)
+    if (newest === undefined) return { ok: false, code: 'SHELF_EMPTY' }
+    const bundles = parts.filter(({ device }) => identityOf(newest, device) !== undefined)
+    if (bundles.length === 0) return { ok: false, code: 'SHELF_EMPTY' }
     return { ok: true, value: { content, list: newest, bundles } }
   }
 
   async #take(contact: ContactId, shelf: Shelf, holders: NodeId[]): Promise<Result<ShelfParts>> {
-    const answer = await this.#uplink.request({ type: 'shelfTake', shelfKey: shelf.shelfKey, holders }, 'shelfTaken')
+    const answer = await this.#uplink.request(
+      { type: 'shelfTake', shelfKey: shelf.shelfKey, holders },
+      'shelfTaken',
+    )
     if (!answer.ok) return answer
     const { taken } = answer.value
     if (taken === undefined) return { ok: false, code: 'SHELF_EMPTY' }
@@ -73,7 +76,12 @@ export class Bundles {
     const oneTime = taken.oneTime === undefined ? undefined : openShelfOneTime(taken.oneTime, shelf)
     const { signedPrekey, lastResortKem } = opened.value
     const bundle: PrekeyBundle = oneTime?.ok === true
-      ? { identity, signedPrekey, kemPrekey: oneTime.value.oneTimeKem, oneTimePrekey: oneTime.value.oneTimePrekey }
+      ? {
+        identity,
+        signedPrekey,
+        kemPrekey: oneTime.value.oneTimeKem,
+        oneTimePrekey: oneTime.value.oneTimePrekey,
+      }
       : { identity, signedPrekey, kemPrekey: lastResortKem }
     return { ok: true, value: { device: shelf.deviceId, list: list.value, bundle } }
   }
@@ -98,9 +106,9 @@ export function beginSessions(context: Context, turn: Turn, found: Found): Resul
   let refusal: Result<undefined> = { ok: false, code: 'SHELF_EMPTY' }
   for (const { device, bundle } of found.bundles) {
     const existing = turn.session(device)
-    const begun = SecureSession.initiate({
-      own: context.account.identity, bundle, random: context.random, ...existing === undefined ? {} : { existing },
-    })
+    const { account: { identity: own }, random } = context
+    const before = existing === undefined ? {} : { existing }
+    const begun = SecureSession.initiate({ own, bundle, random, ...before })
     if (begun.ok) {
       turn.keepSession(device, begun.value)
       refusal = { ok: true, value: undefined }

@@ -19,7 +19,8 @@
  *
  * ```ts
  * await Client.create({ kv, clock, random, name: 'Alice' })
- * const client = await Client.open({ kv, clock, random, connect: (listener) => new DeviceSession(…, listener) })
+ * const connect = (listener) => new DeviceSession({ dialer, clock, random }, listener)
+ * const client = await Client.open({ kv, clock, random, connect })
  * await client.start()
  * const { uri } = await client.invite()
  * ```
@@ -40,7 +41,8 @@ import { within } from '../timers.ts'
 import { createAccount, readAccount } from './account-state.ts'
 import type { NewAccount, OwnAccount } from './account-state.ts'
 import type {
-  ClientApi, ClientEvent, ClientInfo, Contact, ContactPlaces, HistoryEntry, Invite, MessageState, MessageStatus,
+  ClientApi, ClientEvent, ClientInfo, Contact, ContactPlaces, HistoryEntry, Invite, MessageState,
+  MessageStatus,
 } from './api.ts'
 import { silentClientLog } from './context.ts'
 import type { ClientLog, Context } from './context.ts'
@@ -48,7 +50,7 @@ import { Emitter } from './emitter.ts'
 import { historyFace } from './history.ts'
 import { keys } from './keys.ts'
 import { isAtLeast, statusFace } from './message-status.ts'
-import { composeParts } from './parts.ts'
+import { composeParts, loadParts, removeContact, resetParts, startParts, stopParts } from './parts.ts'
 import type { Parts } from './parts.ts'
 import { contactId, contactStates, messageCodec, newContact, readRecord, threadCodec } from './records.ts'
 import type { ContactRecord } from './records.ts'
@@ -96,9 +98,11 @@ export class Client implements ClientApi {
   /** Reads everything it needs; no network. @throws ACCOUNT_MISSING, CODEC_*, STORE_* */
   static async open(components: ClientComponents, options: ClientOptions = {}): Promise<Client> {
     const account = await readAccount(components.kv)
-    if (account === undefined) throw new OpenIMError('ACCOUNT_MISSING', 'there is no account in this store: create one first')
+    if (account === undefined) {
+      throw new OpenIMError('ACCOUNT_MISSING', 'there is no account in this store: create one first')
+    }
     const client = new Client(account, components, options)
-    await client.#parts.load()
+    await loadParts(client.#context, client.#parts)
     return client
   }
 
@@ -106,11 +110,11 @@ export class Client implements ClientApi {
   async start(): Promise<void> {
     if (this.#state !== 'opened') return
     this.#state = 'started'
-    this.#parts.start()
+    startParts(this.#parts)
     this.#parts.uplink.start(this.#connect({
       frame: (frame) => this.#frame(frame),
       state: (online) => this.#connection(online),
-      reset: () => this.#parts.reset(),
+      reset: () => resetParts(this.#parts),
     }))
   }
 
@@ -119,7 +123,7 @@ export class Client implements ClientApi {
     if (this.#state === 'stopped') return
     const wasStarted = this.#state === 'started'
     this.#state = 'stopped'
-    if (wasStarted) await this.#parts.stop()
+    if (wasStarted) await stopParts(this.#parts)
     this.#connection(false)
   }
 
@@ -143,12 +147,20 @@ export class Client implements ClientApi {
     const { inboxes, uplink } = this.#parts
     const expiresInMs = options.expiresInMs ?? limits.inviteTtlMs
     if (!(expiresInMs > 0 && expiresInMs <= limits.inviteTtlMaxMs)) {
-      throw new OpenIMError('INVITE_EXPIRY', `an invite lasts up to ${limits.inviteTtlMaxMs} ms, got ${expiresInMs}: choose a shorter time`)
+      throw new OpenIMError(
+        'INVITE_EXPIRY',
+        `an invite lasts up to ${limits.inviteTtlMaxMs} ms, got ${expiresInMs}: choose a shorter time`,
+      )
     }
     if (inboxes.invites >= limits.invitesMax) {
-      throw new OpenIMError('INVITE_TOO_MANY', `${inboxes.invites} invites are open, the limit is ${limits.invitesMax}: wait for some to be used or expire`)
+      throw new OpenIMError(
+        'INVITE_TOO_MANY',
+        `${inboxes.invites} invites are open, the limit is ${limits.invitesMax}: wait until some are used`,
+      )
     }
-    const record = { token: random.bytes(15), expiryHour: expiryHour(clock.now() + expiresInMs), usedBy: undefined }
+    const record = {
+      token: random.bytes(15), expiryHour: expiryHour(clock.now() + expiresInMs), usedBy: undefined,
+    }
     await inboxes.addInvite(record)
     if (uplink.online) await within(clock, limits.inviteOpenMs, inboxes.openInvite(record))
     const hint = this.#options.hint?.()
@@ -173,11 +185,14 @@ export class Client implements ClientApi {
     const { book, errands } = this.#parts
     const name = options.name === undefined ? undefined : book.claimName(options.name, id)
     try {
-      const contact = await this.#parts.turns.run(id, (turn) => this.#request(turn, { invite: invite.value, name }))
+      const contact = await this.#parts.turns.run(
+        id,
+        (turn) => this.#request(turn, { invite: invite.value, name }),
+      )
       errands.poke(id)
       return contact
     } finally {
-      if (name !== undefined) book.release(name, id)
+      book.release(id)
     }
   }
 
@@ -188,14 +203,23 @@ export class Client implements ClientApi {
     }
     const { id } = turn
     const known = turn.contact ??
-      newContact({ id, name: name ?? book.offerName('', id), box: inboxes.create(), addedAtMs: this.#context.clock.now() })
+      newContact({
+        id,
+        name: name ?? book.offerName('', id),
+        box: inboxes.create(),
+        addedAtMs: this.#context.clock.now(),
+      })
     const contact: ContactRecord = {
       ...known,
       name: name ?? known.name,
       isNamed: known.isNamed || name !== undefined,
       seed: invite.seed,
       introduction: {
-        token: invite.introToken, expiryHour: invite.expiryHour, hint: multiaddr(invite.hint), request: undefined, requestedAtMs: 0,
+        token: invite.introToken,
+        expiryHour: invite.expiryHour,
+        hint: multiaddr(invite.hint),
+        request: undefined,
+        requestedAtMs: 0,
       },
     }
     turn.contact = contact
@@ -235,24 +259,30 @@ export class Client implements ClientApi {
         turn.batch.then(() => this.#context.emit({ type: 'contact', contact: book.face(contact) }))
       })
     } finally {
-      book.release(claimed, id)
+      book.release(id)
     }
     return await this.contact(claimed)
   }
 
   /** Their messages stay in the history; nothing more is exchanged. */
   async remove(nameOrAddress: string): Promise<void> {
-    const { book, turns, removeContact } = this.#parts
-    await turns.run(book.find(nameOrAddress).id, (turn) => removeContact(turn))
+    const { book, turns } = this.#parts
+    await turns.run(book.find(nameOrAddress).id, (turn) => removeContact(this.#parts, turn))
   }
 
   async send(contact: string, text: string): Promise<MessageStatus> {
-    if (this.#state === 'stopped') throw new OpenIMError('CLIENT_STOPPED', 'the client was stopped: open it anew')
+    if (this.#state === 'stopped') {
+      throw new OpenIMError('CLIENT_STOPPED', 'the client was stopped: open it anew')
+    }
     return await this.#parts.sending.send(this.#parts.book.find(contact).id, text)
   }
 
   async status(id: MessageId): Promise<MessageStatus | undefined> {
-    const record = this.#parts.outbox.message(id) ?? await readRecord(this.#context.kv, messageCodec, keys.message(id))
+    const record = this.#parts.outbox.message(id) ?? await readRecord(
+      this.#context.kv,
+      messageCodec,
+      keys.message(id),
+    )
     // Between the outbox and the store it is in both or in the outbox again.
     const known = record ?? this.#parts.outbox.message(id)
     return known === undefined ? undefined : statusFace(id, known, this.#parts.book.nameOf(known.contact))
@@ -268,7 +298,9 @@ export class Client implements ClientApi {
     signal?.addEventListener('abort', abort)
     try {
       const before = await this.status(id)
-      if (before === undefined) throw new OpenIMError('MESSAGE_UNKNOWN', `no message of yours has the id ${id}`)
+      if (before === undefined) {
+        throw new OpenIMError('MESSAGE_UNKNOWN', `no message of yours has the id ${id}`)
+      }
       if (isAtLeast(before, state) || signal?.aborted === true) return before
       await promise
       return await this.status(id) ?? before
@@ -283,10 +315,16 @@ export class Client implements ClientApi {
   } = {}): Promise<HistoryEntry[]> {
     const { book, history } = this.#parts
     const { contact, ...query } = options
-    const entries = await history.list(contact === undefined ? query : { ...query, contact: book.find(contact).id })
+    const entries = await history.list(
+      contact === undefined ? query : { ...query, contact: book.find(contact).id },
+    )
     return await Promise.all(entries.map(async (entry) => {
       const { isOutgoing, id } = entry.record
-      return historyFace(entry, book.nameOf(entry.record.contact), isOutgoing ? await this.status(id) : undefined)
+      return historyFace(
+        entry,
+        book.nameOf(entry.record.contact),
+        isOutgoing ? await this.status(id) : undefined,
+      )
     }))
   }
 

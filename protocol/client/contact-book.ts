@@ -8,22 +8,26 @@ import { decode } from '../codec/struct.ts'
 import type { BoxId } from '../ids.ts'
 import { limits } from '../limits.ts'
 import type { KvStore } from '../ports.ts'
-import type { Contact } from './api.ts'
+import type { Contact, Trust } from './api.ts'
 import type { Batch } from './batch.ts'
 import { keys } from './keys.ts'
 import { foldName, normaliseName, shortAddress, uniqueName } from './names.ts'
-import { contactCodec, contactId, contactRootKey, contactStates, trusts } from './records.ts'
+import { contactCodec, contactId, contactRootKey, contactStates } from './records.ts'
 import type { ContactId, ContactRecord } from './records.ts'
+
+const trustNames: readonly [Trust, Trust, Trust] = ['invite', 'verified', 'changed']
 
 export class ContactBook {
   readonly #byId = new Map<ContactId, ContactRecord>()
   readonly #byName = new Map<string, ContactId>()
   readonly #byBox = new Map<BoxId, ContactId>()
-  /** Names promised to changes that are being written. */
-  readonly #reserved = new Map<string, ContactId>()
+  /** Names promised to changes that are being written, folded. */
+  readonly #reserved = new Map<ContactId, string>()
 
   async load(kv: KvStore): Promise<void> {
-    for (const entry of await kv.list({ prefix: keys.contacts })) this.#take(decode(contactCodec, entry.value))
+    for (const entry of await kv.list({ prefix: keys.contacts })) {
+      this.take(decode(contactCodec, entry.value))
+    }
   }
 
   get size(): number {
@@ -48,7 +52,10 @@ export class ContactBook {
     const id = address.ok ? contactId(address.value) : this.#byName.get(foldName(nameOrAddress.trim()))
     const contact = id === undefined ? undefined : this.#byId.get(id)
     if (contact === undefined) {
-      throw new OpenIMError('CONTACT_UNKNOWN', `nobody here is called ${JSON.stringify(nameOrAddress.slice(0, 80))}: add them with an invite`)
+      throw new OpenIMError(
+        'CONTACT_UNKNOWN',
+        `nobody here is called ${JSON.stringify(nameOrAddress.slice(0, 80))}: add them with an invite`,
+      )
     }
     return contact
   }
@@ -65,10 +72,18 @@ export class ContactBook {
   claimName(raw: string, id: ContactId): string {
     const name = normaliseName(raw)
     if (name === undefined) {
-      throw new OpenIMError('CONTACT_NAME', 'a name needs visible characters and must not look like an address: choose another')
+      throw new OpenIMError(
+        'CONTACT_NAME',
+        'a name needs visible characters and must not look like an address: choose another',
+      )
     }
-    if (this.#isTaken(name, id)) throw new OpenIMError('CONTACT_NAME_TAKEN', `somebody here is called ${name} already: choose another name`)
-    this.#reserved.set(foldName(name), id)
+    if (this.#isTaken(name, id)) {
+      throw new OpenIMError(
+        'CONTACT_NAME_TAKEN',
+        `somebody here is called ${name} already: choose another name`,
+      )
+    }
+    this.#reserved.set(id, foldName(name))
     return name
   }
 
@@ -76,26 +91,38 @@ export class ContactBook {
   offerName(theirs: string, id: ContactId): string {
     const base = normaliseName(theirs) ?? shortAddress(formatAddress(contactRootKey(id)))
     const name = uniqueName(base, (candidate) => this.#isTaken(candidate, id))
-    this.#reserved.set(foldName(name), id)
+    this.#reserved.set(id, foldName(name))
     return name
   }
 
-  release(name: string, id: ContactId): void {
-    if (this.#reserved.get(foldName(name)) === id) this.#reserved.delete(foldName(name))
+  /** The name was not written after all. */
+  release(id: ContactId): void {
+    this.#reserved.delete(id)
   }
 
-  /** @throws CONTACT_TOO_MANY for a new one above the limit */
-  save(batch: Batch, contact: ContactRecord): void {
+  /** Into the batch; `take` it when that is durable. @throws CONTACT_TOO_MANY for one above the limit */
+  write(batch: Batch, contact: ContactRecord): void {
     if (!this.#byId.has(contact.id) && this.#byId.size >= limits.contactsMax) {
-      throw new OpenIMError('CONTACT_TOO_MANY', `there are ${this.#byId.size} contacts, the limit is ${limits.contactsMax}: remove some`)
+      throw new OpenIMError(
+        'CONTACT_TOO_MANY',
+        `there are ${this.#byId.size} contacts, the limit is ${limits.contactsMax}: remove some`,
+      )
     }
     batch.put(keys.contact(contact.id), contactCodec, contact)
-    batch.then(() => this.#take(contact))
   }
 
-  remove(batch: Batch, contact: ContactRecord): void {
-    batch.delete(keys.contact(contact.id))
-    batch.then(() => this.#drop(contact.id))
+  /** What was written is what is known from now on. */
+  take(contact: ContactRecord): void {
+    this.#unlist(contact.id)
+    this.#byId.set(contact.id, contact)
+    this.#byName.set(foldName(contact.name), contact.id)
+    this.#byBox.set(contact.box.id, contact.id)
+    this.release(contact.id)
+  }
+
+  drop(id: ContactId): void {
+    this.#unlist(id)
+    this.#byId.delete(id)
   }
 
   /** As the app sees it. */
@@ -103,7 +130,7 @@ export class ContactBook {
     const face: Contact = {
       name: contact.name,
       address: formatAddress(contactRootKey(contact.id)),
-      trust: contact.trust === trusts.invite ? 'invite' : contact.trust === trusts.verified ? 'verified' : 'changed',
+      trust: trustNames[contact.trust],
       state: contact.state === contactStates.active ? 'active' : 'requested',
       addedAtMs: contact.addedAtMs,
     }
@@ -112,22 +139,14 @@ export class ContactBook {
 
   #isTaken(name: string, by: ContactId): boolean {
     const folded = foldName(name)
-    const holder = this.#byName.get(folded) ?? this.#reserved.get(folded)
-    return holder !== undefined && holder !== by
+    const holder = this.#byName.get(folded)
+    if (holder !== undefined && holder !== by) return true
+    return [...this.#reserved].some(([id, name]) => id !== by && name === folded)
   }
 
-  #take(contact: ContactRecord): void {
-    this.#drop(contact.id)
-    this.#byId.set(contact.id, contact)
-    this.#byName.set(foldName(contact.name), contact.id)
-    this.#byBox.set(contact.box.id, contact.id)
-    this.release(contact.name, contact.id)
-  }
-
-  #drop(id: ContactId): void {
+  #unlist(id: ContactId): void {
     const known = this.#byId.get(id)
     if (known === undefined) return
-    this.#byId.delete(id)
     this.#byName.delete(foldName(known.name))
     this.#byBox.delete(known.box.id)
   }

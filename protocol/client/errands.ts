@@ -76,7 +76,9 @@ export class Errands {
   /** Look at this contact soon. */
   poke(id: ContactId): void {
     if (!this.#isOpen) return
-    const errand = this.#errands.get(id) ?? { isAgain: false, isRunning: false, failures: 0, retry: undefined }
+    const errand = this.#errands.get(id) ?? {
+      isAgain: false, isRunning: false, failures: 0, retry: undefined,
+    }
     this.#errands.set(id, errand)
     errand.retry?.cancel()
     errand.retry = undefined
@@ -127,7 +129,10 @@ export class Errands {
     } else {
       const pauseMs = Math.min(limits.errandMaxMs, limits.errandMinMs * 2 ** errand.failures++)
       this.#context.log.debug({ code: problem, pauseMs }, 'an errand has to be done again')
-      errand.retry = this.#context.clock.after(jittered(this.#context.random, pauseMs, 0.3), () => this.poke(id))
+      errand.retry = this.#context.clock.after(
+        jittered(this.#context.random, pauseMs, 0.3),
+        () => this.poke(id),
+      )
     }
   }
 
@@ -183,10 +188,11 @@ export class Errands {
     const { book, outbox, receipts, sending } = this.#parts
     const card = book.get(id)?.card
     if (card === undefined) return done
-    receipts.soon(id)
+    receipts.retry(id)
     while (sending.isWaiting(id) && await sending.flush(id));
     const { box } = cardTarget(card)
-    await sending.repeat(id, () => outbox.misplaced(id, box))
+    while (await sending.repeat(id, () => outbox.misplaced(id, box)));
+    // A page at a time: their receipts may only be slow.
     await sending.repeat(id, () => outbox.unconfirmed(id, 'due'))
     return done
   }

@@ -43,7 +43,10 @@ export class History {
     batch.late(() => {
       const cursor = this.#next++
       batch.put(keys.history(cursor), historyCodec, record)
-      batch.putBytes(keys.talk(record.contact, cursor), new Uint8Array([record.isOutgoing ? directionByte.out : directionByte.in]))
+      batch.putBytes(
+        keys.talk(record.contact, cursor),
+        new Uint8Array([record.isOutgoing ? directionByte.out : directionByte.in]),
+      )
       numbered(cursor)
     })
   }
@@ -60,8 +63,8 @@ export class History {
     while (found.length < limit) {
       const { entries, last } = await this.#page({ ...query, ...after === undefined ? {} : { after } })
       for (const entry of entries) {
-        const isWanted = query.direction === undefined || entry.record.isOutgoing === (query.direction === 'out')
-        if (isWanted && found.length < limit) found.push(entry)
+        const direction = entry.record.isOutgoing ? 'out' : 'in'
+        if (direction === (query.direction ?? direction) && found.length < limit) found.push(entry)
       }
       if (last === undefined) break
       after = last
@@ -70,7 +73,9 @@ export class History {
   }
 
   /** One page of the store; `last` is where the next begins, undefined at the end. */
-  async #page(query: HistoryQuery): Promise<{ entries: { cursor: number, record: HistoryRecord }[], last: number | undefined }> {
+  async #page(
+    query: HistoryQuery,
+  ): Promise<{ entries: { cursor: number, record: HistoryRecord }[], last: number | undefined }> {
     const { contact, after, reverse = false } = query
     const key = contact === undefined ? keys.history : (cursor: number): string => keys.talk(contact, cursor)
     const rows = await this.#kv.list({
@@ -81,9 +86,16 @@ export class History {
     })
     const last = rows.length < page ? undefined : lastNumber(rows.at(-1)!.key)
     if (contact === undefined) {
-      return { last, entries: rows.map((row) => ({ cursor: lastNumber(row.key), record: decode(historyCodec, row.value) })) }
+      return {
+        last,
+        entries: rows.map(
+          (row) => ({ cursor: lastNumber(row.key), record: decode(historyCodec, row.value) }),
+        ),
+      }
     }
-    const wanted = query.direction === undefined ? rows : rows.filter((row) => row.value[0] === directionByte[query.direction!])
+    const { direction } = query
+    const wanted = rows.filter(({ value }) =>
+      direction === undefined || value[0] === directionByte[direction])
     const records = await Promise.all(wanted.map((row) => this.record(lastNumber(row.key))))
     const entries = wanted.flatMap((row, i) => {
       const record = records[i]
@@ -98,7 +110,10 @@ export class History {
 
   async setCursor(name: string, position: number): Promise<void> {
     if (!Number.isSafeInteger(position) || position < 0) {
-      throw new OpenIMError('CURSOR_POSITION', `a reading position is a whole number from 0, got ${position}`)
+      throw new OpenIMError(
+        'CURSOR_POSITION',
+        `a reading position is a whole number from 0, got ${position}`,
+      )
     }
     const batch = new Batch()
     batch.put(keys.cursor(checkedCursorName(name)), numberCodec, { value: position })
@@ -109,7 +124,10 @@ export class History {
 function checkedCursorName(name: string): string {
   const length = utf8(name).length
   if (length === 0 || length > limits.cursorNameBytesMax) {
-    throw new OpenIMError('CURSOR_NAME', `a cursor's name has 1 to ${limits.cursorNameBytesMax} bytes, got ${length}`)
+    throw new OpenIMError(
+      'CURSOR_NAME',
+      `a cursor's name has 1 to ${limits.cursorNameBytesMax} bytes, got ${length}`,
+    )
   }
   return name
 }

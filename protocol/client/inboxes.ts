@@ -55,7 +55,11 @@ export class Inboxes {
   readonly #frontBox: BoxId
   #front: Front = { homes: [], replicas: [] }
 
-  constructor(context: Context, parts: { uplink: Uplink, turns: Turns, book: ContactBook }, options: InboxesOptions) {
+  constructor(
+    context: Context,
+    parts: { uplink: Uplink, turns: Turns, book: ContactBook },
+    options: InboxesOptions,
+  ) {
     this.#context = context
     this.#uplink = parts.uplink
     this.#turns = parts.turns
@@ -65,7 +69,9 @@ export class Inboxes {
   }
 
   async load(): Promise<void> {
-    for await (const entry of kvEntries(this.#context.kv, keys.intros)) this.#remember(decode(introCodec, entry.value))
+    for await (const entry of kvEntries(this.#context.kv, keys.intros)) {
+      this.#remember(decode(introCodec, entry.value))
+    }
   }
 
   get front(): Front {
@@ -95,7 +101,14 @@ export class Inboxes {
   /** What a contact needs to write to us. */
   card(box: OwnBox): InboxCard {
     const { sequence, writeSeed, sealKey, homes, replicas } = box
-    return { sequence, writeSeed, readKey: crypto.signingKeyPair(box.readSeed).publicKey, sealKey, homes, replicas }
+    return {
+      sequence,
+      writeSeed,
+      readKey: crypto.signingKeyPair(box.readSeed).publicKey,
+      sealKey,
+      homes,
+      replicas,
+    }
   }
 
   /** Opens the front box and all invites' boxes; contacts' boxes are the errands' work. */
@@ -190,7 +203,10 @@ export class Inboxes {
     }, 'inboxState')
   }
 
-  async #moved(contact: ContactId, { homes, replicas }: Pick<InboxStateFrame, 'homes' | 'replicas'>): Promise<void> {
+  async #moved(
+    contact: ContactId,
+    { homes, replicas }: Pick<InboxStateFrame, 'homes' | 'replicas'>,
+  ): Promise<void> {
     await this.#turns.run(contact, (turn) => {
       const box = turn.contact?.box
       if (turn.contact === undefined || box === undefined) return
@@ -229,7 +245,10 @@ export class Inboxes {
     return isComplete
   }
 
-  async #closeOne(box: BoxId, { writeKey, readSeed }: { writeKey: Uint8Array, readSeed: Uint8Array }): Promise<boolean> {
+  async #closeOne(
+    box: BoxId,
+    { writeKey, readSeed }: { writeKey: Uint8Array, readSeed: Uint8Array },
+  ): Promise<boolean> {
     const request = {
       type: 'inbox', action: inboxActions.close, writeKey, readSeed, placement: boxPlacement(box),
       itemsMax: 0, bytesMax: 0, expiryHour: 0,

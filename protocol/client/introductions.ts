@@ -75,7 +75,7 @@ export class Introductions {
     })
   }
 
-  /** The answer to their request: our devices, name and inbox. False in `ok` while it cannot be sealed. */
+  /** The answer to their request: our devices, name and inbox. Refuses CONTACT_NOT_READY. */
   answer(id: ContactId): Promise<Result<undefined>> {
     const { account } = this.#context
     return this.#parts.turns.run(id, (turn) => {
@@ -89,7 +89,9 @@ export class Introductions {
         name: account.name,
         card,
       }
-      if (!sendBody(this.#context, turn, { outbox: this.#parts.outbox, kind: kinds.control, body })) return notReady()
+      if (!sendBody(this.#context, turn, { outbox: this.#parts.outbox, kind: kinds.control, body })) {
+        return notReady()
+      }
       turn.contact = { ...contact, isAnswerDue: false, toldSequence: contact.box.sequence }
       return done
     })
@@ -102,8 +104,12 @@ export class Introductions {
       const { contact } = turn
       if (contact === undefined || contact.toldSequence >= contact.box.sequence) return done
       const card = this.#parts.inboxes.card(contact.box)
-      const body: CardUpdateBody = { type: 'cardUpdate', card, deviceListNumber: list.number, deviceListHash: hash }
-      if (!sendBody(this.#context, turn, { outbox: this.#parts.outbox, kind: kinds.control, body })) return notReady()
+      const body: CardUpdateBody = {
+        type: 'cardUpdate', card, deviceListNumber: list.number, deviceListHash: hash,
+      }
+      if (!sendBody(this.#context, turn, { outbox: this.#parts.outbox, kind: kinds.control, body })) {
+        return notReady()
+      }
       turn.contact = { ...contact, toldSequence: contact.box.sequence }
       return done
     })
@@ -111,7 +117,8 @@ export class Introductions {
 
   /** Whether a broken session may be repaired now. */
   isRepairDue({ isBroken, seed, repairedAtMs }: ContactRecord): boolean {
-    return isBroken && seed !== undefined && this.#context.clock.now() - repairedAtMs >= limits.sessionRepairMs
+    const isRested = this.#context.clock.now() - repairedAtMs >= limits.sessionRepairMs
+    return isBroken && seed !== undefined && isRested
   }
 
   /** A fresh session from fresh prekeys; an empty bundle of receipts carries it to them at once. */
@@ -125,7 +132,9 @@ export class Introductions {
       const begun = beginSessions(this.#context, turn, found.value)
       if (!begun.ok) return begun
       const body: ReceiptsBody = { type: 'receipts', delivered: [], read: [] }
-      if (!sendBody(this.#context, turn, { outbox: this.#parts.outbox, kind: kinds.receipts, body })) return notReady()
+      if (!sendBody(this.#context, turn, { outbox: this.#parts.outbox, kind: kinds.receipts, body })) {
+        return notReady()
+      }
       turn.contact = { ...turn.contact, isBroken: false, repairedAtMs: this.#context.clock.now() }
       return done
     })
@@ -151,9 +160,17 @@ export class Introductions {
     const sessions = turn.readySessions
     for (const { device, session } of sessions) turn.keepSession(device, session)
     const sealed = sealEnvelope({
-      payload, sessions, expiresAtMs, random, senderDevice: account.deviceId, target: introTarget(contact, introduction, content),
+      payload,
+      sessions,
+      expiresAtMs,
+      random,
+      senderDevice: account.deviceId,
+      target: introTarget(contact, introduction, content),
     })
-    this.#parts.outbox.add(turn.batch, { sealed, contact: turn.id, messageId, kind: kinds.control, expiresAtMs })
+    this.#parts.outbox.add(
+      turn.batch,
+      { sealed, contact: turn.id, messageId, kind: kinds.control, expiresAtMs },
+    )
     turn.contact = {
       ...contact,
       introduction: { ...introduction, request: messageId, requestedAtMs: sentAtMs },
@@ -172,10 +189,19 @@ export class Introductions {
 
 /** The request box of an invite, at the places that their location record names. */
 function introTarget(contact: ContactRecord, introduction: Introduction, content: LocationContent): Target {
-  const { writeKeys, sealKey } = introKeys({ rootKey: contactRootKey(contact.id), introToken: introduction.token })
+  const { writeKeys, sealKey } = introKeys({
+    rootKey: contactRootKey(contact.id), introToken: introduction.token,
+  })
   const readKey = content.introReadKey.slice()
   const { homes, replicas } = content
-  return { box: boxId({ writeKey: writeKeys.publicKey, readKey }), writeKeys, readKey, sealKey, homes, replicas }
+  return {
+    box: boxId({ writeKey: writeKeys.publicKey, readKey }),
+    writeKeys,
+    readKey,
+    sealKey,
+    homes,
+    replicas,
+  }
 }
 
 function notReady(): Result<undefined> {

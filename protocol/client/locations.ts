@@ -5,7 +5,9 @@
 import type { Result } from '../../crypto/errors.ts'
 import { expiryHour } from '../envelope.ts'
 import { limits } from '../limits.ts'
-import { checkLocationRecord, createLocationRecord, locationKeys, openLocationRecord } from '../location-record.ts'
+import {
+  checkLocationRecord, createLocationRecord, locationKeys, openLocationRecord,
+} from '../location-record.ts'
 import type { LocationContent } from '../location-record.ts'
 import { Batch } from './batch.ts'
 import type { Context } from './context.ts'
@@ -35,12 +37,18 @@ export class Locations {
     const { account, clock, random } = this.#context
     const sequence = await this.#nextSequence()
     const timeMs = clock.now()
-    const { current, next } = locationKeys({ rootKey: account.rootKey, seed: account.rendezvousSeed, timeMs })
+    const { current, next } = locationKeys({
+      rootKey: account.rootKey, seed: account.rendezvousSeed, timeMs,
+    })
     const content: LocationContent = {
       homes: [...front.homes],
       replicas: [...front.replicas],
       introReadKey: account.introReadKeys.publicKey,
-      shelves: [{ deviceId: account.deviceId, shelfKey: account.shelfKeys.publicKey, shelfSecret: account.shelfSecret }],
+      shelves: [{
+        deviceId: account.deviceId,
+        shelfKey: account.shelfKeys.publicKey,
+        shelfSecret: account.shelfSecret,
+      }],
       deviceListNumber: account.deviceList.list.number,
     }
     const records = [current, next].map(({ period }) => createLocationRecord({

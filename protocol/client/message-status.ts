@@ -8,14 +8,17 @@ import { states } from './records.ts'
 import type { MessageRecord, State } from './records.ts'
 
 const stateNames: readonly MessageState[] = ['queued', 'stored', 'delivered', 'read', 'failed']
-const routeNames = Object.fromEntries(Object.entries(routes).map(([name, code]) => [code, name])) as Record<number, RouteName>
+const routeNames = Object.fromEntries(
+  Object.entries(routes).map(([name, code]) => [code, name]),
+) as Record<number, RouteName>
 
 /**
  * The record after `state` was proven: a state never goes back, except that proof of delivery
  * overrules `failed`.
  */
 export function advance(record: MessageRecord, state: State, nowMs: number): MessageRecord {
-  const isNews = record.state === states.failed ? state !== states.queued && state !== states.stored : state > record.state
+  const isDelivery = state === states.delivered || state === states.read
+  const isNews = record.state === states.failed ? isDelivery : state > record.state
   if (!isNews || (state === states.failed && record.state >= states.delivered)) return record
   if (state === states.failed) return { ...record, state }
   return {

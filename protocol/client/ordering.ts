@@ -37,7 +37,10 @@ export class Ordering {
   #timer: Timer | undefined
   #isStarted = false
 
-  constructor(context: Context, parts: { turns: Turns, history: History, nameOf: (id: ContactId) => string }) {
+  constructor(
+    context: Context,
+    parts: { turns: Turns, history: History, nameOf: (id: ContactId) => string },
+  ) {
     this.#context = context
     this.#turns = parts.turns
     this.#history = parts.history
@@ -87,6 +90,23 @@ export class Ordering {
     this.settle(turn)
   }
 
+  /** Keeps the mark and the deadline of this contact in step with what is held. */
+  settle(turn: Turn): void {
+    const deadlines = [...turn.held.values()].flatMap((times) => {
+      const lowest = lowestOf(times)
+      return lowest === undefined ? [] : [times.get(lowest)! + limits.gapWaitMs]
+    })
+    const deadlineMs = Math.min(...deadlines)
+    const isMarked = this.#deadlines.has(turn.id)
+    if (deadlines.length > 0 && !isMarked) turn.batch.mark(keys.gap(turn.id))
+    if (deadlines.length === 0 && isMarked) turn.batch.delete(keys.gap(turn.id))
+    turn.batch.then(() => {
+      if (deadlines.length === 0) this.#deadlines.delete(turn.id)
+      else this.#deadlines.set(turn.id, deadlineMs)
+      this.#arm()
+    })
+  }
+
   #hold(turn: Turn, { device, sequence, record }: Arrival): void {
     const key = keys.held(turn.id, device, sequence)
     turn.batch.put(key, heldCodec, record)
@@ -95,7 +115,11 @@ export class Ordering {
   }
 
   /** Shows held texts that are next, in order. */
-  async #release(turn: Turn, device: DeviceId, options: { afterGap: boolean } = { afterGap: false }): Promise<void> {
+  async #release(
+    turn: Turn,
+    device: DeviceId,
+    options: { afterGap: boolean } = { afterGap: false },
+  ): Promise<void> {
     const times = heldOf(turn, device)
     let next = positionOf(turn.thread, device)
     for (let shown = 0; times.has(next); shown++, next++) {
@@ -142,29 +166,15 @@ export class Ordering {
     })
   }
 
-  /** Keeps the mark and the deadline of this contact in step with what is held. */
-  settle(turn: Turn): void {
-    const deadlines = [...turn.held.values()].flatMap((times) => {
-      const lowest = lowestOf(times)
-      return lowest === undefined ? [] : [times.get(lowest)! + limits.gapWaitMs]
-    })
-    const deadlineMs = Math.min(...deadlines)
-    const isMarked = this.#deadlines.has(turn.id)
-    if (deadlines.length > 0 && !isMarked) turn.batch.mark(keys.gap(turn.id))
-    if (deadlines.length === 0 && isMarked) turn.batch.delete(keys.gap(turn.id))
-    turn.batch.then(() => {
-      if (deadlines.length === 0) this.#deadlines.delete(turn.id)
-      else this.#deadlines.set(turn.id, deadlineMs)
-      this.#arm()
-    })
-  }
-
   #arm(): void {
     this.#timer?.cancel()
     this.#timer = undefined
     if (!this.#isStarted || this.#deadlines.size === 0) return
     const dueMs = Math.min(...this.#deadlines.values())
-    this.#timer = this.#context.clock.after(Math.max(0, dueMs - this.#context.clock.now()), () => void this.#giveUp())
+    this.#timer = this.#context.clock.after(
+      Math.max(0, dueMs - this.#context.clock.now()),
+      () => void this.#giveUp(),
+    )
   }
 
   async #giveUp(): Promise<void> {
@@ -186,7 +196,9 @@ export class Ordering {
     const nowMs = this.#context.clock.now()
     for (const [device, times] of turn.held) {
       const lowest = lowestOf(times)
-      if (lowest !== undefined && times.get(lowest)! + limits.gapWaitMs <= nowMs) await this.#skipTo(turn, device)
+      if (lowest !== undefined && times.get(lowest)! + limits.gapWaitMs <= nowMs) {
+        await this.#skipTo(turn, device)
+      }
     }
     this.settle(turn)
   }

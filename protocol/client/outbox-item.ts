@@ -38,7 +38,9 @@ export interface Progress {
 }
 
 export function progress(record: Pick<OutboxRecord, 'homes' | 'replicas' | 'holders'>): Progress {
-  if (record.homes.some((home) => record.holders.includes(home))) return { have: 1, want: 1, isStored: true }
+  if (record.homes.some((home) => record.holders.includes(home))) {
+    return { have: 1, want: 1, isStored: true }
+  }
   const have = record.holders.filter((holder) => record.replicas.includes(holder)).length
   const want = Math.max(1, Math.min(limits.replicasNeeded, record.replicas.length))
   return { have, want: record.homes.length > 0 && have === 0 ? 1 : want, isStored: have >= want }
@@ -74,9 +76,14 @@ export class ReceiptCheck {
 }
 
 /** Whether the owner of the envelope's inbox signed that it has the envelope. */
-export function isBuried(record: Pick<OutboxRecord, 'box' | 'envelopeId'>, proofs: readonly Uint8Array[]): boolean {
+export function isBuried(
+  record: Pick<OutboxRecord, 'box' | 'envelopeId'>,
+  proofs: readonly Uint8Array[],
+): boolean {
   return proofs.some((proof) => {
     const tombstone = verifyTombstone(proof)
-    return tombstone.ok && tombstone.value.envelopeIds.includes(record.envelopeId) && boxId(tombstone.value) === record.box
+    return tombstone.ok
+      && tombstone.value.envelopeIds.includes(record.envelopeId)
+      && boxId(tombstone.value) === record.box
   })
 }

@@ -38,6 +38,7 @@ const finalCodes: ReadonlySet<string> = new Set(['ENVELOPE_REFUSED', 'ENVELOPE_E
 const sweepMs = 5_000
 /** A submitted envelope that the node says nothing about is submitted again after this. */
 const silenceMs = 60_000
+const patienceGrowth = 8
 
 export interface NewEnvelope {
   readonly sealed: SealedEnvelope
@@ -65,6 +66,7 @@ export class Outbox {
   readonly #check = new ReceiptCheck()
   readonly #items = new Map<EnvelopeId, OutboxItem>()
   readonly #byMessage = new Map<MessageId, OutboxItem>()
+  readonly #byContact = new Map<ContactId, Set<OutboxItem>>()
   /** To be submitted, in order. */
   readonly #queue = new Set<OutboxItem>()
   readonly #sent = new Set<OutboxItem>()
@@ -142,7 +144,9 @@ export class Outbox {
     if (replaces !== undefined) this.#settle(batch, replaces)
     batch.then(() => {
       const bytes = this.#queue.size < limits.submitWindow ? sealed.bytes : undefined
-      const item: OutboxItem = { number, record: record!, place: 'waiting', sentAtMs: 0, bytes, isSettling: false }
+      const item: OutboxItem = {
+        number, record: record!, place: 'waiting', sentAtMs: 0, bytes, isSettling: false,
+      }
       this.#remember(item)
       this.#queue.add(item)
       void this.#pump()
@@ -153,18 +157,24 @@ export class Outbox {
   receive(frame: ReceiptFrame): void {
     const item = this.#items.get(frame.envelopeId)
     if (item === undefined || item.isSettling) return
-    if (frame.state === receiptStates.refused) this.#refused(item, frame)
-    else if (frame.state === receiptStates.acknowledged && isBuried(item.record, frame.proofs)) this.#buried(item)
+    const { state, proofs } = frame
+    if (state === receiptStates.refused) this.#refused(item, frame)
+    else if (state === receiptStates.acknowledged && isBuried(item.record, proofs)) this.#buried(item)
     else this.#accepted(item, frame)
     void this.#pump()
   }
 
   /** The contact's own word that these arrived (or were read) there. In a turn of the contact. */
-  async confirm(batch: Batch, contact: ContactId, receipt: { ids: readonly MessageId[], state: 2 | 3 }): Promise<void> {
+  async confirm(
+    batch: Batch,
+    contact: ContactId,
+    receipt: { ids: readonly MessageId[], state: 2 | 3 },
+  ): Promise<void> {
     for (const id of new Set(receipt.ids)) {
       const item = this.#byMessage.get(id)
       if (item !== undefined && item.record.contact !== contact) continue
-      const before = item?.record.message ?? await readRecord(this.#context.kv, messageCodec, keys.message(id))
+      const { kv } = this.#context
+      const before = item?.record.message ?? await readRecord(kv, messageCodec, keys.message(id))
       if (item !== undefined && !item.isSettling) this.#settle(batch, item)
       if (before === undefined || before.contact !== contact) continue
       const after = advance(before, receipt.state, this.#context.clock.now())
@@ -182,9 +192,9 @@ export class Outbox {
 
   /** The contact's inbox moved: what is under way goes to its new holders. */
   reroute(batch: Batch, contact: ContactId, target: Target): void {
-    for (const item of this.#items.values()) {
+    for (const item of this.#of(contact)) {
       const { record } = item
-      if (record.contact !== contact || record.box !== target.box || record.buriedAtMs > 0) continue
+      if (record.box !== target.box || record.buriedAtMs > 0) continue
       item.record = { ...record, homes: target.homes, replicas: target.replicas }
       batch.put(keys.outbox(item.number), outboxCodec, item.record)
       batch.then(() => this.#submitAgain(item))
@@ -194,20 +204,18 @@ export class Outbox {
   /** Texts that their side took without a receipt: due to be repeated, or all of them. Oldest first. */
   unconfirmed(contact: ContactId, which: 'due' | 'all'): OutboxItem[] {
     const nowMs = this.#context.clock.now()
-    return [...this.#items.values()].filter(({ record, isSettling }) => record.contact === contact && !isSettling
-      && record.buriedAtMs > 0 && (which === 'all' || isRepeatDue(record, nowMs)))
+    return this.#of(contact).filter(({ record }) =>
+      record.buriedAtMs > 0 && (which === 'all' || isRepeatDue(record, nowMs)))
   }
 
   /** Texts sealed for an inbox that the contact has left. */
   misplaced(contact: ContactId, box: BoxId): OutboxItem[] {
-    return [...this.#items.values()].filter(({ record, isSettling }) =>
-      record.contact === contact && record.kind === kinds.text && record.box !== box && !isSettling)
+    return this.#of(contact).filter(({ record }) => record.kind === kinds.text && record.box !== box)
   }
 
   /** The contact is being removed: nothing more goes to them. */
   abandon(batch: Batch, contact: ContactId): void {
-    for (const item of [...this.#items.values()]) {
-      if (item.record.contact !== contact || item.isSettling) continue
+    for (const item of this.#of(contact)) {
       const { message, messageId } = item.record
       this.#settle(batch, item)
       if (message !== undefined) this.#fail(batch, { id: messageId, message, code: 'CONTACT_REMOVED' })
@@ -230,6 +238,11 @@ export class Outbox {
     void this.#pump()
   }
 
+  /** What is under way to one contact, oldest first. */
+  #of(contact: ContactId): OutboxItem[] {
+    return [...this.#byContact.get(contact) ?? []].filter((item) => !item.isSettling)
+  }
+
   #accepted(item: OutboxItem, frame: ReceiptFrame): void {
     this.#arrived(item)
     const { record } = item
@@ -238,7 +251,9 @@ export class Outbox {
     const { have, want, isStored } = progress(next)
     if (record.kind !== kinds.text) {
       item.record = next
-      if (isStored && record.kind === kinds.receipts) this.#write((batch) => this.#settle(batch, item, { withdraw: false }))
+      if (isStored && record.kind === kinds.receipts) {
+        this.#write((batch) => this.#settle(batch, item, { withdraw: false }))
+      }
       return
     }
     const before = record.message!
@@ -277,7 +292,10 @@ export class Outbox {
       this.#saveRecord(item, item.record.message!)
       return
     }
-    this.#context.log.warn({ envelope: record.envelopeId, code: frame.code }, 'an envelope was refused for good')
+    this.#context.log.warn(
+      { envelope: record.envelopeId, code: frame.code },
+      'an envelope was refused for good',
+    )
     // Proven copies lie with its holders: one that refuses it cannot undo them.
     if (message !== undefined && message.state !== states.queued) return
     this.#write((batch) => {
@@ -307,7 +325,9 @@ export class Outbox {
     item.isSettling = true
     this.#delete(batch, item)
     const { envelopeId } = item.record
-    if (options.withdraw) batch.then(() => this.#uplink.post({ type: 'withdraw', envelopeIds: [envelopeId] }))
+    if (options.withdraw) {
+      batch.then(() => this.#uplink.post({ type: 'withdraw', envelopeIds: [envelopeId] }))
+    }
     batch.otherwise(() => { item.isSettling = false })
   }
 
@@ -318,17 +338,23 @@ export class Outbox {
   }
 
   #remember(item: OutboxItem): void {
-    this.#items.set(item.record.envelopeId, item)
-    this.#byMessage.set(item.record.messageId, item)
-    if (item.record.kind === kinds.text) this.#texts++
+    const { envelopeId, messageId, contact, kind } = item.record
+    this.#items.set(envelopeId, item)
+    this.#byMessage.set(messageId, item)
+    this.#byContact.set(contact, (this.#byContact.get(contact) ?? new Set()).add(item))
+    if (kind === kinds.text) this.#texts++
   }
 
   #forget(item: OutboxItem): void {
-    if (!this.#items.delete(item.record.envelopeId)) return
-    if (this.#byMessage.get(item.record.messageId) === item) this.#byMessage.delete(item.record.messageId)
+    const { envelopeId, messageId, contact, kind } = item.record
+    if (!this.#items.delete(envelopeId)) return
+    if (this.#byMessage.get(messageId) === item) this.#byMessage.delete(messageId)
+    const others = this.#byContact.get(contact)
+    others?.delete(item)
+    if (others?.size === 0) this.#byContact.delete(contact)
     this.#queue.delete(item)
     this.#sent.delete(item)
-    if (item.record.kind === kinds.text) this.#texts--
+    if (kind === kinds.text) this.#texts--
   }
 
   #saveRecord(item: OutboxItem, message: MessageRecord): void {
@@ -390,7 +416,9 @@ export class Outbox {
     this.#sent.add(item)
     const { homes, replicas, kind } = item.record
     const purpose = kind === kinds.receipts ? purposes.signal : purposes.message
-    const taken = await this.#uplink.send({ type: 'submit', envelope: bytes, homes, replicas, purpose, level: 0 })
+    const taken = await this.#uplink.send({
+      type: 'submit', envelope: bytes, homes, replicas, purpose, level: 0,
+    })
     if (!taken) this.#sent.delete(item)
     return taken
   }
@@ -405,7 +433,9 @@ export class Outbox {
       if (item.isSettling) continue
       if (record.expiresAtMs <= nowMs) {
         this.#settle(batch, item)
-        if (record.message !== undefined) this.#fail(batch, { id: record.messageId, message: record.message, code: 'MESSAGE_EXPIRED' })
+        if (record.message !== undefined) {
+          this.#fail(batch, { id: record.messageId, message: record.message, code: 'MESSAGE_EXPIRED' })
+        }
       } else if (record.buriedAtMs > 0) {
         if (isRepeatDue(record, nowMs)) unconfirmed.add(record.contact)
       } else if (item.place === 'waiting' || (item.place === 'sent' && item.sentAtMs < stuckMs)) {
@@ -417,8 +447,8 @@ export class Outbox {
   }
 }
 
-/** The patience doubles with each repeat. */
+/** The patience grows with each repeat: receipts may be slow because their node is off. */
 function isRepeatDue(record: OutboxRecord, nowMs: number): boolean {
   return record.buriedAtMs > 0 && record.repeats < limits.repeatsMax
-    && nowMs - record.buriedAtMs >= limits.receiptPatienceMs * 2 ** record.repeats
+    && nowMs - record.buriedAtMs >= limits.receiptPatienceMs * patienceGrowth ** record.repeats
 }

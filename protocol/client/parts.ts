@@ -11,7 +11,6 @@ import { Errands } from './errands.ts'
 import { History } from './history.ts'
 import { Inboxes } from './inboxes.ts'
 import { Introductions } from './introductions.ts'
-import { keys } from './keys.ts'
 import { Locations } from './locations.ts'
 import { statusFace } from './message-status.ts'
 import { Ordering } from './ordering.ts'
@@ -31,6 +30,7 @@ export interface Parts {
   readonly book: ContactBook
   readonly turns: Turns
   readonly history: History
+  readonly ordering: Ordering
   readonly inboxes: Inboxes
   readonly outbox: Outbox
   readonly sending: Sending
@@ -39,12 +39,7 @@ export interface Parts {
   readonly locations: Locations
   readonly errands: Errands
   readonly upkeep: Upkeep
-  load(): Promise<void>
-  start(): void
-  /** A new session with the node began. */
-  reset(): void
-  stop(): Promise<void>
-  removeContact(turn: Turn): Promise<void>
+  readonly onStatus: (id: MessageId, record: MessageRecord) => void
 }
 
 export function composeParts(context: Context): Parts {
@@ -62,7 +57,10 @@ export function composeParts(context: Context): Parts {
     onFront: () => upkeep.onFront(),
     onCard: (contact) => errands.pokeLater(contact),
   })
-  const outbox: Outbox = new Outbox(context, uplink, { onStatus, onUnconfirmed: (contact) => errands.poke(contact) })
+  const outbox: Outbox = new Outbox(context, uplink, {
+    onStatus,
+    onUnconfirmed: (contact) => errands.poke(contact),
+  })
   const sending = new Sending(context, { turns, history, outbox, nameOf })
   const receipts = new ReceiptsDue(context, { turns, history, outbox })
   const ordering = new Ordering(context, { turns, history, nameOf })
@@ -76,50 +74,47 @@ export function composeParts(context: Context): Parts {
   const errands: Errands = new Errands(context, { book, inboxes, introductions, outbox, sending, receipts })
   const expireTexts = (): Promise<void> => sending.expire(onStatus)
   const upkeep: Upkeep = new Upkeep(context, { inboxes, locations, prekeys, errands, expireTexts })
-
   return {
-    uplink, book, turns, history, inboxes, outbox, sending, receipts, receiving, locations, errands, upkeep,
-
-    async load() {
-      await book.load(kv)
-      for (const part of [history, inboxes, outbox, sending, receipts, ordering, receiving]) await part.load()
-    },
-
-    start() {
-      for (const part of [outbox, receipts, ordering, upkeep]) part.start()
-    },
-
-    reset() {
-      uplink.reset()
-      outbox.reset()
-      errands.reset()
-      upkeep.reset()
-    },
-
-    async stop() {
-      errands.stop()
-      receiving.stop()
-      receipts.stop()
-      ordering.stop()
-      await uplink.stop()
-      await Promise.all([outbox.stop(), upkeep.stop()])
-      await turns.idle()
-    },
-
-    async removeContact(turn) {
-      const { contact, id, batch } = turn
-      if (contact === undefined) return
-      outbox.abandon(batch, id)
-      await sending.abandon(turn, onStatus)
-      await receipts.drop(turn)
-      ordering.drop(turn)
-      for (const { key } of await kv.list({ prefix: keys.sessions(id) })) batch.delete(key)
-      batch.delete(keys.thread(id))
-      const { box } = contact
-      inboxes.close(batch, { id: box.id, writeKey: crypto.signingKeyPair(box.writeSeed).publicKey, readSeed: box.readSeed })
-      book.remove(batch, contact)
-      turn.contact = undefined
-      batch.then(() => errands.forget(id))
-    },
+    uplink, book, turns, history, ordering, inboxes, outbox, sending, receipts, receiving, locations,
+    errands, upkeep, onStatus,
   }
+}
+
+/** Reads what each part keeps in memory; no network. */
+export async function loadParts(context: Context, parts: Parts): Promise<void> {
+  const { book, history, inboxes, outbox, sending, receipts, ordering, receiving } = parts
+  await book.load(context.kv)
+  for (const part of [history, inboxes, outbox, sending, receipts, ordering, receiving]) await part.load()
+}
+
+export function startParts({ outbox, receipts, ordering, upkeep }: Parts): void {
+  for (const part of [outbox, receipts, ordering, upkeep]) part.start()
+}
+
+/** A new session with the node began: what still matters is said again. */
+export function resetParts({ uplink, outbox, errands, upkeep }: Parts): void {
+  for (const part of [uplink, outbox, errands, upkeep]) part.reset()
+}
+
+/** Settles when nothing is under way any more. */
+export async function stopParts(parts: Parts): Promise<void> {
+  for (const part of [parts.errands, parts.receiving, parts.receipts, parts.ordering]) part.stop()
+  await parts.uplink.stop()
+  await Promise.all([parts.outbox.stop(), parts.upkeep.stop()])
+  await parts.turns.idle()
+}
+
+/** Everything of a contact but the history. In a turn of the contact. */
+export async function removeContact(parts: Parts, turn: Turn): Promise<void> {
+  const { contact, id, batch } = turn
+  if (contact === undefined) return
+  parts.outbox.abandon(batch, id)
+  await parts.sending.abandon(turn, parts.onStatus)
+  await parts.receipts.drop(turn)
+  parts.ordering.drop(turn)
+  const { box } = contact
+  const writeKey = crypto.signingKeyPair(box.writeSeed).publicKey
+  parts.inboxes.close(batch, { id: box.id, writeKey, readSeed: box.readSeed })
+  turn.contact = undefined
+  batch.then(() => parts.errands.forget(id))
 }

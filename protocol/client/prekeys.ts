@@ -5,8 +5,11 @@
  */
 import { assert } from '../../crypto/errors.ts'
 import { createKemPrekey, createOneTimePrekey, createSignedPrekey } from '../../crypto/handshake/prekeys.ts'
-import type { OwnKemPrekey, OwnOneTimePrekey, PrekeyIds, PrekeyLookup } from '../../crypto/handshake/types.ts'
+import type {
+  OwnKemPrekey, OwnOneTimePrekey, PrekeyIds, PrekeyLookup,
+} from '../../crypto/handshake/types.ts'
 import { crypto } from '../../crypto/index.ts'
+import type { DhKeyPair } from '../../crypto/provider.ts'
 import { decode, fixed, struct, u32, u64 } from '../codec/struct.ts'
 import { expiryHour } from '../envelope.ts'
 import type { ShelfHolder } from '../frame/shelf.ts'
@@ -70,7 +73,9 @@ export class Prekeys {
     const answer = await this.#uplink.request({ type: 'shelfPut', puts }, 'shelfHeld')
     if (!answer.ok) return false
     const batch = new Batch()
-    for (const { nodeId } of answer.value.holders) batch.put(keys.laid(nodeId), laidCodec, { currentId: state.currentId })
+    for (const { nodeId } of answer.value.holders) {
+      batch.put(keys.laid(nodeId), laidCodec, { currentId: state.currentId })
+    }
     await batch.commit(this.#context.kv)
     return answer.value.holders.length > 0
   }
@@ -79,13 +84,17 @@ export class Prekeys {
   async lookup(ids: PrekeyIds): Promise<PrekeyLookup> {
     const signed = await this.#pair('signed', ids.signedPrekeyId)
     const kem = await this.#pair(ids.kemOneTime ? 'once' : 'signed', ids.kemPrekeyId)
-    const once = ids.oneTimePrekeyId === undefined ? undefined : await this.#pair('once', ids.oneTimePrekeyId)
+    const onceId = ids.oneTimePrekeyId
+    const once = onceId === undefined ? undefined : await this.#pair('once', onceId)
+    const dhKeys = (pair: PrekeyPair | undefined): DhKeyPair | undefined =>
+      pair && crypto.dhKeyPair(pair.dhSecret)
     return {
-      signedPrekey: (id) => (signed !== undefined && id === ids.signedPrekeyId ? crypto.dhKeyPair(signed.dhSecret) : undefined),
-      kemPrekey: (id, oneTime) => (kem !== undefined && id === ids.kemPrekeyId && oneTime === ids.kemOneTime
-        ? crypto.kemKeyPair(kem.kemSeed)
-        : undefined),
-      oneTimePrekey: (id) => (once !== undefined && id === ids.oneTimePrekeyId ? crypto.dhKeyPair(once.dhSecret) : undefined),
+      signedPrekey: (id) => (id === ids.signedPrekeyId ? dhKeys(signed) : undefined),
+      kemPrekey(id, oneTime) {
+        const isMeant = id === ids.kemPrekeyId && oneTime === ids.kemOneTime
+        return isMeant && kem !== undefined ? crypto.kemKeyPair(kem.kemSeed) : undefined
+      },
+      oneTimePrekey: (id) => (id === onceId ? dhKeys(once) : undefined),
     }
   }
 
@@ -126,7 +135,11 @@ export class Prekeys {
     const kem = createKemPrekey({ own: account.identity, id, oneTime: false, random })
     const next: PrekeyState = { ...state, nextId: id + 1, currentId: id, rotatedAtMs: nowMs }
     const batch = new Batch()
-    batch.put(keys.prekey('signed', id), pairCodec, pairOf(nowMs, { dh: signed, dhSignature: signed.signature, kem }))
+    batch.put(
+      keys.prekey('signed', id),
+      pairCodec,
+      pairOf(nowMs, { dh: signed, dhSignature: signed.signature, kem }),
+    )
     batch.put(keys.meta('prekeys'), stateCodec, next)
     await batch.commit(kv)
     return next
@@ -143,7 +156,10 @@ export class Prekeys {
   }
 
   /** One signed share for each holder; all secrets are durable when it settles. */
-  async #make(holders: readonly NodeId[], { home, state }: { home: NodeId, state: PrekeyState }): Promise<Uint8Array[]> {
+  async #make(
+    holders: readonly NodeId[],
+    { home, state }: { home: NodeId, state: PrekeyState },
+  ): Promise<Uint8Array[]> {
     const { kv, clock, account, random } = this.#context
     const shelf = { shelfKey: account.shelfKeys.publicKey, shelfSecret: account.shelfSecret }
     const nowMs = clock.now()
@@ -156,7 +172,11 @@ export class Prekeys {
         const id = nextId++
         const once = createOneTimePrekey({ id, random })
         const kem = createKemPrekey({ own: account.identity, id, oneTime: true, random })
-        batch.put(keys.prekey('once', id), pairCodec, pairOf(nowMs, { dh: once, dhSignature: unsigned, kem }))
+        batch.put(
+          keys.prekey('once', id),
+          pairCodec,
+          pairOf(nowMs, { dh: once, dhSignature: unsigned, kem }),
+        )
         return sealShelfOneTime({
           oneTimePrekey: { id, publicKey: once.keys.publicKey },
           oneTimeKem: { id, oneTime: true, publicKey: kem.keys.publicKey, signature: kem.signature },
@@ -179,15 +199,29 @@ export class Prekeys {
     const id = state.currentId
     return sealShelfStatic({
       deviceList: account.deviceList.bytes,
-      signedPrekey: { id, publicKey: crypto.dhKeyPair(pair.dhSecret).publicKey, signature: pair.dhSignature },
-      lastResortKem: { id, oneTime: false, publicKey: crypto.kemKeyPair(pair.kemSeed).publicKey, signature: pair.kemSignature },
+      signedPrekey: {
+        id, publicKey: crypto.dhKeyPair(pair.dhSecret).publicKey, signature: pair.dhSignature,
+      },
+      lastResortKem: {
+        id,
+        oneTime: false,
+        publicKey: crypto.kemKeyPair(pair.kemSeed).publicKey,
+        signature: pair.kemSignature,
+      },
     }, { shelfKey: account.shelfKeys.publicKey, shelfSecret: account.shelfSecret }, random)
   }
 }
 
-function pairOf(madeAtMs: number, made: { dh: OwnOneTimePrekey, dhSignature: Uint8Array, kem: OwnKemPrekey }): PrekeyPair {
+function pairOf(
+  madeAtMs: number,
+  made: { dh: OwnOneTimePrekey, dhSignature: Uint8Array, kem: OwnKemPrekey },
+): PrekeyPair {
   const { dh, dhSignature, kem } = made
   return {
-    madeAtMs, dhSecret: dh.keys.exportSecret(), dhSignature, kemSeed: kem.keys.exportSecret(), kemSignature: kem.signature,
+    madeAtMs,
+    dhSecret: dh.keys.exportSecret(),
+    dhSignature,
+    kemSeed: kem.keys.exportSecret(),
+    kemSignature: kem.signature,
   }
 }

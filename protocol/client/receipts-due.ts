@@ -69,7 +69,9 @@ export class ReceiptsDue {
   /** Removes what is owed to a contact who is being removed. In a turn. */
   async drop(turn: Turn): Promise<void> {
     for (const kind of ['d', 'r'] as const) {
-      for (const { key } of await this.#context.kv.list({ prefix: keys.dues(turn.id, kind) })) turn.batch.delete(key)
+      for (const { key } of await this.#context.kv.list({ prefix: keys.dues(turn.id, kind) })) {
+        turn.batch.delete(key)
+      }
     }
   }
 
@@ -86,6 +88,11 @@ export class ReceiptsDue {
     }))
   }
 
+  /** There is an inbox to write to now, perhaps. */
+  retry(id: ContactId): void {
+    if (this.#owed.has(id)) this.soon(id)
+  }
+
   async #send(id: ContactId): Promise<void> {
     const isMore = await this.#turns.run(id, async (turn) => {
       const delivered = await this.#list(id, 'd')
@@ -94,10 +101,13 @@ export class ReceiptsDue {
         this.#owed.delete(id)
         return false
       }
-      const body: ReceiptsBody = { type: 'receipts', delivered: delivered.map(messageOf), read: read.map(messageOf) }
+      const body: ReceiptsBody = {
+        type: 'receipts', delivered: delivered.map(messageOf), read: read.map(messageOf),
+      }
       // Without an inbox to write to they stay owed; the contact's answer brings one.
       if (!sendBody(this.#context, turn, { outbox: this.#outbox, kind: kinds.receipts, body })) return false
       for (const key of [...delivered, ...read]) turn.batch.delete(key)
+      turn.batch.then(() => this.#owed.delete(id))
       return Math.max(delivered.length, read.length) === limits.receiptIdsMax
     })
     if (isMore) this.soon(id)

@@ -90,7 +90,10 @@ export class Receiving {
     for (const bytes of frame.envelopes) {
       const parsed = parseEnvelope(bytes)
       if (parsed.ok) this.#queue(parsed.value)
-      else this.#parts.context.log.warn({ code: parsed.code }, 'the node delivered something that is no envelope')
+      else this.#parts.context.log.warn(
+        { code: parsed.code },
+        'the node delivered something that is no envelope',
+      )
     }
     while (this.#queued >= limits.receiveQueueMax && !this.#stopping.signal.aborted) {
       await new Promise<void>((resolve) => this.#roomWaiters.push(resolve))
@@ -188,7 +191,7 @@ export class Receiving {
     turn.batch.then(() => {
       this.#acknowledge(contact.box.id, mail)
       // They began anew: what they took and never confirmed may be lost to them.
-      if (wasRenewed) this.#repeat(turn.id)
+      if (wasRenewed) void this.#repeat(turn.id)
     })
   }
 
@@ -263,7 +266,10 @@ export class Receiving {
   }
 
   /** One contact, one session, one answer; a refusal leaves nothing behind. */
-  async #welcome(intro: IntroBox, input: { envelope: CheckedEnvelope, seenKey: string }): Promise<Result<undefined>> {
+  async #welcome(
+    intro: IntroBox,
+    input: { envelope: CheckedEnvelope, seenKey: string },
+  ): Promise<Result<undefined>> {
     const { context, prekeys, turns } = this.#parts
     const message = openMessage(input.envelope.envelope.ciphertext, intro.sealKey)
     if (!message.ok) return message
@@ -277,6 +283,7 @@ export class Receiving {
       await turns.run(id, (turn) => this.#takeUp(turn, { intro, seenKey: input.seenKey, ...request }))
       return { ok: true, value: undefined }
     } catch (error) {
+      this.#parts.book.release(id)
       if (!(error instanceof RequestRefused)) throw error
       if (error.refusal.code === 'DEVICE_LIST_FORK') await this.#alarm(id)
       return error.refusal
@@ -293,7 +300,9 @@ export class Receiving {
     if (!list.ok) return list
     if (!listsIdentity(list.value, first.session.remote)) return { ok: false, code: 'DEVICE_UNKNOWN' }
     if (intro.usedBy !== undefined && intro.usedBy !== id) return { ok: false, code: 'INVITE_USED' }
-    if (book.get(id) === undefined && book.size >= limits.contactsMax) return { ok: false, code: 'CONTACT_TOO_MANY' }
+    if (book.get(id) === undefined && book.size >= limits.contactsMax) {
+      return { ok: false, code: 'CONTACT_TOO_MANY' }
+    }
     return { ok: true, value: body }
   }
 
@@ -323,24 +332,39 @@ export class Receiving {
       if (turn.contact === undefined) return
       const changed = { ...turn.contact, trust: trusts.changed }
       turn.contact = changed
-      turn.batch.then(() => this.#parts.context.emit({ type: 'contact', contact: this.#parts.book.face(changed) }))
+      turn.batch.then(
+        () => this.#parts.context.emit({ type: 'contact', contact: this.#parts.book.face(changed) }),
+      )
     })
   }
 
   #newContact(id: ContactId, body: ContactRequestBody): ContactRecord {
     const { book, inboxes, context } = this.#parts
-    return newContact({ id, name: book.offerName(body.name, id), box: inboxes.create(), addedAtMs: context.clock.now() })
+    return newContact({
+      id,
+      name: book.offerName(body.name, id),
+      box: inboxes.create(),
+      addedAtMs: context.clock.now(),
+    })
   }
 
   /** Written down and told; the envelope is acknowledged with the batch. */
-  #unreadable(batch: Batch, problem: { envelope: CheckedEnvelope, from: ContactId | undefined, code: string }, turn?: Turn): void {
+  #unreadable(
+    batch: Batch,
+    problem: { envelope: CheckedEnvelope, from: ContactId | undefined, code: string },
+    turn?: Turn,
+  ): void {
     const { context, book } = this.#parts
     const { envelope, from, code } = problem
     const number = this.#nextUnreadable++
     const atMs = context.clock.now()
     const address = from === undefined ? '' : formatAddress(contactRootKey(from))
     assert(utf8(code).length <= 64, 'codes are short')
-    batch.put(keys.unreadable(number), unreadableCodec, { from: address, envelopeId: envelope.id, code, atMs })
+    batch.put(
+      keys.unreadable(number),
+      unreadableCodec,
+      { from: address, envelopeId: envelope.id, code, atMs },
+    )
     if (number > limits.unreadableMax) batch.delete(keys.unreadable(number - limits.unreadableMax))
     const name = turn?.contact?.name ?? (from === undefined ? '' : book.nameOf(from))
     batch.then(() => context.emit({ type: 'undecryptable', contact: name, code, atMs }))
@@ -350,11 +374,13 @@ export class Receiving {
     this.#parts.uplink.post({ type: 'acknowledge', box, envelopeIds: mail.map(({ id }) => id) })
   }
 
-  #repeat(contact: ContactId): void {
+  async #repeat(contact: ContactId): Promise<void> {
     const { sending, outbox, context } = this.#parts
-    sending.repeat(contact, () => outbox.unconfirmed(contact, 'all')).catch((error: unknown) => {
+    try {
+      while (await sending.repeat(contact, () => outbox.unconfirmed(contact, 'all')));
+    } catch (error) {
       context.log.warn({ err: error }, 'texts could not be sealed anew')
-    })
+    }
   }
 }
 

@@ -3,7 +3,9 @@
  * store, yet decoded as strictly as anything else. keys.ts names the records.
  */
 import { hex, hexDecode } from '../../crypto/bytes.ts'
-import { bool, decode, fixed, mapped, oneOf, opaque, optional, struct, text, u32, u64, u8, vector } from '../codec/struct.ts'
+import {
+  bool, decode, fixed, mapped, oneOf, opaque, optional, struct, text, u32, u64, u8, vector,
+} from '../codec/struct.ts'
 import type { Codec } from '../codec/struct.ts'
 import { privacyLevels } from '../frame/submit.ts'
 import type { PrivacyLevel } from '../frame/submit.ts'
@@ -306,7 +308,7 @@ export const unreadableCodec = struct<UnreadableRecord>({
   atMs: u64,
 })
 
-export const numberCodec: Codec<{ readonly value: number }> = struct<{ readonly value: number }>({ value: u64 })
+export const numberCodec = struct<{ readonly value: number }>({ value: u64 })
 
 /** @throws CODEC_* when the store holds something else under this name */
 export async function readRecord<T>(kv: KvStore, codec: Codec<T>, key: string): Promise<T | undefined> {

@@ -66,7 +66,7 @@ export function devicesOf(contact: ContactRecord): VerifiedDeviceList | undefine
 /** The keys of one of the contact's devices, as its root certified them. */
 export function identityOf(list: VerifiedDeviceList, device: DeviceId): RemoteIdentity | undefined {
   const certificate = findDevice(list.list, device)
-  return certificate === undefined ? undefined : { signingKey: certificate.signingKey, dhKey: certificate.dhKey }
+  return certificate && { signingKey: certificate.signingKey, dhKey: certificate.dhKey }
 }
 
 /** Whether these keys are a device of this list. */
@@ -104,7 +104,10 @@ export function sealEnvelope(input: SealInput): SealedEnvelope {
 }
 
 /** The wrap that is meant for `device`, with the AD that ties it to the content. */
-export function wrapFor(message: SealedMessage, device: DeviceId): Result<{ wrap: Uint8Array, ad: Uint8Array }> {
+export function wrapFor(
+  message: SealedMessage,
+  device: DeviceId,
+): Result<{ wrap: Uint8Array, ad: Uint8Array }> {
   const entry = message.entries.find(({ recipientDevice }) => recipientDevice === device)
   if (entry === undefined) return { ok: false, code: 'MESSAGE_NOT_FOR_DEVICE' }
   return { ok: true, value: { wrap: entry.wrap, ad: contentDigest(message.content) } }

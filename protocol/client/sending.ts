@@ -52,7 +52,9 @@ export function sealForContact(context: Context, turn: Turn, message: {
   if (card === undefined || sessions.length === 0) return undefined
   for (const { device, session } of sessions) turn.keepSession(device, session)
   const senderDevice = context.account.deviceId
-  return sealEnvelope({ ...message, senderDevice, sessions, target: cardTarget(card), random: context.random })
+  return sealEnvelope({
+    ...message, senderDevice, sessions, target: cardTarget(card), random: context.random,
+  })
 }
 
 /** What nobody sees in the conversation: `control` and receipts. False while it cannot be sealed. */
@@ -82,7 +84,10 @@ export class Sending {
   readonly #waiting = new Map<ContactId, number>()
   #unsealed = 0
 
-  constructor(context: Context, parts: { turns: Turns, history: History, outbox: Outbox, nameOf: (id: ContactId) => string }) {
+  constructor(
+    context: Context,
+    parts: { turns: Turns, history: History, outbox: Outbox, nameOf: (id: ContactId) => string },
+  ) {
     this.#context = context
     this.#turns = parts.turns
     this.#history = parts.history
@@ -109,13 +114,17 @@ export class Sending {
   /** @throws TEXT_EMPTY, TEXT_TOO_LONG, OUTBOX_FULL, CONTACT_UNKNOWN, STORE_* */
   send(contact: ContactId, text: string): Promise<MessageStatus> {
     const length = utf8(text).length
-    if (length === 0) return Promise.reject(new OpenIMError('TEXT_EMPTY', 'there is nothing to send: write something'))
+    if (length === 0) {
+      return Promise.reject(new OpenIMError('TEXT_EMPTY', 'there is nothing to send: write something'))
+    }
     if (length > limits.textBytesMax) {
-      return Promise.reject(new OpenIMError('TEXT_TOO_LONG', `a text of ${length} bytes, the limit is ${limits.textBytesMax}: send it in parts`))
+      const problem = `a text of ${length} bytes, the limit is ${limits.textBytesMax}: send it in parts`
+      return Promise.reject(new OpenIMError('TEXT_TOO_LONG', problem))
     }
     const queue = this.#pending.get(contact) ?? []
     if (this.undelivered + queue.length >= limits.outboxMax) {
-      return Promise.reject(new OpenIMError('OUTBOX_FULL', `${limits.outboxMax} messages are not delivered yet: wait for some to arrive`))
+      const problem = `${limits.outboxMax} messages are not delivered yet: wait for some to arrive`
+      return Promise.reject(new OpenIMError('OUTBOX_FULL', problem))
     }
     return new Promise((settle, fail) => {
       this.#pending.set(contact, queue)
@@ -141,7 +150,9 @@ export class Sending {
     const queue = this.#pending.get(contact) ?? []
     let bytes = 0
     let count = 0
-    while (count < queue.length && count < limits.turnItemsMax && bytes < turnBytesMax) bytes += queue[count++]!.text.length * 3
+    while (count < queue.length && count < limits.turnItemsMax && bytes < turnBytesMax) {
+      bytes += 3 * queue[count++]!.text.length
+    }
     const taken = queue.splice(0, count)
     if (queue.length === 0) this.#pending.delete(contact)
     return taken
@@ -149,16 +160,26 @@ export class Sending {
 
   /** One text into the turn; gives its status once that is durable. */
   #write(turn: Turn, text: string): () => MessageStatus {
-    if (turn.contact === undefined) throw new OpenIMError('CONTACT_UNKNOWN', 'the contact was removed meanwhile')
+    if (turn.contact === undefined) {
+      throw new OpenIMError('CONTACT_UNKNOWN', 'the contact was removed meanwhile')
+    }
     const id = newMessageId(this.#context)
     const sentAtMs = this.#context.clock.now()
     const sequence = turn.thread.nextSequence
     turn.thread = { ...turn.thread, nextSequence: sequence + 1 }
     let message: MessageRecord = {
-      contact: turn.id, cursor: 0, sequence, state: states.queued, have: 0, want: 0, route: routes.none, level: 0,
-      sentAtMs, storedAtMs: 0, deliveredAtMs: 0, readAtMs: 0, code: '',
+      contact: turn.id, cursor: 0, sequence, state: states.queued, have: 0, want: 0, route: routes.none,
+      level: 0, sentAtMs, storedAtMs: 0, deliveredAtMs: 0, readAtMs: 0, code: '',
     }
-    const entry = { contact: turn.id, isOutgoing: true, id, text, sentAtMs, receivedAtMs: sentAtMs, afterGap: false }
+    const entry = {
+      contact: turn.id,
+      isOutgoing: true,
+      id,
+      text,
+      sentAtMs,
+      receivedAtMs: sentAtMs,
+      afterGap: false,
+    }
     this.#history.append(turn.batch, entry, (cursor) => { message = { ...message, cursor } })
     // Behind texts that wait, so that they leave in order.
     const sealed = this.isWaiting(turn.id) ? undefined : this.#seal(turn, { id, sentAtMs, sequence, text })
@@ -169,8 +190,8 @@ export class Sending {
     } else {
       message = { ...message, want: progress({ ...sealed.target, holders: [] }).want }
       this.#outbox.add(turn.batch, {
-        sealed, contact: turn.id, messageId: id, kind: kinds.text, expiresAtMs: sentAtMs + limits.envelopeTtlMs,
-        message: () => message,
+        sealed, contact: turn.id, messageId: id, kind: kinds.text, message: () => message,
+        expiresAtMs: sentAtMs + limits.envelopeTtlMs,
       })
     }
     const status = (): MessageStatus => statusFace(id, message, this.#nameOf(turn.id))
@@ -178,7 +199,10 @@ export class Sending {
     return status
   }
 
-  #seal(turn: Turn, text: { id: MessageId, sentAtMs: number, sequence: number, text: string }): SealedEnvelope | undefined {
+  #seal(
+    turn: Turn,
+    text: { id: MessageId, sentAtMs: number, sequence: number, text: string },
+  ): SealedEnvelope | undefined {
     const { id, sentAtMs, sequence } = text
     const payload: Payload = { messageId: id, sentAtMs, sequence, body: { type: 'text', text: text.text } }
     return sealForContact(this.#context, turn, { payload, expiresAtMs: sentAtMs + limits.envelopeTtlMs })
@@ -187,7 +211,9 @@ export class Sending {
   /** Seals waiting texts as far as one turn goes; true when it is worth calling again. */
   flush(contact: ContactId): Promise<boolean> {
     return this.#turns.run(contact, async (turn) => {
-      const rows = await this.#context.kv.list({ prefix: keys.waitings(contact), limit: limits.turnItemsMax })
+      const rows = await this.#context.kv.list({
+        prefix: keys.waitings(contact), limit: limits.turnItemsMax,
+      })
       for (const row of rows) {
         const id = decode(messageIdCodec, row.value)
         const message = await readRecord(this.#context.kv, messageCodec, keys.message(id))
@@ -197,7 +223,8 @@ export class Sending {
           const sealed = this.#seal(turn, { id, sentAtMs, sequence, text: entry.text })
           if (sealed === undefined) return false
           this.#outbox.add(turn.batch, {
-            sealed, contact, messageId: id, kind: kinds.text, expiresAtMs: sentAtMs + limits.envelopeTtlMs, message: () => message,
+            sealed, contact, messageId: id, kind: kinds.text, message: () => message,
+            expiresAtMs: sentAtMs + limits.envelopeTtlMs,
           })
           turn.batch.delete(keys.message(id))
         }
@@ -208,24 +235,34 @@ export class Sending {
     })
   }
 
-  /** Seals texts anew: same message, fresh envelope. The receiver drops what it has already. */
-  repeat(contact: ContactId, choose: () => readonly OutboxItem[]): Promise<void> {
+  /**
+   * Seals texts anew: same message, fresh envelope; the receiver drops what it has already. As far
+   * as one turn goes; true when it is worth calling again.
+   */
+  repeat(contact: ContactId, choose: () => readonly OutboxItem[]): Promise<boolean> {
     return this.#turns.run(contact, async (turn) => {
+      let count = 0
       for (const item of choose().slice(0, limits.turnItemsMax)) {
         const { messageId: id, message, expiresAtMs } = item.record
         const entry = message === undefined ? undefined : await this.#history.record(message.cursor)
         if (message === undefined || entry === undefined || item.isSettling) continue
         const { sentAtMs, sequence } = message
         const sealed = this.#seal(turn, { id, sentAtMs, sequence, text: entry.text })
-        if (sealed === undefined) return
-        this.#outbox.add(turn.batch, { sealed, contact, messageId: id, kind: kinds.text, expiresAtMs, replaces: item })
+        if (sealed === undefined) return false
+        this.#outbox.add(turn.batch, {
+          sealed, contact, messageId: id, kind: kinds.text, expiresAtMs, replaces: item,
+        })
+        count++
       }
+      return count === limits.turnItemsMax
     })
   }
 
   /** Waiting texts whose time is over: told, never dropped. */
   async expire(onStatus: (id: MessageId, record: MessageRecord) => void): Promise<void> {
-    for (const contact of [...this.#waiting.keys()]) await this.#fail(contact, { code: 'MESSAGE_EXPIRED', onStatus })
+    for (const contact of [...this.#waiting.keys()]) {
+      await this.#fail(contact, { code: 'MESSAGE_EXPIRED', onStatus })
+    }
   }
 
   /** The contact is being removed: what waits for them fails. In a turn of the contact. */
@@ -235,11 +272,20 @@ export class Sending {
     }
   }
 
-  async #fail(contact: ContactId, input: { code: string, onStatus: (id: MessageId, record: MessageRecord) => void }): Promise<void> {
+  async #fail(
+    contact: ContactId,
+    input: { code: string, onStatus: (id: MessageId, record: MessageRecord) => void },
+  ): Promise<void> {
     const lastMs = this.#context.clock.now() - limits.envelopeTtlMs
     await this.#turns.run(contact, async (turn) => {
-      for (const row of await this.#context.kv.list({ prefix: keys.waitings(contact), limit: limits.turnItemsMax })) {
-        const message = await readRecord(this.#context.kv, messageCodec, keys.message(decode(messageIdCodec, row.value)))
+      for (const row of await this.#context.kv.list({
+        prefix: keys.waitings(contact), limit: limits.turnItemsMax,
+      })) {
+        const message = await readRecord(
+          this.#context.kv,
+          messageCodec,
+          keys.message(decode(messageIdCodec, row.value)),
+        )
         if (message !== undefined && message.sentAtMs > lastMs) return
         await this.#failOne(turn.batch, row, { contact, ...input })
       }

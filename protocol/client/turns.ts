@@ -35,6 +35,7 @@ export class Turn {
   readonly held: Map<DeviceId, Map<number, number>>
   /** Held texts of this very turn, by record name: not in the store yet. */
   readonly fresh = new Map<string, HeldRecord>()
+  /** Assign `undefined` to remove the contact. */
   contact: ContactRecord | undefined
   thread: ThreadRecord
   readonly #sessions: Map<DeviceId, SecureSession>
@@ -68,7 +69,9 @@ export class Turn {
   }
 
   writeSessions(): void {
-    for (const device of this.#changed) this.batch.putBytes(keys.session(this.id, device), this.#sessions.get(device)!.serialize())
+    for (const device of this.#changed) {
+      this.batch.putBytes(keys.session(this.id, device), this.#sessions.get(device)!.serialize())
+    }
   }
 }
 
@@ -104,21 +107,42 @@ export class Turns {
     const thread = await this.#load(id)
     const contact = this.#book.get(id)
     const turn = new Turn(id, contact, thread)
+    // Before all other effects, which look at the book.
+    turn.batch.then(() => this.#keep(turn, contact, thread))
     try {
       const result = await work(turn)
-      if (turn.contact !== undefined && turn.contact !== contact) this.#book.save(turn.batch, turn.contact)
-      if (turn.contact !== undefined && turn.thread !== thread.record) {
-        turn.batch.put(keys.thread(id), threadCodec, turn.thread)
-      }
-      if (turn.contact === undefined) this.#cache.delete(id)
-      else turn.writeSessions()
+      this.#write(turn, contact, thread)
       await turn.batch.commit(this.#kv)
-      thread.record = turn.thread
       return result
     } catch (error) {
       turn.batch.drop()
       this.#cache.delete(id)
       throw error
+    }
+  }
+
+  #write(turn: Turn, before: ContactRecord | undefined, thread: Thread): void {
+    const { batch, contact, id } = turn
+    if (contact === undefined) {
+      if (before === undefined) return
+      batch.delete(keys.contact(id))
+      batch.delete(keys.thread(id))
+      for (const device of thread.sessions.keys()) batch.delete(keys.session(id, device))
+      return
+    }
+    if (contact !== before) this.#book.write(batch, contact)
+    if (turn.thread !== thread.record) batch.put(keys.thread(id), threadCodec, turn.thread)
+    turn.writeSessions()
+  }
+
+  /** The turn is durable. */
+  #keep(turn: Turn, before: ContactRecord | undefined, thread: Thread): void {
+    thread.record = turn.thread
+    if (turn.contact === undefined) {
+      this.#cache.delete(turn.id)
+      this.#book.drop(turn.id)
+    } else if (turn.contact !== before) {
+      this.#book.take(turn.contact)
     }
   }
 

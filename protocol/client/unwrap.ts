@@ -2,10 +2,10 @@
  * From a sealed message to its payload, inside a turn: picks this device's wrap, reads it with the
  * session (or takes up the handshake it carries) and opens the content. A refusal changes nothing.
  */
-import { deviceId } from '../account.ts'
 import { peekInitial, SecureSession } from '../../crypto/secure-session.ts'
 import type { Result } from '../../crypto/errors.ts'
 import type { PrekeyIds } from '../../crypto/handshake/types.ts'
+import { deviceId } from '../account.ts'
 import type { DeviceId } from '../ids.ts'
 import type { Payload } from '../message/payload.ts'
 import type { SealedMessage } from '../message/sealed.ts'
@@ -21,7 +21,7 @@ export interface Unwrapped {
   readonly isRenewal: boolean
 }
 
-/** A message in a contact's inbox. Refuses with DEVICE_UNKNOWN, MESSAGE_*, SESSION_*, HANDSHAKE_*, CODEC_*. */
+/** A message in a contact's inbox. Refuses DEVICE_UNKNOWN, MESSAGE_*, SESSION_*, HANDSHAKE_*, CODEC_*. */
 export async function unwrap(
   context: Context,
   turn: Turn,
@@ -31,7 +31,9 @@ export async function unwrap(
   const device = message.senderDevice
   const list = turn.contact === undefined ? undefined : devicesOf(turn.contact)
   const remote = list === undefined ? undefined : identityOf(list, device)
-  if (remote === undefined) return { ok: false, code: 'DEVICE_UNKNOWN', detail: 'a device that is not in the contact\'s list' }
+  if (remote === undefined) {
+    return { ok: false, code: 'DEVICE_UNKNOWN', detail: 'a device that is not in the contact\'s list' }
+  }
   const wrap = wrapFor(message, context.account.deviceId)
   if (!wrap.ok) return wrap
   const { ad } = wrap.value
@@ -43,7 +45,9 @@ export async function unwrap(
   }
   if (read !== undefined && !read.ok && read.code !== 'SESSION_HANDSHAKE') return read
   const peek = peekInitial(wrap.value.wrap)
-  if (peek === undefined) return { ok: false, code: 'SESSION_UNKNOWN', detail: 'there is no session with this device' }
+  if (peek === undefined) {
+    return { ok: false, code: 'SESSION_UNKNOWN', detail: 'there is no session with this device' }
+  }
   const responded = SecureSession.respond({
     own: context.account.identity, message: wrap.value.wrap, ad, remote, prekeys: await prekeys.lookup(peek),
     ...existing === undefined ? {} : { existing },
@@ -72,14 +76,21 @@ export async function unwrapFirst(
   const wrap = wrapFor(message, context.account.deviceId)
   if (!wrap.ok) return wrap
   const peek = peekInitial(wrap.value.wrap)
-  if (peek === undefined) return { ok: false, code: 'SESSION_UNKNOWN', detail: 'a request begins with a handshake' }
+  if (peek === undefined) {
+    return { ok: false, code: 'SESSION_UNKNOWN', detail: 'a request begins with a handshake' }
+  }
   const responded = SecureSession.respond({
-    own: context.account.identity, message: wrap.value.wrap, ad: wrap.value.ad, prekeys: await prekeys.lookup(peek),
+    own: context.account.identity,
+    message: wrap.value.wrap,
+    ad: wrap.value.ad,
+    prekeys: await prekeys.lookup(peek),
   })
   if (!responded.ok) return responded
   const { session, plaintext, used } = responded.value
   const device = deviceId(session.remote.signingKey)
-  if (device !== message.senderDevice) return { ok: false, code: 'DEVICE_UNKNOWN', detail: 'the handshake is of another device' }
+  if (device !== message.senderDevice) {
+    return { ok: false, code: 'DEVICE_UNKNOWN', detail: 'the handshake is of another device' }
+  }
   const payload = unwrapContent(message, plaintext)
   return payload.ok ? { ok: true, value: { device, session, used, payload: payload.value } } : payload
 }
@@ -99,7 +110,11 @@ export async function joinFirst(
     const peek = wrap.ok ? peekInitial(wrap.value.wrap) : undefined
     if (!wrap.ok || peek === undefined) return { ok: false, code: 'SESSION_UNKNOWN' }
     const joined = SecureSession.respond({
-      own: context.account.identity, message: wrap.value.wrap, ad: wrap.value.ad, existing, prekeys: await prekeys.lookup(peek),
+      own: context.account.identity,
+      message: wrap.value.wrap,
+      ad: wrap.value.ad,
+      existing,
+      prekeys: await prekeys.lookup(peek),
     })
     if (!joined.ok) return joined
     turn.keepSession(first.device, joined.value.session)

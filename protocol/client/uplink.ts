@@ -15,7 +15,8 @@ export type Connect = (listener: DeviceSessionListener) => DeviceSessionApi
 
 type Reply = Extract<Frame, { request: number }>
 type Unnumbered<F> = F extends { request: number } ? Omit<F, 'request'> : never
-export type Request = Unnumbered<Extract<Frame, { type: 'inbox' | 'shelfHolders' | 'shelfPut' | 'shelfTake' | 'publish' | 'locate' }>>
+type RequestType = 'inbox' | 'shelfHolders' | 'shelfPut' | 'shelfTake' | 'publish' | 'locate'
+export type Request = Unnumbered<Extract<Frame, { type: RequestType }>>
 
 interface Pending {
   readonly reply: Frame['type']
@@ -69,8 +70,13 @@ export class Uplink {
   }
 
   /** Refuses with the node's code, REQUEST_TIMEOUT, REQUEST_LOST or REQUEST_TOO_MANY. */
-  request<T extends Reply['type']>(request: Request, reply: T): Promise<Result<Extract<Frame, { type: T }>>> {
-    if (this.#pending.size >= limits.clientRequestsMax) return Promise.resolve({ ok: false, code: 'REQUEST_TOO_MANY' })
+  request<T extends Reply['type']>(
+    request: Request,
+    reply: T,
+  ): Promise<Result<Extract<Frame, { type: T }>>> {
+    if (this.#pending.size >= limits.clientRequestsMax) {
+      return Promise.resolve({ ok: false, code: 'REQUEST_TOO_MANY' })
+    }
     const number = this.#nextRequest++
     return new Promise((resolve) => {
       const settle = (result: Result<Frame>): void => {
@@ -78,7 +84,10 @@ export class Uplink {
         timer.cancel()
         resolve(result as Result<Extract<Frame, { type: T }>>)
       }
-      const timer = this.#clock.after(limits.clientRequestMs, () => settle({ ok: false, code: 'REQUEST_TIMEOUT' }))
+      const timer = this.#clock.after(
+        limits.clientRequestMs,
+        () => settle({ ok: false, code: 'REQUEST_TIMEOUT' }),
+      )
       this.#pending.set(number, { reply, timer, settle })
       void this.send({ ...request, request: number } as Frame).then((taken) => {
         if (!taken) settle({ ok: false, code: 'REQUEST_LOST' })

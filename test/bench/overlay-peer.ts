@@ -50,7 +50,8 @@ type Run = (command: PeerCommand) => Promise<unknown>
 const recordBytes = 160
 const holders = 5
 const settleMs = 3_000
-const crowdMs = Number(process.env.CROWD ?? 3000)
+/** libp2p's own time limits (10 s) hold on to what they watched. */
+const idleMs = 14_000
 
 /** Takes envelopes: parsed, verified when told to, deduplicated. */
 function takeDeposits(): { handler: ServiceHandler, setVerify: (on: boolean) => void, forget: () => void } {
@@ -110,7 +111,7 @@ async function runCrowd(): Promise<Run> {
       await each.start()
       await each.dial(command.address, { timeoutMs: 10_000 })
     }
-    await sleepAwake(crowdMs)
+    await sleepAwake(idleMs)
   }
 }
 
@@ -178,7 +179,6 @@ if (process.argv[1] === import.meta.filename && process.send !== undefined) {
     if (command.op === 'cpu') return process.cpuUsage()
     if (command.op !== 'rss') return await run(command)
     for (let i = 0; i < 3; i++) globalThis.gc?.()
-    console.error(JSON.stringify(process.memoryUsage()))
     return process.memoryUsage.rss()
   }
   process.on('disconnect', () => process.exit())

@@ -61,7 +61,10 @@ export class World {
     return this.clock.until(promise, { withinMs })
   }
 
-  async until(condition: () => boolean | Promise<boolean>, options: { withinMs?: number, stepMs?: number } = {}): Promise<void> {
+  async until(
+    condition: () => boolean | Promise<boolean>,
+    options: { withinMs?: number, stepMs?: number } = {},
+  ): Promise<void> {
     const { withinMs = 120_000, stepMs = 100 } = options
     for (let passedMs = 0; !await condition(); passedMs += stepMs) {
       if (passedMs > withinMs) throw new Error(`not within ${withinMs} ms of virtual time: ${condition}`)
@@ -123,7 +126,9 @@ export class Person {
       debug: () => {},
       warn: (fields, message) => { this.warnings.push(`${message} ${JSON.stringify(fields, errorText)}`) },
     }
-    const client = await Client.open({ kv: this.#kv(), clock: this.#life, random: this.#random, connect: this.node.connect, log })
+    const client = await Client.open({
+      kv: this.#kv(), clock: this.#life, random: this.#random, connect: this.node.connect, log,
+    })
     client.on((event) => this.events.push(event))
     this.#client = client
     await client.start()

@@ -35,7 +35,11 @@ const hourMs = 3_600_000
 /** Offers and deliveries are repeated after this, doubled each time. */
 const offerMs = 3_000
 const deliverMs = 4_000
+/** How late a delivery may be. */
+const lateMs = 400
 const repeatMaxMs = 60_000
+/** Leaves room for the frame around it within `limits.frameBytesMax`. */
+const pieceBytesMax = 160 * 1024
 
 export interface Faults {
   /** Share of deliveries that are lost until the next offer, come twice, or are shuffled. */
@@ -158,7 +162,9 @@ export class TestNode {
   /** Takes an envelope as home or replica. */
   deposit(bytes: Uint8Array): { receipt?: Uint8Array, tombstone?: Uint8Array } {
     const parsed = parseEnvelope(bytes)
-    if (!parsed.ok || !verifyEnvelope(bytes, parsed.value.envelope)) throw new Error('a client made a bad envelope')
+    if (!parsed.ok || !verifyEnvelope(bytes, parsed.value.envelope)) {
+      throw new Error('a client made a bad envelope')
+    }
     const { id, box } = parsed.value
     const tombstone = this.tombstones.get(id)
     if (tombstone !== undefined) return { tombstone }
@@ -175,7 +181,9 @@ export class TestNode {
   drain(): void {
     for (const box of this.boxes.keys()) {
       for (const replica of this.network.nodes.values()) {
-        for (const bytes of replica === this ? [] : replica.held.get(box)?.values() ?? []) this.deposit(bytes)
+        for (const bytes of replica === this ? [] : replica.held.get(box)?.values() ?? []) {
+          this.deposit(bytes)
+        }
       }
     }
   }
@@ -236,8 +244,8 @@ export class TestNode {
 
   #tell(outgoing: Outgoing, change: Partial<ReceiptFrame>): void {
     const receipt = this.tamper({
-      type: 'receipt', envelopeId: outgoing.id, state: receiptStates.accepted, have: 0, want: 1, route: routes.none, level: 0,
-      proofs: [], code: '', ...change,
+      type: 'receipt', envelopeId: outgoing.id, state: receiptStates.accepted, have: 0, want: 1,
+      route: routes.none, level: 0, proofs: [], code: '', ...change,
     })
     if (receipt !== undefined) this.push(receipt)
   }
@@ -280,9 +288,14 @@ export class TestNode {
       if (!verified.ok) throw new Error(`a client made a bad shelf: ${verified.code}`)
       const { shelfKey, holder, oneTime } = verified.value
       key = shelfKey
-      this.network.nodes.get(holder)!.shelves.set(hex(shelfKey), { static: verified.value.static, oneTime: [...oneTime] })
+      this.network.nodes.get(holder)!.shelves.set(
+        hex(shelfKey),
+        { static: verified.value.static, oneTime: [...oneTime] },
+      )
     }
-    const holders = nodes.map((node) => ({ nodeId: node.nodeId, left: node.shelves.get(hex(key))?.oneTime.length ?? 0 }))
+    const holders = nodes.map(
+      (node) => ({ nodeId: node.nodeId, left: node.shelves.get(hex(key))?.oneTime.length ?? 0 }),
+    )
     this.push({ type: 'shelfHeld', request: frame.request, shelfKey: key, holders })
   }
 
@@ -293,7 +306,9 @@ export class TestNode {
     })
     const shelf = shelves.find(({ oneTime }) => oneTime.length > 0) ?? shelves[0]
     const oneTime = shelf?.oneTime.shift()
-    const taken = shelf === undefined ? undefined : { static: shelf.static, oneTime, left: shelf.oneTime.length }
+    const taken = shelf === undefined ? undefined : {
+      static: shelf.static, oneTime, left: shelf.oneTime.length,
+    }
     this.push({ type: 'shelfTaken', request: frame.request, taken })
   }
 
@@ -303,7 +318,9 @@ export class TestNode {
       if (!checked.ok) throw new Error(`a client made a bad record: ${checked.code}`)
       const { blindedKey, sequence } = checked.value
       const known = this.network.records.get(hex(blindedKey))
-      if (known === undefined || known.sequence < sequence) this.network.records.set(hex(blindedKey), { sequence, record })
+      if (known === undefined || known.sequence < sequence) {
+        this.network.records.set(hex(blindedKey), { sequence, record })
+      }
     }
     this.push({ type: 'published', request: frame.request, holders: 3 })
   }
@@ -313,26 +330,35 @@ export class TestNode {
     const { network } = this
     const { drop, double, shuffle } = network.faults
     const order = envelopes.filter((bytes) => !this.withholds(bytes))
-    if (network.chance(shuffle)) for (let i = order.length - 1; i > 0; i--) swap(order, i, randomInteger(network.random, i + 1))
+    if (network.chance(shuffle)) {
+      for (let i = order.length - 1; i > 0; i--) swap(order, i, randomInteger(network.random, i + 1))
+    }
     for (let at = 0; at < order.length;) {
       const piece = order.slice(at, at + 1 + randomInteger(network.random, 64))
       at += piece.length
-      // A frame is at most 256 KiB.
-      while (piece.reduce((sum, bytes) => sum + bytes.length, 0) > 160 * 1024 && piece.length > 1) at -= piece.splice(piece.length >> 1).length
+      while (totalBytes(piece) > pieceBytesMax && piece.length > 1) {
+        at -= piece.splice(piece.length >> 1).length
+      }
       const times = network.chance(drop) ? 0 : network.chance(double) ? 2 : 1
       for (let i = 0; i < times; i++) {
-        if (network.chance(shuffle)) this.#later(() => this.push({ type: 'deliver', envelopes: piece }), 400)
-        else this.push({ type: 'deliver', envelopes: piece })
+        const push = (): void => this.push({ type: 'deliver', envelopes: piece })
+        if (network.chance(shuffle)) this.#later(push, lateMs)
+        else push()
       }
     }
     if (envelopes.length === 0) return
     const nextMs = Math.min(repeatMaxMs, 2 * pauseMs)
-    network.clock.after(pauseMs, () => this.#deliver(envelopes.filter((bytes) => this.#isHeld(bytes)), nextMs))
+    network.clock.after(
+      pauseMs,
+      () => this.#deliver(envelopes.filter((bytes) => this.#isHeld(bytes)), nextMs),
+    )
   }
 
   #isHeld(bytes: Uint8Array): boolean {
     const parsed = parseEnvelope(bytes)
-    return parsed.ok && this.held.get(parsed.value.box)?.has(parsed.value.id) === true && this.#session?.online === true
+    return parsed.ok && this.held.get(
+      parsed.value.box,
+    )?.has(parsed.value.id) === true && this.#session?.online === true
   }
 
   #later(work: () => void, spreadMs = 30): void {
@@ -435,7 +461,9 @@ export class TestSession implements DeviceSessionApi {
   async #consume(): Promise<void> {
     if (this.#isConsuming) return
     this.#isConsuming = true
-    for (let frame = this.#inbox.shift(); frame !== undefined; frame = this.#inbox.shift()) await this.#listener.frame(frame)
+    for (let frame = this.#inbox.shift(); frame !== undefined; frame = this.#inbox.shift()) {
+      await this.#listener.frame(frame)
+    }
     this.#isConsuming = false
   }
 
@@ -449,6 +477,10 @@ function mustDecode(bytes: Uint8Array): Frame {
   const decoded = decodeFrame(bytes)
   if (!decoded.ok) throw new Error(`a frame does not decode: ${decoded.code}`)
   return decoded.value
+}
+
+function totalBytes(envelopes: readonly Uint8Array[]): number {
+  return envelopes.reduce((sum, bytes) => sum + bytes.length, 0)
 }
 
 function swap<T>(items: T[], i: number, j: number): void {

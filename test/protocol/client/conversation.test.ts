@@ -48,13 +48,16 @@ test('holds a text until the one before it is there', async () => {
   letGo()
   await world.until(async () => (await bob.incoming()).length === 3)
   const entries = await bob.incoming()
-  assert.equal(entries.map(({ text, afterGap }) => [text, afterGap]), [['one', undefined], ['two', undefined], ['three', undefined]])
+  assert.equal(
+    entries.map(({ text, afterGap }) => [text, afterGap]),
+    [['one', undefined], ['two', undefined], ['three', undefined]],
+  )
   const told = bob.events.flatMap((event) => (event.type === 'message' ? [event.entry.cursor] : []))
   assert.equal(told, entries.map(({ cursor }) => cursor))
   await world.end()
 })
 
-test('shows held texts after a minute, marked, also across a restart, and the late one when it comes', async () => {
+test('shows held texts after a minute, marked, after a restart too, and the late one later', async () => {
   const world = new World('gap')
   const [alice, bob] = await world.pair()
   await world.clock.advance(3_000)
@@ -93,8 +96,14 @@ test('pages through a long history both ways, by contact and by direction', asyn
   assert.is(after.length, 10)
   assert.ok(after.every((entry) => entry.cursor > middle && entry.direction === 'in'))
   const before = await bob.client.history({ after: middle, limit: 10, reverse: true })
-  assert.equal(before.map(({ cursor }) => cursor), all.slice(289, 299).reverse().map(({ cursor }) => cursor))
-  assert.equal((await bob.client.history({ direction: 'out', contact: 'Alice' })).map(({ text }) => text), ['answer'])
+  assert.equal(
+    before.map(({ cursor }) => cursor),
+    all.slice(289, 299).reverse().map(({ cursor }) => cursor),
+  )
+  assert.equal(
+    (await bob.client.history({ direction: 'out', contact: 'Alice' })).map(({ text }) => text),
+    ['answer'],
+  )
   assert.is((await bob.client.history({ direction: 'out' }))[0]?.status?.state !== undefined, true)
   await world.end()
 })
@@ -117,7 +126,9 @@ test('keeps named reading positions', async () => {
 test('tells what was read, once, however many there are', async () => {
   const world = new World('read')
   const [alice, bob] = await world.pair()
-  const ids = await world.run(Promise.all(Array.from({ length: 300 }, async (_, i) => (await alice.client.send('Bob', `${i}`)).id)))
+  const ids = await world.run(
+    Promise.all(Array.from({ length: 300 }, async (_, i) => (await alice.client.send('Bob', `${i}`)).id)),
+  )
   await world.until(async () => (await bob.incoming()).length === 300)
   const entries = await bob.incoming()
   await world.run(bob.client.markRead('Alice', entries[149]!.cursor))
@@ -151,7 +162,10 @@ test('refuses what cannot be sent', async () => {
   assert.equal(codes, ['TEXT_EMPTY', 'TEXT_TOO_LONG'])
   await world.run(alice.client.send('Bob', 'é'.repeat(limits.textBytesMax / 2)))
   await world.end()
-  assert.is(await alice.client.send('Bob', 'late').catch((error: { code: string }) => error.code), 'CLIENT_STOPPED')
+  assert.is(
+    await alice.client.send('Bob', 'late').catch((error: { code: string }) => error.code),
+    'CLIENT_STOPPED',
+  )
 })
 
 test('stops twice, opens without an account with a clear refusal, and makes no second one', async () => {
@@ -161,11 +175,14 @@ test('stops twice, opens without an account with a clear refusal, and makes no s
   await world.run(bob.client.stop())
   assert.is((await bob.client.info()).online, false)
   const { kv } = bob.store
-  const again = await world.run(Client.create({ kv, clock: world.clock, random: world.network.random, name: 'Eve' })
+  const { clock, network: { random } } = world
+  const again = await world.run(Client.create({ kv, clock, random, name: 'Eve' })
     .catch((error: { code: string }) => error.code))
   assert.is(again, 'ACCOUNT_EXISTS')
   const empty = { ...kv, get: async () => undefined }
-  const missing = await Client.open({ kv: empty, clock: world.clock, random: world.network.random, connect: bob.node.connect })
+  const missing = await Client.open({
+    kv: empty, clock: world.clock, random: world.network.random, connect: bob.node.connect,
+  })
     .catch((error: { code: string }) => error.code)
   assert.is(missing, 'ACCOUNT_MISSING')
 })

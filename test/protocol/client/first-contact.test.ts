@@ -29,6 +29,11 @@ test('makes contacts of two people from one invite', async () => {
   assert.equal([seen.name, seen.state, seen.trust], ['Bob', 'active', 'invite'])
   assert.is(address, (await alice.client.info()).address)
   assert.is(seen.address, (await bob.client.info()).address)
+  // The very first card says where the inbox is held.
+  for (const [person, other] of [[alice, bob], [bob, alice]] as const) {
+    const places = await person.client.places(other.name)
+    assert.equal([places?.homes, places?.replicas.length], [[other.node.nodeId], 5])
+  }
   const event = alice.events.find((one) => one.type === 'contact')
   assert.is(event?.type === 'contact' && event.contact.state, 'active')
   await world.end()
@@ -40,7 +45,9 @@ test('brings texts that were written before the answer came, in order', async ()
   const { uri } = await world.run(alice.client.invite())
   const { name, state } = await world.run(bob.client.add(uri, { name: 'Ally' }))
   assert.equal([name, state], ['Ally', 'requested'])
-  const sent = await world.run(Promise.all(['one', 'two', 'three'].map((text) => bob.client.send('ally', text))))
+  const sent = await world.run(
+    Promise.all(['one', 'two', 'three'].map((text) => bob.client.send('ally', text))),
+  )
   assert.ok(sent.every((status) => status.state === 'queued'))
   await world.until(async () => (await texts(alice)).length === 3)
   assert.equal(await texts(alice), ['one', 'two', 'three'])
@@ -53,7 +60,9 @@ test('makes one contact each when both add each other at once', async () => {
   const [alice, bob] = [await world.person('Alice'), await world.person('Bob')]
   const invites = await world.run(Promise.all([alice.client.invite(), bob.client.invite()]))
   await world.run(Promise.all([alice.client.add(invites[1].uri), bob.client.add(invites[0].uri)]))
-  await world.until(async () => (await alice.only()).state === 'active' && (await bob.only()).state === 'active')
+  await world.until(
+    async () => (await alice.only()).state === 'active' && (await bob.only()).state === 'active',
+  )
   await world.clock.advance(5_000)
   const names = [(await alice.only()).name, (await bob.only()).name] as const
   assert.equal(names, ['Bob', 'Alice'])
@@ -82,7 +91,8 @@ test('answers a request that is delivered again, and makes no second contact', a
 
 test('lets only the first of two people use an invite, and says so', async () => {
   const world = new World('two takers')
-  const [alice, bob, carol] = [await world.person('Alice'), await world.person('Bob'), await world.person('Carol')]
+  const [alice, bob] = [await world.person('Alice'), await world.person('Bob')]
+  const carol = await world.person('Carol')
   const { uri } = await world.run(alice.client.invite())
   alice.node.withholds = () => true
   await world.run(Promise.all([bob.client.add(uri), carol.client.add(uri)]))
@@ -142,7 +152,7 @@ test('goes on where it was when somebody who lost everything adds again with a n
   await world.end()
 })
 
-test('refuses its own invite, a known contact, a damaged or expired invite, a name that is taken', async () => {
+test('refuses its own invite, a known contact, a damaged or expired invite, a taken name', async () => {
   const world = new World('refusals')
   const [alice, bob] = await world.pair()
   const { uri } = await world.run(alice.client.invite())
@@ -155,7 +165,9 @@ test('refuses its own invite, a known contact, a damaged or expired invite, a na
   await world.run(rejectsWith('CONTACT_NAME', bob.client.add(other.uri, { name: '\u202e\n' })))
   await world.clock.advance(2 * 3_600_000)
   await world.run(rejectsWith('INVITE_EXPIRED', bob.client.add(other.uri)))
-  await world.run(rejectsWith('INVITE_EXPIRY', carol.client.invite({ expiresInMs: 2 * limits.inviteTtlMaxMs })))
+  await world.run(
+    rejectsWith('INVITE_EXPIRY', carol.client.invite({ expiresInMs: 2 * limits.inviteTtlMaxMs })),
+  )
   await world.run(rejectsWith('CONTACT_UNKNOWN', bob.client.send('nobody', 'hi')))
   await world.end()
 })

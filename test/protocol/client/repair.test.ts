@@ -117,7 +117,9 @@ test('names rubbish in an inbox, acknowledges it, and reads on', async () => {
   const card = (await record(alice)).card!
   const { writeKeys } = openCard(card)
   const bytes = createEnvelope({
-    writeKeys, readKey: card.readKey, expiryHour: expiryHour(world.clock.now() + 86_400_000), ciphertext: new Uint8Array(512),
+    writeKeys, readKey: card.readKey, expiryHour: expiryHour(
+      world.clock.now() + 86_400_000,
+    ), ciphertext: new Uint8Array(512),
   })
   bob.node.deposit(bytes)
   await world.clock.advance(2_000)
@@ -139,7 +141,9 @@ test('keeps mail at the node while its disk is full', async () => {
   await world.run(alice.client.send('Bob', 'hello'))
   await world.clock.advance(20_000)
   assert.equal(await texts(bob), [])
-  const rejected = await world.run(bob.client.send('Alice', 'no').then(() => undefined, (error: { code: string }) => error.code))
+  const rejected = await world.run(
+    bob.client.send('Alice', 'no').then(() => undefined, (error: { code: string }) => error.code),
+  )
   assert.is(rejected, 'STORE_FULL')
   isFull = false
   await world.until(async () => (await texts(bob)).length === 1)
