@@ -47,25 +47,40 @@ export async function examineContact(
 ): Promise<DoctorReport> {
   const checks: DoctorCheck[] = [checkPeers(await components.status())]
   const [places, located] = [await probe.places(), await probe.locate()]
-  checks.push(located === undefined
-    ? { name: `location of ${contact}`, ok: false, detail: 'no node has a current record', cure: 'their node is off or new; mail still goes to the replicas of their inbox' }
-    : { name: `location of ${contact}`, ok: true, detail: 'a signed, current record was found' })
+  const isLocated = located !== undefined
+  checks.push(judged({
+    name: `location of ${contact}`,
+    ok: isLocated,
+    detail: isLocated ? 'a signed, current record was found' : 'no node has a current record',
+    cure: 'their node is off or new; mail still goes to the replicas of their inbox',
+  }))
   if (places === undefined) {
-    checks.push({ name: `inbox of ${contact}`, ok: false, detail: 'their answer to the invite has not come yet', cure: 'messages wait here until it comes; ask them to start their node' })
+    checks.push({
+      name: `inbox of ${contact}`,
+      ok: false,
+      detail: 'their answer to the invite has not come yet',
+      cure: 'messages wait here until it comes; ask them to start their node',
+    })
     return { ok: false, contact, checks }
   }
   const homes = await reach(components.overlay, places.homes)
-  checks.push(homes.length > 0
-    ? { name: `home of ${contact}`, ok: true, detail: `answers (${homes.length} of ${places.homes.length})` }
-    : { name: `home of ${contact}`, ok: false, detail: 'does not answer: their node is off or out of reach', cure: 'nothing to do: replicas hold your messages until it is back' })
+  const isHome = homes.length > 0
+  checks.push(judged({
+    name: `home of ${contact}`,
+    ok: isHome,
+    detail: isHome
+      ? `answers (${homes.length} of ${places.homes.length})`
+      : 'does not answer: their node is off or out of reach',
+    cure: 'nothing to do: replicas hold your messages until it is back',
+  }))
   const replicas = await reach(components.overlay, places.replicas)
   const wanted = Math.min(3, places.replicas.length)
-  checks.push({
+  checks.push(judged({
     name: `replicas of ${contact}`,
     ok: replicas.length >= wanted && places.replicas.length > 0,
     detail: `${replicas.length} of ${places.replicas.length} answer`,
-    ...(replicas.length < wanted || places.replicas.length === 0 ? { cure: 'keep this node running: it holds your messages until more of them are back' } : {}),
-  })
+    cure: 'keep this node running: it holds your messages until more of them are back',
+  }))
   return { ok: checks.every((check) => check.ok), contact, checks }
 }
 
@@ -78,27 +93,32 @@ export async function reach(overlay: Overlay, nodes: readonly NodeId[]): Promise
   return nodes.filter((_, i) => answers[i])
 }
 
+/** The cure is told only of what is not well. */
+function judged({ cure, ...found }: Required<DoctorCheck>): DoctorCheck {
+  return found.ok ? found : { ...found, cure }
+}
+
 async function checkDataDir(dataDir: string): Promise<DoctorCheck> {
   const mode = (await stat(dataDir)).mode & 0o777
   const ok = (mode & 0o077) === 0
-  return {
+  return judged({
     name: 'data directory',
     ok,
     detail: `${dataDir} has mode ${mode.toString(8).padStart(4, '0')}`,
-    ...(ok ? {} : { cure: `others on this machine can look in: chmod 700 ${dataDir}` }),
-  }
+    cure: `others on this machine can look in: chmod 700 ${dataDir}`,
+  })
 }
 
 async function checkDisk(dataDir: string): Promise<DoctorCheck> {
   const { bavail, bsize } = await statfs(dataDir)
   const free = bavail * bsize
   const ok = free >= diskFreeBytesMin
-  return {
+  return judged({
     name: 'disk',
     ok,
     detail: `${Math.floor(free / 1024 ** 2)} MB free`,
-    ...(ok ? {} : { cure: 'make room: below 512 MB the node soon stops taking mail' }),
-  }
+    cure: 'make room: below 512 MB the node soon stops taking mail',
+  })
 }
 
 async function checkStore(kv: KvStore): Promise<DoctorCheck> {
@@ -113,39 +133,39 @@ async function checkStore(kv: KvStore): Promise<DoctorCheck> {
 }
 
 function checkPeers({ peers, dht }: NodeStatus): DoctorCheck {
-  return {
+  return judged({
     name: 'peers',
     ok: peers.now > 0,
     detail: `${peers.now} linked, ${dht.known} nodes known`,
-    ...(peers.now > 0 ? {} : { cure: 'give it a node to meet: openim start --bootstrap MULTIADDR, or add an invite' }),
-  }
+    cure: 'give it a node to meet: openim start --bootstrap MULTIADDR, or add an invite',
+  })
 }
 
 function checkLocation({ location }: NodeStatus): DoctorCheck {
   const ok = location.holders > 0
-  return {
+  return judged({
     name: 'location record',
     ok,
     detail: `held by ${location.holders} nodes`,
-    ...(ok ? {} : { cure: 'people with an invite cannot find you yet; it is published as soon as there are peers' }),
-  }
+    cure: 'people with an invite cannot find you yet; it is published as soon as there are peers',
+  })
 }
 
 function checkReplicas({ replicas }: NodeStatus): DoctorCheck {
   const ok = replicas.have > 0
-  return {
+  return judged({
     name: 'replicas',
     ok,
     detail: `${replicas.have} of ${replicas.want} hold your mail while you are away`,
-    ...(ok ? {} : { cure: 'while this node is off nobody can leave you mail; it needs other storage nodes around' }),
-  }
+    cure: 'while this node is off nobody can leave you mail; it needs other storage nodes around',
+  })
 }
 
 function checkAccount({ online, queue }: NodeStatus): DoctorCheck {
-  return {
+  return judged({
     name: 'account',
     ok: online,
     detail: online ? `logged in; ${queue.out} messages on their way` : 'is not logged in to its own node',
-    ...(online ? {} : { cure: 'restart the node; if it stays, run with --verbose and report it' }),
-  }
+    cure: 'restart the node; if it stays, run with --verbose and report it',
+  })
 }

@@ -55,8 +55,11 @@ export class NodeCore {
   static async open(components: NodeComponents, options: NodeCoreOptions): Promise<NodeCore> {
     const { kv } = components.store
     const known = await kv.get(sinceKey)
-    const sinceHour = known === undefined ? Math.floor(components.clock.now() / hourMs) : Number(utf8Decode(known.value))
-    if (known === undefined) await kv.write([{ type: 'put', key: sinceKey, value: utf8(String(sinceHour)) }])
+    if (known !== undefined) {
+      return new NodeCore(components, { ...options, sinceHour: Number(utf8Decode(known.value)) })
+    }
+    const sinceHour = Math.floor(components.clock.now() / hourMs)
+    await kv.write([{ type: 'put', key: sinceKey, value: utf8(String(sinceHour)) }])
     return new NodeCore(components, { ...options, sinceHour })
   }
 
@@ -84,7 +87,9 @@ export class NodeCore {
       { self: overlay.nodeId },
     )
     this.messenger.listen(this.router)
-    overlay.handle(services.echo, async (_from, body) => ({ ok: true, value: body.slice(0, limits.echoBytesMax) }))
+    overlay.handle(services.echo, async (_from, body) => {
+      return { ok: true, value: body.slice(0, limits.echoBytesMax) }
+    })
   }
 
   /** Settles when every door is open. On failure everything that was opened is closed again. */
@@ -124,7 +129,7 @@ export class NodeCore {
     return this.directory.withRole('storage')
   }
 
-  #describe(roles: readonly Role[]): { roles: readonly Role[], addresses: readonly string[], storageFreeMiB: number } {
+  #describe(roles: readonly Role[]): OwnDescription {
     const { bytes, bytesMax } = this.messenger.held()
     return {
       roles,

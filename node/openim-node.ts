@@ -126,7 +126,7 @@ export class OpenIMNode {
       dht: { mode: overlay.dhtMode, known: core.directory.size },
       p2p: overlay.addresses(),
       listen: this.#listen(),
-      queue: { out: info.outbox, held: { items: held.boxes, bytes: held.bytes, bytesMax: held.bytesMax } },
+      queue: { out: info.outbox, held },
       location: { holders: Math.max(info.locationHolders, core.locations.holders) },
       replicas: info.replicas,
       contacts: await this.#contactStatus(),
@@ -162,7 +162,8 @@ export class OpenIMNode {
       if (answer.ok) {
         const address = overlay.peers().find((peer) => peer.nodeId === nodeId)?.address
         const rttMs = systemClock.monotonicMs() - begunMs
-        return { target, ok: true, nodeId, route: 'direct', rttMs, ...(address === undefined ? {} : { address }) }
+        const found = { target, ok: true, nodeId, route: 'direct', rttMs } as const
+        return address === undefined ? found : { ...found, address }
       }
       code = answer.code
     }
@@ -171,7 +172,8 @@ export class OpenIMNode {
 
   /** Somebody on the open internet dialled us and got through. */
   #isReached(): boolean {
-    return this.#parts.overlay.peers().some((peer) => peer.direction === 'inbound' && publicSubnets([peer.address]).length > 0)
+    const inbound = this.#parts.overlay.peers().filter((peer) => peer.direction === 'inbound')
+    return publicSubnets(inbound.map((peer) => peer.address)).length > 0
   }
 
   #listen(): { tcp?: string } {
@@ -220,14 +222,24 @@ async function wire(options: NodeOptions, store: LevelStore): Promise<NodeParts>
   const loopback = new LoopbackConnector(system)
   const door = new TCPConnector({ ...system, doorKey }, hostPort(config.listen.tcp))
   const core = await NodeCore.open({
-    ...system, overlay, store, doorKey, connectors: [loopback, door], nodeKeys: crypto.signingKeyPair(keys.nodeSeed),
+    ...system,
+    overlay,
+    store,
+    connectors: [loopback, door],
+    nodeKeys: crypto.signingKeyPair(keys.nodeSeed),
+    doorKey,
   }, { roles: rolesOf(config), lentBytesMax: config.limits.heldForOthersBytes })
   const client = await openHostedAccount({
     ...system,
     kv: store.kv,
     loopback,
     register: (address, deviceKey) => core.accounts.register(address, deviceKey),
-  }, { name: config.name, dataKey: keys.dataKey, entropy: keys.rootEntropy, hint: () => hintOf(overlay.addresses()) })
+  }, {
+    name: config.name,
+    dataKey: keys.dataKey,
+    entropy: keys.rootEntropy,
+    hint: () => hintOf(overlay.addresses()),
+  })
   return { store, overlay, core, client, door, version: await packageVersion() }
 }
 
@@ -241,7 +253,7 @@ function hostPort(text: string): { host: string, port: number } {
   return { host: text.slice(0, at).replace(/^\[|\]$/g, ''), port: Number(text.slice(at + 1)) }
 }
 
-/** The IPv4 address that most strangers can use: a public one, else the local network, else this machine. */
+/** The IPv4 address most strangers can use: a public one, else a local one, else this machine. */
 function hintOf(addresses: readonly string[]): InviteHint | undefined {
   const found = addresses
     .map((address) => /^\/ip4\/(\d+)\.(\d+)\.(\d+)\.(\d+)\/tcp\/(\d+)(?:\/p2p\/|$)/.exec(address))
@@ -253,11 +265,12 @@ function hintOf(addresses: readonly string[]): InviteHint | undefined {
   return found.sort((a, b) => distance(a) - distance(b))[0]
 }
 
-/** 0 for an address of the open internet, 1 for one of a local network (RFC 1918, 3927), 2 for this machine. */
+/** 0 for the open internet, 1 for a local network (RFC 1918, 3927), 2 for this machine. */
 function distance({ ipv4: [a, b] }: InviteHint): number {
   if (a === 127) return 2
-  const isLocal = a === 10 || (a === 192 && b === 168) || (a === 172 && b >= 16 && b < 32) || (a === 169 && b === 254)
-  return isLocal ? 1 : 0
+  const isPrivate = a === 10 || (a === 172 && b >= 16 && b < 32) || (a === 192 && b === 168)
+  const isLinkLocal = a === 169 && b === 254
+  return isPrivate || isLinkLocal ? 1 : 0
 }
 
 async function packageVersion(): Promise<string> {

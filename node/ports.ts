@@ -48,7 +48,10 @@ export interface Overlay {
   /** Multiaddrs that others can dial, with the peer id. */
   addresses(): string[]
   peers(): PeerInfo[]
-  /** Dials a multiaddr (with or without a peer id) and settles when the link works. @throws OVERLAY_UNREACHABLE */
+  /**
+   * Dials a multiaddr (with or without a peer id) and settles when the link works.
+   * @throws OVERLAY_UNREACHABLE
+   */
   dial(address: string, options: CallOptions): Promise<NodeId>
   /** Tells where a node may be dialled, as its own signed descriptor says. */
   learn(nodeId: NodeId, addresses: readonly string[]): void
@@ -61,7 +64,10 @@ export interface Overlay {
   call(to: NodeId, service: ServiceCode, body: Uint8Array, options: CallOptions): Promise<Result<Uint8Array>>
   /** Registers before `start`; one handler a service. */
   handle(service: ServiceCode, handler: ServiceHandler): void
-  /** Nodes of the local routing table nearest to SHA-256(key) in XOR distance, nearest first; no I/O. Never ourselves. */
+  /**
+   * Nodes of the local routing table nearest to SHA-256(key) in XOR distance, nearest first; no
+   * I/O. Never ourselves.
+   */
   nearest(key: Uint8Array, count: number): NodeId[]
   /** The same after a Kademlia walk. Returns what it has when `signal` aborts. */
   walk(key: Uint8Array, count: number, options: CallOptions): Promise<NodeId[]>
@@ -76,8 +82,12 @@ export interface Overlay {
  * onion and mix slot in behind the same call. `level` in the result is the one it really had.
  */
 export interface Courier {
-  call(to: NodeId, service: ServiceCode, body: Uint8Array, options: CallOptions & { readonly level: PrivacyLevel }):
-  Promise<Result<Uint8Array> & { readonly level: PrivacyLevel }>
+  call(
+    to: NodeId,
+    service: ServiceCode,
+    body: Uint8Array,
+    options: CallOptions & { readonly level: PrivacyLevel },
+  ): Promise<Result<Uint8Array> & { readonly level: PrivacyLevel }>
 }
 
 // ── Store ───────────────────────────────────────────────────────────────────────────────────
@@ -122,13 +132,20 @@ export interface MailboxStore {
   boxes(): Promise<{ readonly box: BoxId, readonly limits: BoxLimits, readonly usage: BoxUsage }[]>
   put(items: readonly MailboxItem[]): Promise<PutResult[]>
   /** In arrival order, after a position, up to both limits (at least one item if there is any). */
-  list(box: BoxId, page: { after: number, itemsMax: number, bytesMax: number }): Promise<{ entries: MailboxEntry[], more: boolean }>
+  list(
+    box: BoxId,
+    page: { after: number, itemsMax: number, bytesMax: number },
+  ): Promise<{ entries: MailboxEntry[], more: boolean }>
   get(box: BoxId, id: EnvelopeId): Promise<MailboxEntry | undefined>
   /**
    * Deletes the items and keeps tombstones (also for ids not here yet) until `expiresAtMs`.
    * `proof` is kept with them. Returns how many items were really there.
    */
-  acknowledge(box: BoxId, ids: readonly EnvelopeId[], tombstone: { expiresAtMs: number, proof: Uint8Array }): Promise<number>
+  acknowledge(
+    box: BoxId,
+    ids: readonly EnvelopeId[],
+    tombstone: { expiresAtMs: number, proof: Uint8Array },
+  ): Promise<number>
   /** The proof kept for an acknowledged id. */
   tombstone(box: BoxId, id: EnvelopeId): Promise<Uint8Array | undefined>
   /** Removes up to `budget` expired items, tombstones and boxes; returns how many went. */

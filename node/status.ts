@@ -64,7 +64,7 @@ export interface NodeStatus {
     /** Own messages not yet delivered. */
     readonly out: number
     /** Mail held for other people, within the budget lent to them. */
-    readonly held: { readonly items: number, readonly bytes: number, readonly bytesMax: number }
+    readonly held: { readonly boxes: number, readonly bytes: number, readonly bytesMax: number }
   }
   /** Nodes that hold our current location record. */
   readonly location: { readonly holders: number }

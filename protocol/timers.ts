@@ -60,7 +60,11 @@ export class Repeater {
   #soonMs: number | undefined
   #started = false
 
-  constructor(components: { clock: Clock, random: Random }, work: () => Promise<void>, options: RepeaterOptions) {
+  constructor(
+    components: { clock: Clock, random: Random },
+    work: () => Promise<void>,
+    options: RepeaterOptions,
+  ) {
     this.#clock = components.clock
     this.#random = components.random
     this.#work = work

@@ -10,13 +10,14 @@ import { jittered } from '../../crypto/random.ts'
 import type { Random } from '../../crypto/random.ts'
 import type { EnvelopeId, NodeId } from '../../protocol/ids.ts'
 import type { Clock, Timer } from '../../protocol/ports.ts'
+import type { PrivacyLevel } from '../../protocol/frame/submit.ts'
 import type { DepositReply } from '../../protocol/service/deposit.ts'
 
 const backOffMinMs = 1_000
 const backOffMaxMs = 5 * 60_000
 
 export type DepositOutcome =
-  | { readonly ok: true, readonly reply: DepositReply, readonly level: number }
+  | { readonly ok: true, readonly reply: DepositReply, readonly level: PrivacyLevel }
   | { readonly ok: false, readonly code: string }
 
 /** Which of a batch were offered, and which no longer matter; the rest waits for the next batch. */
@@ -112,7 +113,8 @@ export class Destination {
         this.#work.settled(this.nodeId, batch)
         break
       }
-      this.#backOffMs = 0
+      // A batch of which nothing is left to offer says nothing about the node.
+      if (batch.offered.length > 0) this.#backOffMs = 0
       for (const id of batch.offered) this.#waiting.delete(id)
       this.#work.settled(this.nodeId, batch)
     }

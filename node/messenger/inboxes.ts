@@ -18,8 +18,9 @@ import type { BoxId, EnvelopeId, NodeId } from '../../protocol/ids.ts'
 import { kvEntries } from '../../protocol/kv.ts'
 import { limits } from '../../protocol/limits.ts'
 import type { NodeDescriptor } from '../../protocol/node-descriptor.ts'
-import type { Clock, KvStore } from '../../protocol/ports.ts'
+import type { Clock, KvOperation, KvStore } from '../../protocol/ports.ts'
 import type { DepositReply } from '../../protocol/service/deposit.ts'
+import { tombstoneIdsMax } from '../../protocol/service/acknowledge.ts'
 import { Repeater, within } from '../../protocol/timers.ts'
 import type { Courier, Log, MailboxStore, Overlay } from '../ports.ts'
 import { buryAt, drainReplica, signTombstones } from './drain.ts'
@@ -37,6 +38,8 @@ const drainEveryMs = 5 * 60_000
 const hourMs = 3_600_000
 const inboxesMax = 50_000
 const atReplicasMax = 100_000
+/** Replicas that are drained at once; each may answer with `limits.fetchBytesMax`. */
+const drainsMax = 64
 
 const ackedCodec = struct<{ devices: string[] }>({ devices: vector(text(64), limits.devicesMax) })
 
@@ -53,6 +56,8 @@ interface OpenInbox {
   record: HomeInbox
   /** Replica work of one inbox runs one after the other. */
   turn: Promise<unknown>
+  /** And so do acknowledgements of several devices, each of which counts on what is written. */
+  acknowledging: Promise<unknown>
 }
 
 export interface InboxesComponents {
@@ -94,10 +99,14 @@ export class Inboxes {
     this.#draining = new Repeater(components, () => this.#drainAll(), { everyMs: drainEveryMs, spread: 0.3, onError })
   }
 
-  async start(): Promise<void> {
+  /** Before the overlay takes calls: what is not known here is refused. */
+  async load(): Promise<void> {
     for await (const entry of kvEntries(this.#components.kv, homePrefix)) {
       this.#remember(decode(homeInboxCodec, entry.value))
     }
+  }
+
+  start(): void {
     this.#stopPeerEvents = this.#components.overlay.onPeer((nodeId, connected) => {
       if (connected) void this.#drainFrom(nodeId)
     })
@@ -144,22 +153,26 @@ export class Inboxes {
     if (known === undefined && this.#open.size >= inboxesMax) {
       throw new OpenIMError('INBOX_TOO_MANY', `this node is home to ${inboxesMax} inboxes; that is the limit`)
     }
+    const { mailbox, clock } = this.#components
+    const itemsMax = Math.min(frame.itemsMax, limits.boxItemsMax)
+    const bytesMax = Math.min(frame.bytesMax, limits.boxBytesMax)
+    const expiresAtMs = frame.expiryHour === 0 ? Infinity : expiryMs(frame.expiryHour)
+    await mailbox.setBox(box, { itemsMax, bytesMax, expiresAtMs })
+    // Only now: its replicas may have changed meanwhile.
+    const current = this.#open.get(box)?.record
     const record: HomeInbox = {
       account,
       writeKey: frame.writeKey.slice(),
       readSeed: frame.readSeed.slice(),
       placement: frame.placement.slice(),
-      itemsMax: Math.min(frame.itemsMax, limits.boxItemsMax),
-      bytesMax: Math.min(frame.bytesMax, limits.boxBytesMax),
+      itemsMax,
+      bytesMax,
       expiryHour: frame.expiryHour,
-      leaseSequence: known?.record.leaseSequence ?? 0,
-      replicas: known?.record.replicas ?? [],
+      leaseSequence: current?.leaseSequence ?? 0,
+      replicas: current?.replicas ?? [],
     }
-    const expiresAtMs = frame.expiryHour === 0 ? Infinity : expiryMs(frame.expiryHour)
-    const { mailbox, clock } = this.#components
-    await mailbox.setBox(box, { itemsMax: record.itemsMax, bytesMax: record.bytesMax, expiresAtMs })
-    await this.#save(box, record)
     const inbox = this.#remember(record)
+    await this.#save(inbox)
     if (record.replicas.length < limits.replicas) await within(clock, openPatienceMs, this.#maintain(inbox))
     return this.#places(inbox)
   }
@@ -183,13 +196,18 @@ export class Inboxes {
   async acknowledge(device: { account: string, id: string }, box: BoxId, ids: readonly EnvelopeId[]): Promise<void> {
     const inbox = this.#open.get(box)
     if (inbox === undefined || inbox.record.account !== device.account) return
-    const done = await this.#acknowledgedByAll(device, box, ids)
+    const work = inbox.acknowledging.then(() => this.#acknowledgedByAll(device, box, ids))
+    inbox.acknowledging = work.catch(() => {})
+    const done = await work
     if (done.length === 0) return
     const { mailbox, clock } = this.#components
     const expiresAtMs = clock.now() + limits.envelopeTtlMs + hourMs
-    for (const proof of signTombstones({ writeKey: inbox.record.writeKey, readKeys: inbox.readKeys }, done)) {
-      await mailbox.acknowledge(box, done, { expiresAtMs, proof })
-    }
+    const proofs = signTombstones({ writeKey: inbox.record.writeKey, readKeys: inbox.readKeys }, done)
+    // Each is kept with the ids it names, or it would prove nothing to their sender.
+    await Promise.all(proofs.map((proof, i) => {
+      const named = done.slice(i * tombstoneIdsMax, (i + 1) * tombstoneIdsMax)
+      return mailbox.acknowledge(box, named, { expiresAtMs, proof })
+    }))
     this.#buryEverywhere(inbox, done)
   }
 
@@ -215,18 +233,19 @@ export class Inboxes {
     if (devices.length <= 1) return [...ids]
     const { kv } = this.#components
     const done: EnvelopeId[] = []
-    for (const id of ids) {
+    const operations: KvOperation[] = []
+    for (const id of new Set(ids)) {
       const key = ackedKey(box, id)
       const entry = await kv.get(key)
       const known = entry === undefined ? [] : decode(ackedCodec, entry.value).devices
-      const acked = [...new Set([...known, device.id])]
-      if (devices.every((other) => acked.includes(other))) {
-        done.push(id)
-        await kv.write([{ type: 'delete', key }])
-      } else {
-        await kv.write([{ type: 'put', key, value: encode(ackedCodec, { devices: acked }) }])
-      }
+      const acked = devices.filter((other) => other === device.id || known.includes(other))
+      const isDone = acked.length === devices.length
+      if (isDone) done.push(id)
+      operations.push(isDone
+        ? { type: 'delete', key }
+        : { type: 'put', key, value: encode(ackedCodec, { devices: acked }) })
     }
+    if (operations.length > 0) await kv.write(operations)
     return done
   }
 
@@ -234,7 +253,9 @@ export class Inboxes {
     const byReplica = new Map<NodeId, EnvelopeId[]>()
     for (const id of ids) {
       for (const replica of this.#atReplicas.get(id) ?? []) {
-        byReplica.set(replica, [...byReplica.get(replica) ?? [], id])
+        const list = byReplica.get(replica)
+        if (list === undefined) byReplica.set(replica, [id])
+        else list.push(id)
       }
       this.#atReplicas.delete(id)
     }
@@ -250,14 +271,18 @@ export class Inboxes {
       this.#index(known, record)
       return known
     }
-    const inbox: OpenInbox = { box, readKeys, record, turn: Promise.resolve() }
+    const inbox: OpenInbox = { box, readKeys, record, turn: Promise.resolve(), acknowledging: Promise.resolve() }
     this.#open.set(box, inbox)
     this.#index(inbox, record)
     return inbox
   }
 
   #index(inbox: OpenInbox, record: HomeInbox): void {
-    for (const { nodeId } of inbox.record.replicas) this.#byReplica.get(nodeId)?.delete(inbox.box)
+    for (const { nodeId } of inbox.record.replicas) {
+      const boxes = this.#byReplica.get(nodeId)
+      boxes?.delete(inbox.box)
+      if (boxes?.size === 0) this.#byReplica.delete(nodeId)
+    }
     inbox.record = record
     for (const { nodeId } of record.replicas) {
       const boxes = this.#byReplica.get(nodeId) ?? new Set()
@@ -271,16 +296,24 @@ export class Inboxes {
     return { account: inbox.record.account, box: inbox.box, replicas }
   }
 
-  async #save(box: BoxId, record: HomeInbox): Promise<void> {
+  /** As it stands now: memory changes first, so that the last write is the last change. */
+  async #save({ box, record }: OpenInbox): Promise<void> {
     await this.#components.kv.write([{ type: 'put', key: homePrefix + box, value: encode(homeInboxCodec, record) }])
   }
 
   async #drop(inbox: OpenInbox): Promise<void> {
-    this.#index(inbox, { ...inbox.record, replicas: [] })
+    const released = inbox.record
+    this.#index(inbox, { ...released, replicas: [] })
     this.#open.delete(inbox.box)
-    await this.#components.mailbox.dropBox(inbox.box)
-    await this.#components.kv.write([{ type: 'delete', key: homePrefix + inbox.box }])
-    void releaseReplicas(this.#replicaComponents(), inbox.record)
+    void releaseReplicas(this.#replicaComponents(), released)
+    const { mailbox, kv } = this.#components
+    await Promise.all([
+      mailbox.dropBox(inbox.box),
+      kv.write([{ type: 'delete', key: homePrefix + inbox.box }]),
+    ])
+    for await (const { key } of kvEntries(kv, `${ackedPrefix}${inbox.box}/`)) {
+      await kv.write([{ type: 'delete', key }])
+    }
   }
 
   #replicaComponents(): { courier: Courier, clock: Clock, self: NodeId } {
@@ -292,14 +325,15 @@ export class Inboxes {
     const work = inbox.turn.then(async () => {
       if (this.#stopped || !this.#open.has(inbox.box)) return
       const before = inbox.record
-      const choice = {
+      const after = await maintainReplicas(this.#replicaComponents(), before, () => ({
         candidates: this.#options.storageNodes(),
         preferred: this.holdersFor(before.placement),
-      }
-      const after = await maintainReplicas(this.#replicaComponents(), before, choice)
-      if (this.#stopped || !this.#open.has(inbox.box)) return
-      await this.#save(inbox.box, after)
-      this.#index(inbox, after)
+      }))
+      if (this.#stopped || after === before || !this.#open.has(inbox.box)) return
+      // Its device may have renewed it meanwhile: only the leases are ours to change.
+      const { leaseSequence, replicas } = after
+      this.#index(inbox, { ...inbox.record, leaseSequence, replicas })
+      await this.#save(inbox)
       if (!sameReplicas(before, after)) this.#options.onPlaces(this.#places(inbox))
     })
     inbox.turn = work.catch(() => {})
@@ -317,10 +351,14 @@ export class Inboxes {
   }
 
   async #drainAll(): Promise<void> {
-    await Promise.all([...this.#byReplica.keys()].map((replica) => this.#drainFrom(replica)))
+    const waiting = [...this.#byReplica.keys()]
+    const worker = async (): Promise<void> => {
+      for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) await this.#drainFrom(next)
+    }
+    await Promise.all(Array.from({ length: drainsMax }, worker))
   }
 
-  /** Reads every inbox that this replica holds for us. */
+  /** Reads every inbox that this replica holds for us. Never rejects. */
   async #drainFrom(replica: NodeId): Promise<void> {
     for (const box of [...this.#byReplica.get(replica) ?? []]) {
       const inbox = this.#open.get(box)
@@ -331,6 +369,10 @@ export class Inboxes {
         const { complete } = await this.#drainOne(inbox, replica)
         // It does not answer: its other inboxes wait for the next round.
         if (!complete) return
+      } catch (error) {
+        // Our own disk; the replica keeps it until it has room again.
+        this.#components.log.warn({ err: error, replica }, 'mail of a replica could not be taken over')
+        return
       } finally {
         this.#drainsUnderWay.delete(underWay)
       }
@@ -342,6 +384,8 @@ export class Inboxes {
     const components = { courier, clock, self: overlay.nodeId, depositHere: this.#options.depositHere }
     const keys = { writeKey: inbox.record.writeKey, readKeys: inbox.readKeys }
     const result = await drainReplica(components, keys, replica)
+    // A stop cuts calls short; that is not the replica's silence.
+    if (this.#stopped) return result
     await this.#noteSilence(inbox, replica, !result.complete)
     for (const id of result.waiting) {
       if (this.#atReplicas.size >= atReplicasMax) break
@@ -358,7 +402,7 @@ export class Inboxes {
     const silentSinceMs = isSilent ? this.#components.clock.now() : 0
     const replicas = inbox.record.replicas.map((other) => other === known ? { ...known, silentSinceMs } : other)
     inbox.record = { ...inbox.record, replicas }
-    await this.#save(inbox.box, inbox.record)
+    if (this.#open.get(inbox.box) === inbox) await this.#save(inbox)
   }
 }
 

@@ -118,6 +118,7 @@ export class Messenger {
     for await (const entry of kvEntries(this.#components.store.kv, friendPrefix)) {
       this.#friends.add(entry.key.slice(friendPrefix.length) as NodeId)
     }
+    await this.#inboxes.load()
     await this.#replicas.start()
     await this.#shelves.start()
     await this.#ownShelves.start()
@@ -125,7 +126,7 @@ export class Messenger {
 
   /** Begins to send, drain and keep up; call when the overlay runs. */
   async start(): Promise<void> {
-    await this.#inboxes.start()
+    this.#inboxes.start()
     await this.#outbox.start()
     this.#upkeep.start()
   }

@@ -9,15 +9,16 @@
  * Nothing about progress is written down: after a restart everything is offered again, which the
  * holders answer with `duplicate`. Every step of a state is told to the device with its proofs.
  */
-import { OpenIMError } from '../../crypto/errors.ts'
+import { errorCode, OpenIMError } from '../../crypto/errors.ts'
 import type { Random } from '../../crypto/random.ts'
 import { decode, encode, tryDecode } from '../../protocol/codec/struct.ts'
-import { parseEnvelope } from '../../protocol/envelope.ts'
+import { boxId, parseEnvelope, verifyEnvelope } from '../../protocol/envelope.ts'
+import type { CheckedEnvelope } from '../../protocol/envelope.ts'
 import { receiptStates, routes } from '../../protocol/frame/receipt.ts'
 import type { ReceiptFrame, Route } from '../../protocol/frame/receipt.ts'
 import { purposes } from '../../protocol/frame/submit.ts'
 import type { PrivacyLevel, SubmitFrame } from '../../protocol/frame/submit.ts'
-import type { EnvelopeId, NodeId } from '../../protocol/ids.ts'
+import type { BoxId, EnvelopeId, NodeId } from '../../protocol/ids.ts'
 import { kvEntries } from '../../protocol/kv.ts'
 import { limits } from '../../protocol/limits.ts'
 import type { Clock, KvStore, Timer } from '../../protocol/ports.ts'
@@ -40,16 +41,20 @@ const reofferMs = 5 * 60_000
 /** A full inbox is asked again this often: its owner may have made room. */
 const askFullMs = 30_000
 const sweepMs = 1_000
+const hourMs = 3_600_000
 /** One deposit carries at most this much, so that a slow line shows progress. */
 const depositBytesMax = 256 * 1024
 
 interface Outgoing {
   readonly id: EnvelopeId
+  readonly box: BoxId
   readonly device: string
   readonly acceptedAtMs: number
   readonly expiresAtMs: number
   readonly purpose: OutgoingEnvelope['purpose']
+  /** Asked for; the lowest that a copy really had is in `reached`. */
   readonly level: PrivacyLevel
+  reached: PrivacyLevel | undefined
   homes: readonly NodeId[]
   replicas: readonly NodeId[]
   /** In memory only until it was offered once; read from the store afterwards. */
@@ -83,6 +88,8 @@ export class Outbox {
   readonly #components: OutboxComponents
   readonly #options: OutboxOptions
   readonly #entries = new Map<EnvelopeId, Outgoing>()
+  /** Being written down; these promises never reject. */
+  readonly #accepting = new Map<EnvelopeId, Promise<void>>()
   readonly #destinations = new Map<NodeId, Destination>()
   #sweep: Timer | undefined
   #stopPeerEvents: (() => void) | undefined
@@ -100,7 +107,7 @@ export class Outbox {
       const parsed = parseEnvelope(record.envelope)
       if (!parsed.ok) continue
       // A long queue stays on disk; bodies are read when their turn comes.
-      this.#take(parsed.value.id, record, parsed.value.expiresAtMs).bytes = undefined
+      this.#take(parsed.value, record).bytes = undefined
     }
     this.#stopPeerEvents = overlay.onPeer((nodeId, connected) => {
       if (connected) this.#destinations.get(nodeId)?.wake()
@@ -121,20 +128,28 @@ export class Outbox {
 
   /** Takes an envelope over, durably; answers with what is known of it by `onReceipt`. */
   async submit(device: string, frame: SubmitFrame): Promise<void> {
-    const { kv, clock } = this.#components
     const parsed = parseEnvelope(frame.envelope)
     if (!parsed.ok) throw new OpenIMError(parsed.code, parsed.detail ?? 'the envelope is malformed')
-    const { id, expiresAtMs } = parsed.value
+    const { id } = parsed.value
+    // A repeat must not start over what is just being written down.
+    while (this.#accepting.has(id)) await this.#accepting.get(id)
     const known = this.#entries.get(id)
     if (known !== undefined) {
       this.#redirect(known, frame)
       this.#options.onReceipt(device, known.last)
       return
     }
-    if (this.#entries.size >= limits.outboxMax) {
-      this.#options.onReceipt(device, refusal(id, frame.level, 'OUTBOX_FULL'))
+    if (this.#entries.size + this.#accepting.size >= limits.outboxMax) {
+      this.#options.onReceipt(device, refusal(id, 'OUTBOX_FULL'))
       return
     }
+    const accepting = this.#accept(device, frame, parsed.value)
+    this.#accepting.set(id, accepting.catch(() => {}).then(() => { this.#accepting.delete(id) }))
+    await accepting
+  }
+
+  async #accept(device: string, frame: SubmitFrame, envelope: CheckedEnvelope): Promise<void> {
+    const { kv, clock } = this.#components
     const record: OutgoingEnvelope = {
       device,
       acceptedAtMs: clock.now(),
@@ -144,25 +159,28 @@ export class Outbox {
       replicas: frame.replicas,
       envelope: frame.envelope,
     }
-    await kv.write([{ type: 'put', key: outPrefix + id, value: encode(outgoingCodec, record) }])
+    await kv.write([{ type: 'put', key: outPrefix + envelope.id, value: encode(outgoingCodec, record) }])
     if (this.#stopped) return
-    const entry = this.#take(id, record, expiresAtMs)
+    const entry = this.#take(envelope, record)
     this.#options.onReceipt(device, entry.last)
   }
 
   /** The device knows them delivered, or gave them up. */
   async withdraw(ids: readonly EnvelopeId[]): Promise<void> {
+    for (const id of ids) await this.#accepting.get(id)
     await this.#forget(ids)
   }
 
-  #take(id: EnvelopeId, record: OutgoingEnvelope, expiresAtMs: number): Outgoing {
+  #take({ id, box, expiresAtMs }: CheckedEnvelope, record: OutgoingEnvelope): Outgoing {
     const entry: Outgoing = {
       id,
+      box,
       device: record.device,
       acceptedAtMs: record.acceptedAtMs,
       expiresAtMs,
       purpose: record.purpose,
       level: record.level,
+      reached: undefined,
       homes: record.homes,
       replicas: record.replicas,
       bytes: record.envelope,
@@ -172,7 +190,7 @@ export class Outbox {
       receipts: new Map(),
       last: {
         type: 'receipt', envelopeId: id, state: receiptStates.accepted, have: 0,
-        want: record.homes.length > 0 ? 1 : this.#wanted(record.replicas), route: routes.none, level: record.level,
+        want: record.homes.length > 0 ? 1 : this.#wanted(record.replicas), route: routes.none, level: 0,
         proofs: [], code: '',
       },
     }
@@ -189,7 +207,10 @@ export class Outbox {
     if (isSame) return
     entry.homes = frame.homes
     entry.replicas = frame.replicas
+    entry.full = false
     entry.sinceMs = this.#components.clock.monotonicMs()
+    // The owner looks for mail at the new holders only; what others hold proves nothing any more.
+    for (const holder of [...entry.receipts.keys()]) if (!isHolder(entry, holder)) entry.receipts.delete(holder)
     for (const home of entry.homes) if (!entry.receipts.has(home)) this.#destination(home).add(entry.id)
     if (entry.askedReplicas) this.#askReplicas(entry)
   }
@@ -229,24 +250,31 @@ export class Outbox {
   async #offer(to: NodeId, wanted: readonly EnvelopeId[]): Promise<OfferedBatch> {
     const offered: EnvelopeId[] = []
     const gone: EnvelopeId[] = []
-    const envelopes: Uint8Array[] = []
-    let bytes = 0
-    let level: PrivacyLevel = 0
-    for (const id of wanted) {
-      const entry = this.#entries.get(id)
-      const body = entry?.bytes ?? (entry === undefined ? undefined : await this.#readBody(id))
-      if (entry === undefined || body === undefined) {
-        gone.push(id)
-        continue
+    try {
+      const envelopes: Uint8Array[] = []
+      let bytes = 0
+      let level: PrivacyLevel = 0
+      for (const id of wanted) {
+        const entry = this.#entries.get(id)
+        const body = entry?.bytes ?? (entry === undefined ? undefined : await this.#readBody(entry))
+        if (entry === undefined || body === undefined) {
+          gone.push(id)
+          continue
+        }
+        const fits = bytes + body.length <= depositBytesMax && entry.level === level
+        if (offered.length > 0 && !fits) break
+        offered.push(id)
+        envelopes.push(body)
+        bytes += body.length
+        level = entry.level
       }
-      if (bytes > 0 && bytes + body.length > depositBytesMax) break
-      offered.push(id)
-      envelopes.push(body)
-      bytes += body.length
-      level = entry.level
+      if (offered.length === 0) return { offered, gone, outcome: nothingOffered }
+      return { offered, gone, outcome: await this.#deposit(to, envelopes, level) }
+    } catch (error) {
+      // Our own disk: full, failing, or closed because the node stops.
+      this.#components.log.warn({ err: error, to }, 'envelopes could not be offered')
+      return { offered, gone, outcome: { ok: false, code: errorCode(error) ?? 'SERVICE_FAILED' } }
     }
-    if (envelopes.length === 0) return { offered, gone, outcome: nothingOffered }
-    return { offered, gone, outcome: await this.#deposit(to, envelopes, level) }
   }
 
   async #deposit(to: NodeId, envelopes: Uint8Array[], level: PrivacyLevel): Promise<DepositOutcome> {
@@ -258,12 +286,27 @@ export class Outbox {
     const reply = tryDecode(depositReplyCodec, answer.value)
     if (!reply.ok) return reply
     if (reply.value.results.length !== envelopes.length) return { ok: false, code: 'DEPOSIT_REPLY' }
-    return { ok: true, level: answer.level, reply: reply.value }
+    // One holder's word (its clock may be wrong, or it lies) does not end a message.
+    const results = reply.value.results.map((result, i) =>
+      result === depositResults.invalid && this.#isSound(envelopes[i]!) ? depositResults.busy : result)
+    return { ok: true, level: answer.level, reply: { ...reply.value, results } }
   }
 
-  async #readBody(id: EnvelopeId): Promise<Uint8Array | undefined> {
-    const entry = await this.#components.kv.get(outPrefix + id)
-    return entry === undefined ? undefined : decode(outgoingCodec, entry.value).envelope
+  /** Whether an honest holder would take it; that its time is over is for the sweep to say. */
+  #isSound(bytes: Uint8Array): boolean {
+    const parsed = parseEnvelope(bytes)
+    const latestMs = this.#components.clock.now() + limits.envelopeTtlMs + hourMs + limits.clockSkewMs
+    return parsed.ok && parsed.value.expiresAtMs <= latestMs && verifyEnvelope(bytes, parsed.value.envelope)
+  }
+
+  async #readBody(entry: Outgoing): Promise<Uint8Array | undefined> {
+    const stored = await this.#components.kv.get(outPrefix + entry.id)
+    if (stored !== undefined) return decode(outgoingCodec, stored.value).envelope
+    if (this.#entries.get(entry.id) !== entry) return undefined
+    // Lost by the disk: the device has a copy and submits it again.
+    this.#tell(entry, { state: receiptStates.refused, code: 'STORE_CORRUPT' })
+    this.#forgetLater([entry.id])
+    return undefined
   }
 
   #settled(to: NodeId, { offered, outcome }: OfferedBatch): void {
@@ -274,31 +317,34 @@ export class Outbox {
     const { results, receipt, tombstones } = outcome.reply
     const signed = receipt === undefined ? undefined : verifyStoreReceipt(receipt)
     const covered = new Set(signed?.ok === true && signed.value.nodeId === to ? signed.value.envelopeIds : [])
+    // A copy of its own: the reply around it may be a thousand times longer.
+    const kept = receipt?.slice()
+    const deliveries = results.includes(depositResults.acknowledged) ? deliveryProofs(tombstones) : undefined
     const done: EnvelopeId[] = []
     offered.forEach((id, i) => {
       const entry = this.#entries.get(id)
       if (entry === undefined) return
-      const answer = { to, result: results[i]!, receipt: covered.has(id) ? receipt : undefined, tombstones }
+      if (entry.reached === undefined || entry.reached > outcome.level) entry.reached = outcome.level
+      const delivery = deliveries?.get(deliveryKey(entry.box, id))
+      const answer = { to, result: results[i]!, receipt: covered.has(id) ? kept : undefined, delivery }
       if (this.#apply(entry, answer)) done.push(id)
     })
-    if (done.length > 0) void this.#forget(done)
+    if (done.length > 0) this.#forgetLater(done)
   }
 
   /** One destination's answer about one envelope; true when the envelope may be forgotten. */
   #apply(entry: Outgoing, answer: {
-    to: NodeId, result: DepositResult, receipt: Uint8Array | undefined, tombstones: readonly Uint8Array[]
+    to: NodeId, result: DepositResult, receipt: Uint8Array | undefined, delivery: Uint8Array | undefined
   }): boolean {
     entry.bytes = undefined
     switch (answer.result) {
       case depositResults.stored:
       case depositResults.duplicate:
         return answer.receipt === undefined ? false : this.#stored(entry, answer.to, answer.receipt)
-      case depositResults.acknowledged: {
-        const proof = answer.tombstones.find((bytes) => coversEnvelope(bytes, entry.id))
-        if (proof === undefined) return false
-        this.#tell(entry, { state: receiptStates.acknowledged, proofs: [proof] })
+      case depositResults.acknowledged:
+        if (answer.delivery === undefined) return false
+        this.#tell(entry, { state: receiptStates.acknowledged, proofs: [answer.delivery] })
         return true
-      }
       case depositResults.overQuota:
       case depositResults.busy:
       case depositResults.noBox:
@@ -315,6 +361,8 @@ export class Outbox {
   }
 
   #stored(entry: Outgoing, holder: NodeId, receipt: Uint8Array): boolean {
+    // It was asked before the owner moved.
+    if (!isHolder(entry, holder)) return false
     entry.receipts.set(holder, receipt)
     entry.full = false
     const isAtHome = entry.homes.some((home) => entry.receipts.has(home))
@@ -345,8 +393,15 @@ export class Outbox {
   #tell(entry: Outgoing, change: Partial<ReceiptFrame>): void {
     // A later, weaker answer never takes back what was proven.
     const state = Math.max(entry.last.state, change.state ?? 0) as ReceiptFrame['state']
-    entry.last = { ...entry.last, ...change, state }
+    entry.last = { ...entry.last, ...change, state, level: entry.reached ?? 0 }
     this.#options.onReceipt(entry.device, entry.last)
+  }
+
+  /** When the disk does not take it, a restart offers them again: a duplicate, or acknowledged. */
+  #forgetLater(ids: readonly EnvelopeId[]): void {
+    this.#forget(ids).catch((error: unknown) => {
+      this.#components.log.warn({ err: error }, 'settled envelopes could not be deleted')
+    })
   }
 
   async #forget(ids: readonly EnvelopeId[]): Promise<void> {
@@ -386,7 +441,7 @@ export class Outbox {
         this.#offerAgain(entry)
       }
     }
-    if (expired.length > 0) void this.#forget(expired)
+    if (expired.length > 0) this.#forgetLater(expired)
     for (const [nodeId, destination] of this.#destinations) if (destination.isIdle) this.#destinations.delete(nodeId)
   }
 
@@ -408,10 +463,10 @@ const refusalCodes: Partial<Record<DepositResult, string>> = {
   [depositResults.noBox]: 'INBOX_GONE',
 }
 
-function refusal(id: EnvelopeId, level: PrivacyLevel, code: string): ReceiptFrame {
+function refusal(id: EnvelopeId, code: string): ReceiptFrame {
   return {
     type: 'receipt', envelopeId: id, state: receiptStates.refused, have: 0, want: 0,
-    route: routes.none, level, proofs: [], code,
+    route: routes.none, level: 0, proofs: [], code,
   }
 }
 
@@ -419,7 +474,22 @@ function sameNodes(a: readonly NodeId[], b: readonly NodeId[]): boolean {
   return a.length === b.length && a.every((nodeId, i) => nodeId === b[i])
 }
 
-function coversEnvelope(tombstone: Uint8Array, id: EnvelopeId): boolean {
-  const verified = verifyTombstone(tombstone)
-  return verified.ok && verified.value.envelopeIds.includes(id)
+function isHolder(entry: Outgoing, nodeId: NodeId): boolean {
+  return entry.homes.includes(nodeId) || entry.replicas.includes(nodeId)
+}
+
+function deliveryKey(box: BoxId, id: EnvelopeId): string {
+  return `${box}/${id}`
+}
+
+/** Tombstones by what they prove: an owner speaks for its own inbox only. */
+function deliveryProofs(tombstones: readonly Uint8Array[]): Map<string, Uint8Array> {
+  const proofs = new Map<string, Uint8Array>()
+  for (const bytes of tombstones) {
+    const tombstone = verifyTombstone(bytes)
+    if (!tombstone.ok) continue
+    const box = boxId(tombstone.value)
+    for (const id of tombstone.value.envelopeIds) proofs.set(deliveryKey(box, id), bytes)
+  }
+  return proofs
 }

@@ -38,29 +38,46 @@ export interface ReplicaChoice {
   readonly preferred: ReadonlySet<NodeId>
 }
 
-/** Renews what is due, asks for what is missing. Returns the inbox as it stands afterwards. */
+/**
+ * Renews what is due, asks for what is missing. Returns the inbox as it stands afterwards: the same
+ * object when there was nothing to do, which is the rule, so `choose` is asked only when needed.
+ */
 export async function maintainReplicas(
   components: ReplicaSetComponents,
   inbox: HomeInbox,
-  choice: ReplicaChoice,
+  choose: () => ReplicaChoice,
 ): Promise<HomeInbox> {
   const nowMs = components.clock.now()
-  const sequence = inbox.leaseSequence + 1
+  if (inbox.replicas.length >= limits.replicas && !inbox.replicas.some((replica) => isDue(replica, nowMs))) {
+    return inbox
+  }
+  const sequence = nextSequence(inbox, nowMs)
   const kept: LeasedReplica[] = []
   const renewals = await Promise.all(inbox.replicas.map((replica) => renew(components, { inbox, replica, sequence })))
   for (const replica of renewals) if (replica !== undefined) kept.push(replica)
   const isGone = (replica: LeasedReplica): boolean =>
     replica.silentSinceMs > 0 && nowMs - replica.silentSinceMs > replaceAfterMs
   const lasting = kept.filter((replica) => !isGone(replica))
-  const found = await recruit(components, { inbox, sequence, kept: lasting, choice })
+  const found = lasting.length >= limits.replicas
+    ? []
+    : await recruit(components, { inbox, sequence, kept: lasting, choice: choose() })
   return { ...inbox, leaseSequence: sequence, replicas: [...lasting, ...found].slice(0, limits.replicasMax) }
 }
 
 /** Gives the leases up; best effort, they lapse by themselves. */
 export async function releaseReplicas(components: ReplicaSetComponents, inbox: HomeInbox): Promise<void> {
-  const sequence = inbox.leaseSequence + 1
+  const sequence = nextSequence(inbox, components.clock.now())
   await Promise.all(inbox.replicas.map(({ nodeId }) =>
     askLease(components, { inbox: { ...inbox, itemsMax: 0 }, holder: nodeId, sequence })))
+}
+
+/** By the clock, so that a node restored from a backup is not behind the leases it has given since. */
+function nextSequence(inbox: HomeInbox, nowMs: number): number {
+  return Math.max(inbox.leaseSequence + 1, nowMs)
+}
+
+function isDue(replica: LeasedReplica, nowMs: number): boolean {
+  return expiryMs(replica.expiryHour) - nowMs < limits.leaseTtlMs / 2 || replica.silentSinceMs > 0
 }
 
 interface LeaseWish {
@@ -74,14 +91,14 @@ async function renew(
   { inbox, replica, sequence }: LeaseWish & { replica: LeasedReplica },
 ): Promise<LeasedReplica | undefined> {
   const nowMs = components.clock.now()
-  const isDue = expiryMs(replica.expiryHour) - nowMs < limits.leaseTtlMs / 2 || replica.silentSinceMs > 0
-  if (!isDue) return replica
+  if (!isDue(replica, nowMs)) return replica
   const answer = await askLease(components, { inbox, holder: replica.nodeId, sequence })
   if (answer === 'refused') return undefined
   if (answer === 'silent') {
     return { ...replica, silentSinceMs: replica.silentSinceMs > 0 ? replica.silentSinceMs : nowMs }
   }
-  return { nodeId: replica.nodeId, expiryHour: answer.expiryHour, silentSinceMs: 0 }
+  // Only a drain ends its silence: one that renews but lets nobody read is of no use.
+  return { ...replica, expiryHour: answer.expiryHour }
 }
 
 async function recruit(

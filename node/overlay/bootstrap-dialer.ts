@@ -63,7 +63,8 @@ export class BootstrapDialer {
       (error: unknown) => {
         target.dialling = false
         const { address, attempts } = target
-        this.#components.log.debug({ address, attempts, code: errorCode(error) }, 'a bootstrap node did not answer')
+        const code = errorCode(error)
+        this.#components.log.debug({ address, attempts, code }, 'a bootstrap node did not answer')
         this.#later(target)
       },
     )

@@ -57,6 +57,8 @@ export interface Libp2pOverlayOptions {
 
 const stoppedResult: CallResult = { ok: false, code: 'OVERLAY_STOPPED' }
 const timedOut: CallResult = { ok: false, code: 'OVERLAY_TIMEOUT' }
+const overloaded: CallResult = { ok: false, code: 'OVERLAY_OVERLOADED' }
+const unreachable: CallResult = { ok: false, code: 'OVERLAY_UNREACHABLE', detail: 'no way to this node' }
 const sweepEveryMs = limits.linklessMs / 2
 
 export class Libp2pOverlay implements Overlay {
@@ -110,7 +112,8 @@ export class Libp2pOverlay implements Overlay {
     }
     this.#built = built
     const buckets = new PeerBuckets(clock, rates)
-    this.#keeper = new LinkKeeper({ clock, log, node: built.node, links: this.#links, services: this.#services, buckets })
+    const [node, links, services] = [built.node, this.#links, this.#services]
+    this.#keeper = new LinkKeeper({ clock, log, node, links, services, buckets })
     onRouting(built.node, (peerId, known) => {
       const nodeId = peerId.toString() as NodeId
       if (known && nodeId !== this.nodeId) this.#routing.addRoute(nodeId)
@@ -121,7 +124,8 @@ export class Libp2pOverlay implements Overlay {
       await built.node.start()
     } catch (cause) {
       await built.close()
-      throw new OpenIMError('OVERLAY_LISTEN', `cannot listen on ${this.#options.listen.join(', ')}`, { cause })
+      const places = this.#options.listen.join(', ')
+      throw new OpenIMError('OVERLAY_LISTEN', `cannot listen on ${places}`, { cause })
     }
     if (this.#isStopped()) {
       await built.node.stop()
@@ -203,7 +207,8 @@ export class Libp2pOverlay implements Overlay {
     try {
       target = parse.multiaddr(address)
     } catch (cause) {
-      throw new OpenIMError('OVERLAY_ADDRESS', `"${address}" is no multiaddr; they look like /ip4/192.0.2.1/tcp/4110`, { cause })
+      const example = '/ip4/192.0.2.1/tcp/4110'
+      throw new OpenIMError('OVERLAY_ADDRESS', `"${address}" is no multiaddr like ${example}`, { cause })
     }
     const { clock } = this.#components
     const controller = new AbortController()
@@ -220,7 +225,7 @@ export class Libp2pOverlay implements Overlay {
       dialled.catch(() => {})
       return (await Promise.race([dialled, aborted])).remote
     } catch (cause) {
-      if (this.#state === 'stopped') throw new OpenIMError('OVERLAY_STOPPED', 'this node is stopping', { cause })
+      if (this.#isStopped()) throw new OpenIMError('OVERLAY_STOPPED', 'this node is stopping', { cause })
       throw new OpenIMError('OVERLAY_UNREACHABLE', `no link to ${address}`, { cause })
     } finally {
       timer.cancel()
@@ -241,7 +246,7 @@ export class Libp2pOverlay implements Overlay {
     if (multiaddrs.length === 0) return
     const learning = node.peerStore.merge(parse.peerId(nodeId), { multiaddrs })
       .then(() => {}, (error: unknown) => {
-        this.#components.log.debug({ peer: nodeId, error: String(error) }, 'addresses of a node were not taken')
+        this.#components.log.debug({ peer: nodeId, error: String(error) }, 'addresses were not taken')
       })
       .finally(() => {
         if (this.#learning.get(nodeId) === learning) this.#learning.delete(nodeId)
@@ -302,7 +307,9 @@ export class Libp2pOverlay implements Overlay {
     if (this.#state !== 'running') return Promise.resolve(stoppedResult)
     const link = this.#links.get(to)
     if (link !== undefined) return link.call(service, body, options)
-    if (to === this.nodeId) return callLocally(this.#components, this.#services, { from: to, service, body, options })
+    if (to === this.nodeId) {
+      return callLocally(this.#components, this.#services, { from: to, service, body, options })
+    }
     return this.#callAfterDial(to, { service, body, options })
   }
 
@@ -313,7 +320,7 @@ export class Libp2pOverlay implements Overlay {
     const { service, body, options } = call
     const { clock } = this.#components
     if (options.signal?.aborted === true) return Promise.resolve(timedOut)
-    if (this.#waitingCalls >= limits.linkWaitingCallsMax) return Promise.resolve({ ok: false, code: 'OVERLAY_OVERLOADED' })
+    if (this.#waitingCalls >= limits.linkWaitingCallsMax) return Promise.resolve(overloaded)
     this.#waitingCalls++
     const deadlineMs = clock.monotonicMs() + options.timeoutMs
     return new Promise((resolve) => {
@@ -333,7 +340,7 @@ export class Libp2pOverlay implements Overlay {
       void this.#linkTo(to).then((link) => {
         if (!end()) return
         if (this.#state !== 'running') resolve(stoppedResult)
-        else if (link === undefined) resolve({ ok: false, code: 'OVERLAY_UNREACHABLE', detail: 'no way to this node' })
+        else if (link === undefined) resolve(unreachable)
         else resolve(link.call(service, body, { ...options, timeoutMs: deadlineMs - clock.monotonicMs() }))
       })
     })
@@ -361,7 +368,9 @@ export class Libp2pOverlay implements Overlay {
         else if (event.name === 'FINAL_PEER') answered.add(event.peer.id.toString() as NodeId)
       }
     }
-    const aborted = new Promise<void>((resolve) => controller.signal.addEventListener('abort', () => resolve()))
+    const aborted = new Promise<void>((resolve) => {
+      controller.signal.addEventListener('abort', () => resolve())
+    })
     if (options.signal?.aborted === true) abort()
     try {
       await Promise.race([query(), aborted])

@@ -63,6 +63,13 @@ const overloaded: CallResult = {
   detail: `${limits.linkWaitingCallsMax} calls wait for this peer already`,
 }
 
+export interface NewCall {
+  readonly service: ServiceCode
+  readonly body: Uint8Array
+  readonly options: CallOptions
+  readonly nowMs: number
+}
+
 export class CallTable {
   #nextId = 1
   /** Sent and not answered, or queued: everything that can still end. */
@@ -78,12 +85,13 @@ export class CallTable {
     return this.#open.size
   }
 
-  add(input: { service: ServiceCode, body: Uint8Array, options: CallOptions, nowMs: number }): Promise<CallResult> {
+  add(input: NewCall): Promise<CallResult> {
     const { service, body, options, nowMs } = input
     if (options.signal?.aborted === true) return Promise.resolve(timedOut)
     if (this.#open.size - this.#unanswered >= limits.linkWaitingCallsMax) return Promise.resolve(overloaded)
     return new Promise((resolve) => {
-      const call = new Call({ id: this.#nextId++, service, body, deadlineMs: nowMs + options.timeoutMs, resolve })
+      const deadlineMs = nowMs + options.timeoutMs
+      const call = new Call({ id: this.#nextId++, service, body, deadlineMs, resolve })
       if (options.signal !== undefined) call.watch(options.signal, () => this.#end(call, timedOut))
       this.#open.set(call.id, call)
       this.#queue.push(call)

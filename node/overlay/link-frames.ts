@@ -156,7 +156,7 @@ export class FrameSplitter {
 
   #fill(chunk: Uint8Array, at: number): number {
     const take = Math.min(this.#length - this.#filled, chunk.length - at)
-    this.#payload!.set(at === 0 && take === chunk.length ? chunk : chunk.subarray(at, at + take), this.#filled)
+    this.#payload!.set(chunk.subarray(at, at + take), this.#filled)
     this.#filled += take
     return at + take
   }

@@ -113,7 +113,9 @@ export class LinkKeeper {
     } finally {
       timer.cancel()
     }
-    if (stream.status !== 'open') throw new OpenIMError('OVERLAY_UNREACHABLE', 'the peer reset the link at once')
+    if (stream.status !== 'open') {
+      throw new OpenIMError('OVERLAY_UNREACHABLE', 'the peer reset the link at once')
+    }
     return await this.#attach(stream, connection, 'local')
   }
 
@@ -167,8 +169,8 @@ export class LinkKeeper {
   }
 
   #giveUp(connection: Connection, error: unknown): void {
-    this.#components.log.debug({ peer: connection.remotePeer.toString(), error: String(error) }, 'no link came about')
     const remote = connection.remotePeer.toString() as NodeId
+    this.#components.log.debug({ peer: remote, error: String(error) }, 'no link came about')
     if (this.#components.links.get(remote) === undefined) this.#drop(connection, 'LINK_HANDSHAKE')
   }
 

@@ -35,7 +35,8 @@ export function callLocally(
     }
     // Later, as over a network: nobody relies on a handler that ran before `call` returned.
     Promise.resolve().then(() => handler(from, body)).then(end, (error: unknown) => {
-      components.log.error({ service, code: errorCode(error), error: String(error) }, 'a service handler failed')
+      const code = errorCode(error)
+      components.log.error({ service, code, error: String(error) }, 'a service handler failed')
       end({ ok: false, code: 'SERVICE_FAILED' })
     })
   })

@@ -15,7 +15,6 @@ import type { Random } from '../../crypto/random.ts'
 import type { NodeId } from '../../protocol/ids.ts'
 import { limits } from '../../protocol/limits.ts'
 import type { Clock } from '../../protocol/ports.ts'
-import type { MemoryOverlay } from './memory-overlay.ts'
 
 export interface MemoryNetworkOptions {
   /** One way, uniform between the two. */
@@ -26,11 +25,19 @@ export interface MemoryNetworkOptions {
   readonly duplicateRate?: number
 }
 
+/** What the network needs of a node. */
+export interface MemoryNode {
+  readonly nodeId: NodeId
+  /** Takes down the links to peers that pass. */
+  dropWhere(test: (peer: NodeId) => boolean, code: string): void
+  crash(): void
+}
+
 export class MemoryNetwork {
   readonly clock: Clock
   readonly random: Random
   readonly #options: Required<MemoryNetworkOptions>
-  readonly #nodes = new Map<NodeId, MemoryOverlay>()
+  readonly #nodes = new Map<NodeId, MemoryNode>()
   /** Island of each node while there is a partition; unlisted nodes share one more. */
   #islands: ReadonlyMap<NodeId, number> | undefined
   #cuts = 0
@@ -50,11 +57,14 @@ export class MemoryNetwork {
 
   /** Splits the network: only nodes of one island reach each other. Replaces an earlier partition. */
   partition(islands: readonly (readonly NodeId[])[]): void {
-    this.#islands = new Map(islands.flatMap((nodes, island) => nodes.map((nodeId) => [nodeId, island] as const)))
+    this.#islands = new Map(islands.flatMap((nodes, island) =>
+      nodes.map((nodeId) => [nodeId, island] as const)))
     const cut = ++this.#cuts
     this.clock.after(limits.linkDeadMs, () => {
       if (this.#cuts !== cut) return
-      for (const node of this.#nodes.values()) node.dropWhere((peer) => !this.reaches(node.nodeId, peer), 'LINK_DEAD')
+      for (const node of this.#nodes.values()) {
+        node.dropWhere((peer) => !this.reaches(node.nodeId, peer), 'LINK_DEAD')
+      }
     })
   }
 
@@ -73,16 +83,16 @@ export class MemoryNetwork {
   // ── For the overlays ──────────────────────────────────────────────────────────────────────
 
   /** The node of that id, while it runs. */
-  node(nodeId: NodeId): MemoryOverlay | undefined {
+  node(nodeId: NodeId): MemoryNode | undefined {
     return this.#nodes.get(nodeId)
   }
 
-  join(node: MemoryOverlay): void {
+  join(node: MemoryNode): void {
     assert(!this.#nodes.has(node.nodeId), `node ${node.nodeId} is running already`)
     this.#nodes.set(node.nodeId, node)
   }
 
-  leave(node: MemoryOverlay): void {
+  leave(node: MemoryNode): void {
     if (this.#nodes.get(node.nodeId) === node) this.#nodes.delete(node.nodeId)
   }
 

@@ -22,7 +22,8 @@ import { BootstrapDialer } from './bootstrap-dialer.ts'
 import { bucketSize, KBuckets, nearestToPoint } from './k-buckets.ts'
 import type { CallResult } from './link-calls.ts'
 import { callLocally } from './local-call.ts'
-import type { MemoryNetwork } from './memory-network.ts'
+import type { MemoryNetwork, MemoryNode } from './memory-network.ts'
+import { PendingCalls } from './pending-calls.ts'
 import { defaultRates, PeerBuckets } from './token-bucket.ts'
 import type { PeerRates } from './token-bucket.ts'
 
@@ -48,12 +49,6 @@ interface MemoryLink {
   arrivesAfterMs: number
 }
 
-interface PendingCall {
-  readonly to: NodeId
-  readonly deadlineMs: number
-  readonly settle: (result: CallResult) => void
-}
-
 interface GossipMessage {
   readonly topic: string
   readonly id: string
@@ -73,9 +68,10 @@ const meshSize = 6
 const seenGossipMax = 4_096
 const unreachable: CallResult = { ok: false, code: 'OVERLAY_UNREACHABLE', detail: 'no way to this node' }
 const timedOut: CallResult = { ok: false, code: 'OVERLAY_TIMEOUT' }
+const overloaded: CallResult = { ok: false, code: 'OVERLAY_OVERLOADED' }
 const stopped: CallResult = { ok: false, code: 'OVERLAY_STOPPED' }
 
-export class MemoryOverlay implements Overlay {
+export class MemoryOverlay implements Overlay, MemoryNode {
   readonly nodeId: NodeId
   readonly #network: MemoryNetwork
   readonly #log: Log
@@ -87,12 +83,9 @@ export class MemoryOverlay implements Overlay {
   readonly #table: KBuckets
   readonly #mesh = new Set<NodeId>()
   readonly #seen = new Set<string>()
-  readonly #pending = new Map<number, PendingCall>()
+  readonly #pending: PendingCalls
   readonly #buckets: PeerBuckets
   readonly #bootstrap: BootstrapDialer
-  #nextCall = 1
-  #deadlineTimer: Timer | undefined
-  #deadlineMs = Infinity
   #refreshTimer: Timer | undefined
   #state: 'new' | 'running' | 'stopped' = 'new'
 
@@ -102,6 +95,7 @@ export class MemoryOverlay implements Overlay {
     this.#network = network
     this.#log = log
     this.#table = new KBuckets(nodeId)
+    this.#pending = new PendingCalls(network.clock)
     this.#buckets = new PeerBuckets(network.clock, options.rates ?? defaultRates)
     const { clock, random } = network
     this.#bootstrap = new BootstrapDialer({ clock, random, log }, options.bootstrap, async (address) => {
@@ -136,10 +130,9 @@ export class MemoryOverlay implements Overlay {
     this.#network.leave(this)
     this.#bootstrap.stop()
     this.#refreshTimer?.cancel()
-    this.#deadlineTimer?.cancel()
     const peers = [...this.#links.values()].map((link) => link.peer)
     this.#links.clear()
-    for (const call of [...this.#pending.values()]) call.settle(stopped)
+    this.#pending.end(stopped)
     for (const peer of peers) {
       this.#network.clock.after(this.#network.latencyMs(), () => {
         // Behind a cut nobody hears of it; the link there dies of silence.
@@ -178,7 +171,7 @@ export class MemoryOverlay implements Overlay {
   async dial(address: string, options: CallOptions): Promise<NodeId> {
     if (this.#state !== 'running') throw new OpenIMError('OVERLAY_STOPPED', 'this node is not running')
     if (!address.startsWith(addressPrefix)) {
-      throw new OpenIMError('OVERLAY_ADDRESS', `"${address}" is no address of this network; they start with ${addressPrefix}`)
+      throw new OpenIMError('OVERLAY_ADDRESS', `"${address}" does not start with ${addressPrefix}`)
     }
     const nodeId = address.slice(addressPrefix.length) as NodeId
     const linked = await within(this.#network.clock, options.timeoutMs, this.#linkTo(nodeId))
@@ -213,7 +206,8 @@ export class MemoryOverlay implements Overlay {
   #connect(nodeId: NodeId, rttMs: number): boolean {
     if (this.#links.has(nodeId)) return true
     const peer = this.#network.node(nodeId)
-    if (this.#state !== 'running' || peer === undefined || !this.#network.reaches(this.nodeId, nodeId)) {
+    const reached = this.#state === 'running' && this.#network.reaches(this.nodeId, nodeId)
+    if (!reached || !(peer instanceof MemoryOverlay)) {
       this.#table.remove(nodeId)
       return false
     }
@@ -236,7 +230,6 @@ export class MemoryOverlay implements Overlay {
     this.#tell(peer.nodeId, true)
   }
 
-  /** Takes down the links to peers that pass; for the network. */
   dropWhere(test: (peer: NodeId) => boolean, code: string): void {
     for (const nodeId of [...this.#links.keys()]) if (test(nodeId)) this.#drop(nodeId, code)
   }
@@ -248,9 +241,7 @@ export class MemoryOverlay implements Overlay {
   #drop(nodeId: NodeId, code: string): void {
     if (!this.#links.delete(nodeId)) return
     if (this.#mesh.delete(nodeId)) this.#fillMesh()
-    for (const call of [...this.#pending.values()]) {
-      if (call.to === nodeId) call.settle({ ok: false, code: 'OVERLAY_UNREACHABLE', detail: code })
-    }
+    this.#pending.failTo(nodeId, { ok: false, code: 'OVERLAY_UNREACHABLE', detail: code })
     this.#bootstrap.lost(nodeId)
     this.#tell(nodeId, false)
   }
@@ -279,7 +270,7 @@ export class MemoryOverlay implements Overlay {
     assert(body.length <= limits.callBodyBytesMax, `a call body of ${body.length} bytes`)
     if (this.#state !== 'running') return Promise.resolve(stopped)
     if (options.signal?.aborted === true) return Promise.resolve(timedOut)
-    if (this.#pending.size >= limits.linkWaitingCallsMax) return Promise.resolve({ ok: false, code: 'OVERLAY_OVERLOADED' })
+    if (this.#pending.size >= limits.linkWaitingCallsMax) return Promise.resolve(overloaded)
     if (to === this.nodeId) {
       const { clock } = this.#network
       return callLocally({ clock, log: this.#log }, this.#services, { from: to, service, body, options })
@@ -295,7 +286,7 @@ export class MemoryOverlay implements Overlay {
     options: CallOptions,
     serve: (peer: MemoryOverlay, reply: (result: CallResult) => void) => void,
   ): Promise<CallResult> {
-    const { promise, settle } = this.#open(to, options)
+    const { promise, settle } = this.#pending.open(to, options)
     const send = (): void => {
       const once = (peer: MemoryOverlay): void =>
         serve(peer, (result) => peer.#send(this.nodeId, () => settle(result)))
@@ -307,41 +298,11 @@ export class MemoryOverlay implements Overlay {
     return promise
   }
 
-  #open(to: NodeId, options: CallOptions): { promise: Promise<CallResult>, settle: (result: CallResult) => void } {
-    const id = this.#nextCall++
-    const deadlineMs = this.#network.clock.monotonicMs() + options.timeoutMs
-    const { promise, resolve } = Promise.withResolvers<CallResult>()
-    const giveUp = (): void => settle(timedOut)
-    const settle = (result: CallResult): void => {
-      this.#pending.delete(id)
-      options.signal?.removeEventListener('abort', giveUp)
-      resolve(result)
-    }
-    options.signal?.addEventListener('abort', giveUp)
-    this.#pending.set(id, { to, deadlineMs, settle })
-    this.#expireAt(deadlineMs)
-    return { promise, settle }
-  }
-
-  /** One timer a node, for the earliest deadline. */
-  #expireAt(deadlineMs: number): void {
-    if (deadlineMs >= this.#deadlineMs) return
-    this.#deadlineTimer?.cancel()
-    this.#deadlineMs = deadlineMs
-    const { clock } = this.#network
-    this.#deadlineTimer = clock.after(Math.max(0, deadlineMs - clock.monotonicMs()), () => {
-      this.#deadlineMs = Infinity
-      const nowMs = clock.monotonicMs()
-      let earliestMs = Infinity
-      for (const call of [...this.#pending.values()]) {
-        if (call.deadlineMs <= nowMs) call.settle(timedOut)
-        else earliestMs = Math.min(earliestMs, call.deadlineMs)
-      }
-      if (earliestMs < Infinity) this.#expireAt(earliestMs)
-    })
-  }
-
-  #serve(from: NodeId, request: { service: ServiceCode, body: Uint8Array }, reply: (result: CallResult) => void): void {
+  #serve(
+    from: NodeId,
+    request: { service: ServiceCode, body: Uint8Array },
+    reply: (result: CallResult) => void,
+  ): void {
     const { service, body } = request
     const { calls, bytes } = this.#buckets.of(from)
     if (!calls.take(1) || !bytes.take(body.length)) {
@@ -355,7 +316,8 @@ export class MemoryOverlay implements Overlay {
     }
     Promise.resolve().then(() => handler(from, body)).then(
       (result) => {
-        assert(!result.ok || result.value.length <= limits.callBodyBytesMax, `service ${service} replied too much`)
+        const fits = !result.ok || result.value.length <= limits.callBodyBytesMax
+        assert(fits, `service ${service} replied too much`)
         reply(result.ok ? { ok: true, value: result.value.slice() } : result)
       },
     ).catch((error: unknown) => {
@@ -390,8 +352,10 @@ export class MemoryOverlay implements Overlay {
     const worker = async (): Promise<void> => {
       for (;;) {
         const leftMs = untilMs - clock.monotonicMs()
-        const next = nearestToPoint(point, alive(), Math.max(count, bucketSize)).find((nodeId) => !asked.has(nodeId))
-        if (next === undefined || leftMs <= 0 || options.signal?.aborted === true || this.#state !== 'running') return
+        const nearest = nearestToPoint(point, alive(), Math.max(count, bucketSize))
+        const next = nearest.find((nodeId) => !asked.has(nodeId))
+        const over = leftMs <= 0 || options.signal?.aborted === true || this.#state !== 'running'
+        if (over || next === undefined) return
         asked.add(next)
         const found = await this.#find(next, point, Math.min(leftMs, findTimeoutMs))
         if (found === undefined) dead.add(next)

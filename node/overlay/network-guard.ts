@@ -19,14 +19,16 @@ const socketErrors: ReadonlySet<string> = new Set([
   'ECONNRESET', 'EPIPE', 'ECONNABORTED', 'ETIMEDOUT', 'EHOSTUNREACH', 'ENETUNREACH', 'ENETDOWN',
   'ERR_STREAM_WRITE_AFTER_END', 'ERR_STREAM_DESTROYED', 'ERR_STREAM_PREMATURE_CLOSE', 'ERR_SOCKET_CLOSED',
 ])
-const libp2pFrames = /node_modules[\\/](@libp2p|@chainsafe|libp2p|it-[a-z-]+|p-event|race-signal|multicast-dns)[\\/]/
+const libp2pFrames =
+  /node_modules[\\/](@libp2p|@chainsafe|libp2p|it-[a-z-]+|p-event|race-signal|multicast-dns)[\\/]/
 
 /** True for an error that a libp2p connection threw where nobody can catch it. */
 export function isConnectionError(error: unknown): boolean {
   if (!(error instanceof Error)) return false
   const { code } = error as { code?: unknown }
   if (!connectionErrors.has(error.name) && !(typeof code === 'string' && socketErrors.has(code))) return false
-  const frames = (error.stack ?? '').split('\n').filter((line) => /^\s+at /.test(line) && !line.includes('node:'))
+  const lines = (error.stack ?? '').split('\n')
+  const frames = lines.filter((line) => /^\s+at /.test(line) && !line.includes('node:'))
   // A socket's own error has only frames of Node; anybody else's passes through their files.
   return frames.length === 0 || frames.some((line) => libp2pFrames.test(line))
 }

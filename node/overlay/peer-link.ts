@@ -27,7 +27,9 @@ import type { ServiceCode } from '../../protocol/service/codes.ts'
 import type { CallOptions } from '../ports.ts'
 import { CallTable, sweepMs } from './link-calls.ts'
 import type { CallResult } from './link-calls.ts'
-import { BodyAssembly, FrameCursor, FrameSplitter, frameTypes, linkVersion, replyStatus } from './link-frames.ts'
+import {
+  BodyAssembly, FrameCursor, FrameSplitter, frameTypes, linkVersion, replyStatus,
+} from './link-frames.ts'
 import { LinkOutbox } from './link-outbox.ts'
 import { decodeRefusal, requestOverheadBytes, ServiceDesk } from './link-service.ts'
 import type { ServiceComponents } from './link-service.ts'
@@ -55,6 +57,14 @@ export interface PeerLinkOptions {
   readonly remote: NodeId
   /** Which end opened it: decides which of two links stays. */
   readonly opener: 'local' | 'remote'
+  readonly events: PeerLinkEvents
+}
+
+interface Probe {
+  /** Chunks received before it. */
+  readonly since: number
+  readonly untilMs: number
+  readonly done: (alive: boolean) => void
 }
 
 type State = 'opening' | 'up' | 'closed'
@@ -97,9 +107,9 @@ export class PeerLink {
   #rttMs: number | undefined
   /** Chunks received so far. */
   #heard = 0
-  #probes: { readonly since: number, readonly untilMs: number, readonly done: (alive: boolean) => void }[] = []
+  #probes: Probe[] = []
 
-  constructor(components: ServiceComponents, pipe: BytePipe, options: PeerLinkOptions & { events: PeerLinkEvents }) {
+  constructor(components: ServiceComponents, pipe: BytePipe, options: PeerLinkOptions) {
     this.remote = options.remote
     this.opener = options.opener
     this.#clock = components.clock
@@ -261,7 +271,7 @@ export class PeerLink {
   #onHello(cursor: FrameCursor): void {
     const version = cursor.u8()
     if (version !== linkVersion) {
-      throw new OpenIMError('LINK_VERSION', `the peer speaks link version ${version}, we speak ${linkVersion}`)
+      throw new OpenIMError('LINK_VERSION', `the peer speaks version ${version}, we speak ${linkVersion}`)
     }
     this.#outbox.credit = cursor.varint()
     cursor.end()
@@ -331,8 +341,9 @@ export class PeerLink {
   }
 
   #onCredit(cursor: FrameCursor): void {
-    this.#outbox.credit += cursor.varint()
-    if (this.#outbox.credit > Number.MAX_SAFE_INTEGER) throw new OpenIMError('LINK_CREDIT', 'a credit without end')
+    const credit = this.#outbox.credit + cursor.varint()
+    if (credit > Number.MAX_SAFE_INTEGER) throw new OpenIMError('LINK_CREDIT', 'a credit without end')
+    this.#outbox.credit = credit
     this.#scheduleFlush()
   }
 

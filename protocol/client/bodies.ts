@@ -8,6 +8,8 @@ import { verifyDeviceList } from '../account.ts'
 import type { DeviceId } from '../ids.ts'
 import { openCard } from '../inbox-card.ts'
 import type { InboxCard } from '../inbox-card.ts'
+import type { ContactAcceptBody } from '../message/contact-accept.ts'
+import type { ContactRequestBody } from '../message/contact-request.ts'
 import type { Body, Payload } from '../message/payload.ts'
 import { pinDevices } from './bundles.ts'
 import type { ContactBook } from './contact-book.ts'
@@ -59,7 +61,7 @@ const handlers: { readonly [T in Body['type']]: BodyHandler<T> } = {
     if (!equalBytes(body.rootKey, contactRootKey(turn.id))) return { ok: false, code: 'CONTACT_OTHER' }
     const met = meet(parts, turn, body)
     if (!met.ok || turn.contact === undefined) return met
-    turn.contact = { ...turn.contact, seed: body.seed.slice(), isAnswerDue: true }
+    turn.contact = { ...turn.contact, isAnswerDue: true }
     return body.text === undefined ? done : takeText(parts, turn, incoming, body.text)
   },
 
@@ -105,7 +107,7 @@ async function takeText(
 function meet(
   parts: BodyParts,
   turn: Turn,
-  body: { deviceList: Uint8Array, name: string, card: InboxCard },
+  body: ContactRequestBody | ContactAcceptBody,
 ): Result<undefined> {
   const list = verifyDeviceList(body.deviceList, contactRootKey(turn.id))
   if (!list.ok) return list
@@ -119,7 +121,8 @@ function meet(
   if (contact.introduction?.request !== undefined) {
     parts.outbox.settle(turn.batch, contact.introduction.request)
   }
-  turn.contact = { ...contact, name, state: contactStates.active, introduction: undefined }
+  const seed = body.seed.slice()
+  turn.contact = { ...contact, name, seed, state: contactStates.active, introduction: undefined }
   takeCard(parts, turn, body.card)
   if (contact.state !== contactStates.active) announce(parts, turn)
   return done

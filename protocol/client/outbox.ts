@@ -35,7 +35,10 @@ import type { Uplink } from './uplink.ts'
 
 /** Nothing will be tried any more after these; everything else is retried by the node or here. */
 const finalCodes: ReadonlySet<string> = new Set(['ENVELOPE_REFUSED', 'ENVELOPE_EXPIRED'])
-const sweepMs = 5_000
+/** Expiry and silence are looked at this often; what is due earlier calls for a look itself. */
+const sweepMs = 60_000
+/** The node had no room: it is asked again after this. */
+const refusedMs = 5_000
 /** A submitted envelope that the node says nothing about is submitted again after this. */
 const silenceMs = 60_000
 const patienceGrowth = 8
@@ -205,7 +208,7 @@ export class Outbox {
   unconfirmed(contact: ContactId, which: 'due' | 'all'): OutboxItem[] {
     const nowMs = this.#context.clock.now()
     return this.#of(contact).filter(({ record }) =>
-      record.buriedAtMs > 0 && (which === 'all' || isRepeatDue(record, nowMs)))
+      record.buriedAtMs > 0 && (which === 'all' || repeatDueMs(record) <= nowMs))
   }
 
   /** Texts sealed for an inbox that the contact has left. */
@@ -278,6 +281,7 @@ export class Outbox {
     const message = advance(record.message!, states.delivered, nowMs)
     item.record = { ...record, buriedAtMs: nowMs, message }
     this.#saveRecord(item, message)
+    this.#sweep.soon(limits.receiptPatienceMs)
   }
 
   #refused(item: OutboxItem, frame: ReceiptFrame): void {
@@ -287,6 +291,7 @@ export class Outbox {
     if (!finalCodes.has(frame.code)) {
       // The node did not take it; the sweep offers it again.
       item.place = 'waiting'
+      this.#sweep.soon(refusedMs)
       if (message === undefined || message.code === frame.code) return
       item.record = { ...record, message: { ...message, code: frame.code } }
       this.#saveRecord(item, item.record.message!)
@@ -427,6 +432,7 @@ export class Outbox {
     const nowMs = this.#context.clock.now()
     const stuckMs = this.#context.clock.monotonicMs() - silenceMs
     const unconfirmed = new Set<ContactId>()
+    let nextMs = sweepMs
     const batch = new Batch()
     for (const item of [...this.#items.values()]) {
       const { record } = item
@@ -437,18 +443,22 @@ export class Outbox {
           this.#fail(batch, { id: record.messageId, message: record.message, code: 'MESSAGE_EXPIRED' })
         }
       } else if (record.buriedAtMs > 0) {
-        if (isRepeatDue(record, nowMs)) unconfirmed.add(record.contact)
+        const waitMs = repeatDueMs(record) - nowMs
+        if (waitMs <= 0) unconfirmed.add(record.contact)
+        else nextMs = Math.min(nextMs, waitMs)
       } else if (item.place === 'waiting' || (item.place === 'sent' && item.sentAtMs < stuckMs)) {
         this.#submitAgain(item)
       }
     }
     await batch.commit(this.#context.kv)
     for (const contact of unconfirmed) this.#options.onUnconfirmed(contact)
+    // They are sealed anew a page at a time.
+    this.#sweep.soon(unconfirmed.size > 0 ? Math.min(nextMs, refusedMs) : nextMs)
   }
 }
 
 /** The patience grows with each repeat: receipts may be slow because their node is off. */
-function isRepeatDue(record: OutboxRecord, nowMs: number): boolean {
-  return record.buriedAtMs > 0 && record.repeats < limits.repeatsMax
-    && nowMs - record.buriedAtMs >= limits.receiptPatienceMs * patienceGrowth ** record.repeats
+function repeatDueMs({ buriedAtMs, repeats }: OutboxRecord): number {
+  if (repeats >= limits.repeatsMax) return Infinity
+  return buriedAtMs + limits.receiptPatienceMs * patienceGrowth ** repeats
 }

@@ -28,10 +28,11 @@ export async function lookupRows(): Promise<BenchRow[]> {
   const reader = benchOverlay({ dht: 'server' })
   let kad: KadNode | undefined
   try {
-    const { overlay, kad: kadAddress, keys } = await network.ask<LookupNetwork>({ op: 'network', nodes, records })
+    const there = await network.ask<LookupNetwork>({ op: 'network', nodes, records })
+    const { keys } = there
     await reader.start()
-    await reader.dial(overlay, patience)
-    kad = await kadNode(kadAddress)
+    await reader.dial(there.overlay, patience)
+    kad = await kadNode(there.kad)
     const { dht } = kad.services
     await sleepAwake(settleMs)
     let at = 0
@@ -53,12 +54,13 @@ export async function lookupRows(): Promise<BenchRow[]> {
       },
     })
     const get = { against: 'kad', name: 'kad-dht GET' } as const
+    const row = { unit: 'ms', better: 'lower' } as const
     return [
       {
-        figure: 'location look-up, warm, p50', unit: 'ms', better: 'lower', floor: 0.2, target: 0.05,
+        figure: 'location look-up, warm, p50', ...row, floor: 0.2, target: 0.05,
         ...compare(measured, 'warm', get),
       },
-      { figure: 'location look-up with a walk, p50', unit: 'ms', better: 'lower', ...compare(measured, 'cold', get) },
+      { figure: 'location look-up with a walk, p50', ...row, ...compare(measured, 'cold', get) },
     ]
   } finally {
     await Promise.all([reader.stop(), kad?.stop()])

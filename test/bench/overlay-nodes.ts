@@ -1,6 +1,15 @@
 /** The nodes that the overlay bench compares: ours, and bare libp2p ones with the same settings. */
 import type { Stream } from '@libp2p/interface'
+import { noise } from '@chainsafe/libp2p-noise'
+import { identify } from '@libp2p/identify'
+import { kadDHT, passthroughMapper } from '@libp2p/kad-dht'
 import type { KadDHT } from '@libp2p/kad-dht'
+import { ping } from '@libp2p/ping'
+import { tcp } from '@libp2p/tcp'
+import { tls } from '@libp2p/tls'
+import { yamux } from '@libp2p/yamux'
+import { multiaddr } from '@multiformats/multiaddr'
+import { createLibp2p } from 'libp2p'
 import type { Libp2p } from 'libp2p'
 import { systemRandom } from '../../crypto/random.ts'
 import { systemClock } from '../../protocol/system-clock.ts'
@@ -20,7 +29,13 @@ const loopback = ['/ip4/127.0.0.1/tcp/0']
 const unlimited = { calls: { perSecond: 1e9, burst: 1e9 }, bytes: { perSecond: 1e12, burst: 1e12 } }
 const valuePrefix = '/b/'
 
-export function benchOverlay(options: { dht: DhtMode, bootstrap?: readonly string[], listen?: boolean }): Libp2pOverlay {
+export interface BenchOverlayOptions {
+  readonly dht: DhtMode
+  readonly bootstrap?: readonly string[]
+  readonly listen?: boolean
+}
+
+export function benchOverlay(options: BenchOverlayOptions): Libp2pOverlay {
   return new Libp2pOverlay(
     { clock: systemClock, random: systemRandom, log: silentLog, keySeed: systemRandom.bytes(32) },
     {
@@ -87,12 +102,6 @@ export type KadNode = Libp2p<{ dht: KadDHT }>
 
 /** A node of a kad-dht that stores values, as libp2p means it. */
 export async function kadNode(bootstrap: string | undefined): Promise<KadNode> {
-  const [{ createLibp2p }, { tcp }, { tls }, { noise }, { yamux }, { identify }, { ping }, kad, { multiaddr }] =
-    await Promise.all([
-      import('libp2p'), import('@libp2p/tcp'), import('@libp2p/tls'), import('@chainsafe/libp2p-noise'),
-      import('@libp2p/yamux'), import('@libp2p/identify'), import('@libp2p/ping'), import('@libp2p/kad-dht'),
-      import('@multiformats/multiaddr'),
-    ])
   const node = await createLibp2p({
     addresses: { listen: loopback },
     transports: [tcp()],
@@ -103,10 +112,10 @@ export async function kadNode(bootstrap: string | undefined): Promise<KadNode> {
     services: {
       identify: identify(),
       ping: ping(),
-      dht: kad.kadDHT({
+      dht: kadDHT({
         protocol: '/openim/bench/kad/1.0.0',
         clientMode: false,
-        peerInfoMapper: kad.passthroughMapper,
+        peerInfoMapper: passthroughMapper,
         alpha: 3,
         disjointPaths: 2,
         validators: { b: () => {} },

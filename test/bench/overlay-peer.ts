@@ -6,6 +6,7 @@
  * - `crowd` holds those many;
  * - `network` holds two networks with the same records: of overlays, and of a kad-dht.
  */
+import { hex } from '../../crypto/bytes.ts'
 import { systemRandom } from '../../crypto/random.ts'
 import { encode, tryDecode } from '../../protocol/codec/struct.ts'
 import { parseEnvelope, verifyEnvelope } from '../../protocol/envelope.ts'
@@ -122,13 +123,14 @@ async function runNetwork(): Promise<Run> {
     const overlays = await startOverlays(command.nodes, keys)
     const kads = await startKads(command.nodes)
     await sleepAwake(settleMs)
+    const { dht } = kads[0]!.services
     for (const key of keys) {
-      for await (const event of kads[0]!.services.dht.put(kadKey(key), new Uint8Array(recordBytes))) void event
+      for await (const event of dht.put(kadKey(key), new Uint8Array(recordBytes))) void event
     }
     return {
       overlay: overlays[0]!.addresses()[0]!,
       kad: kads[0]!.getMultiaddrs()[0]!.toString(),
-      keys: keys.map((key) => Buffer.from(key).toString('hex')),
+      keys: keys.map((key) => hex(key)),
     } satisfies LookupNetwork
   }
 }
@@ -144,7 +146,7 @@ async function startOverlays(count: number, keys: readonly Uint8Array[]): Promis
     overlay.handle(services.locationGet, async (_from, body) => {
       const request = tryDecode(locationGetRequestCodec, body)
       if (!request.ok) return request
-      const known = request.value.blindedKeys.filter((key) => own.has(Buffer.from(key).toString('hex')))
+      const known = request.value.blindedKeys.filter((key) => own.has(hex(key)))
       const records = known.map(() => new Uint8Array(recordBytes))
       return { ok: true, value: encode(locationGetReplyCodec, { records }) }
     })
@@ -153,7 +155,7 @@ async function startOverlays(count: number, keys: readonly Uint8Array[]): Promis
   }
   const ids = overlays.map((overlay) => overlay.nodeId)
   for (const key of keys) {
-    for (const nodeId of nearestNodes(key, ids, holders)) shelves.get(nodeId)!.add(Buffer.from(key).toString('hex'))
+    for (const nodeId of nearestNodes(key, ids, holders)) shelves.get(nodeId)!.add(hex(key))
   }
   return overlays
 }

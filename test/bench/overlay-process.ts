@@ -18,7 +18,8 @@ export class PeerProcess {
   #nextId = 1
 
   static async start(role: PeerRole): Promise<PeerProcess> {
-    const child = fork(peerPath, [role], { execArgv: ['--expose-gc'], stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
+    const stdio = ['ignore', 'inherit', 'inherit', 'ipc'] as const
+    const child = fork(peerPath, [role], { execArgv: ['--expose-gc'], stdio: [...stdio] })
     const peer = new PeerProcess(child)
     const ready = Promise.withResolvers<void>()
     peer.#waiting.set(0, () => ready.resolve())

@@ -47,6 +47,15 @@ interface CpuSample {
   readonly system: number
 }
 
+interface TransferParts {
+  readonly taker: PeerProcess
+  readonly overlay: Libp2pOverlay
+  readonly raw: BuiltNode
+  readonly peer: NodeId
+  readonly stream: Stream
+  readonly echo: Stream
+}
+
 class Transfer {
   readonly #taker: PeerProcess
   readonly #overlay: Libp2pOverlay
@@ -69,18 +78,18 @@ class Transfer {
     const raw = await rawNode()
     await raw.node.start()
     const connection: Connection = await raw.node.dial(raw.parse.multiaddr(rawAddress))
-    const streams = [await connection.newStream(rawProtocol), await connection.newStream(echoProtocol)] as const
-    return new Transfer({ taker, overlay, raw, peer: nodeId as NodeId, streams })
+    const stream = await connection.newStream(rawProtocol)
+    const echo = await connection.newStream(echoProtocol)
+    return new Transfer({ taker, overlay, raw, peer: nodeId as NodeId, stream, echo })
   }
 
-  private constructor(parts: {
-    taker: PeerProcess, overlay: Libp2pOverlay, raw: BuiltNode, peer: NodeId, streams: readonly [Stream, Stream]
-  }) {
+  private constructor(parts: TransferParts) {
     this.#taker = parts.taker
     this.#overlay = parts.overlay
     this.#raw = parts.raw
     this.#peer = parts.peer
-    ;[this.#stream, this.#echo] = parts.streams
+    this.#stream = parts.stream
+    this.#echo = parts.echo
     const size = this.#envelopes[0]!.length
     this.#rawBatch = new Uint8Array(batch * (rawHeadBytes + size))
     for (let i = 0; i < batch; i++) {

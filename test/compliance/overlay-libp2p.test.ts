@@ -3,6 +3,7 @@ import { suite } from '../helpers/harness.ts'
 import { systemRandom } from '../../crypto/random.ts'
 import { systemClock } from '../../protocol/system-clock.ts'
 import { sleep } from '../../protocol/timers.ts'
+import type { DhtMode } from '../../node/overlay/libp2p-node.ts'
 import { Libp2pOverlay } from '../../node/overlay/libp2p-overlay.ts'
 import { silentLog } from '../../node/ports.ts'
 import type { Overlay } from '../../node/ports.ts'
@@ -17,7 +18,7 @@ const untilMs = 15_000
 function create(): OverlayNetwork {
   const seeds = new Map<Overlay, Uint8Array>()
 
-  const make = (keySeed: Uint8Array, own: { bootstrap: string[], dht: 'home' | 'server' }, options: NetworkOptions) => {
+  const make = (keySeed: Uint8Array, own: { bootstrap: string[], dht: DhtMode }, options: NetworkOptions) => {
     const { rates } = options
     const node = new Libp2pOverlay({ clock: systemClock, random: systemRandom, log: silentLog, keySeed }, {
       listen: ['/ip4/127.0.0.1/tcp/0'],

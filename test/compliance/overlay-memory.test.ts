@@ -37,12 +37,14 @@ function create(): OverlayNetwork {
       for (let i = 0; i < count; i++) {
         const nodeId = nodeIdFromKey(random.bytes(32))
         const bootstrap = i > 0 && topology === 'mesh' ? nodes[0]!.addresses() : []
-        const node = new MemoryOverlay({ network, nodeId }, { bootstrap, ...(rates === undefined ? {} : { rates }) })
+        const limited = rates === undefined ? {} : { rates }
+        const node = new MemoryOverlay({ network, nodeId }, { bootstrap, ...limited })
         setUp?.(node, i)
         await node.start()
         nodes.push(node)
         started.push(node)
-        if (i > 0 && topology === 'star') await run(node.dial(nodes[0]!.addresses()[0]!, { timeoutMs: 1_000 }))
+        const [hub] = nodes[0]!.addresses() as [string]
+        if (i > 0 && topology === 'star') await run(node.dial(hub, { timeoutMs: 1_000 }))
       }
       const linksOf = (i: number): number => (topology === 'mesh' || i === 0 ? count - 1 : 1)
       await until(() => nodes.every((node, i) => node.peers().length === linksOf(i)))

@@ -61,7 +61,8 @@ export function overlaySuite(test: Suite, create: () => OverlayNetwork): void {
   test.before.each(() => { network = create() })
   test.after.each(async () => { await network.close() })
 
-  const call: Call = (from, to, body = key) => network.run(from.call(to, services.echo, body, patience)).then(value)
+  const call: Call = async (from, to, body = key) =>
+    value(await network.run(from.call(to, services.echo, body, patience)))
 
   callTests(test, () => network, call)
   failureTests(test, () => network, call)
@@ -87,11 +88,12 @@ function callTests(test: Suite, network: () => OverlayNetwork, call: Call): void
   })
 
   test('carries code and detail of a refusal back to the caller', async () => {
+    const refusal = { ok: false, code: 'LEASE_NONE', detail: 'ask 🗝 first' } as const
     const [a, b] = await network().nodes(2, {
-      setUp: (overlay) => overlay.handle(services.echo, async () => ({ ok: false, code: 'LEASE_NONE', detail: 'ask 🗝 first' })),
+      setUp: (overlay) => overlay.handle(services.echo, async () => refusal),
     }) as [Overlay, Overlay]
     const result = await network().run(a.call(b.nodeId, services.echo, key, patience))
-    assert.equal(result, { ok: false, code: 'LEASE_NONE', detail: 'ask 🗝 first' })
+    assert.equal(result, refusal)
   })
 
   test('refuses a service that nobody handles and one whose handler throws', async () => {
@@ -116,7 +118,8 @@ function callTests(test: Suite, network: () => OverlayNetwork, call: Call): void
   test('keeps a thousand calls at once apart, whatever their sizes', async () => {
     const [a, b] = await network().nodes(2, { setUp: echo }) as [Overlay, Overlay]
     const bodies = Array.from({ length: 1_000 }, (_, i) => bytes(1 + (i * 7_919) % 20_000, `call ${i}`))
-    const replies = await network().run(Promise.all(bodies.map((body) => a.call(b.nodeId, services.echo, body, patience))))
+    const calls = bodies.map((body) => a.call(b.nodeId, services.echo, body, patience))
+    const replies = await network().run(Promise.all(calls))
     replies.forEach((reply, i) => assert.ok(Buffer.from(value(reply)).equals(bodies[i]!), `reply ${i}`))
   })
 
@@ -241,7 +244,8 @@ function peerTests(test: Suite, network: () => OverlayNetwork, call: Call): void
     const address = b.addresses()[0]!
     await network().run(b.stop())
     await network().until(() => a.peers().length === 0)
-    for (const [target, expected] of [['nonsense', 'OVERLAY_ADDRESS'], [address, 'OVERLAY_UNREACHABLE']] as const) {
+    const cases = [['nonsense', 'OVERLAY_ADDRESS'], [address, 'OVERLAY_UNREACHABLE']] as const
+    for (const [target, expected] of cases) {
       const failed = await network().run(a.dial(target, patience).then(() => 'linked', errorCode))
       assert.is(failed, expected)
     }
@@ -258,7 +262,8 @@ function peerTests(test: Suite, network: () => OverlayNetwork, call: Call): void
   })
 
   test('makes one link of two nodes that dial each other at the same moment', async () => {
-    const [hub, a, b] = await network().nodes(3, { topology: 'star', setUp: echo }) as [Overlay, Overlay, Overlay]
+    const nodes = await network().nodes(3, { topology: 'star', setUp: echo })
+    const [hub, a, b] = nodes as [Overlay, Overlay, Overlay]
     a.learn(b.nodeId, b.addresses())
     b.learn(a.nodeId, a.addresses())
     await call(a, hub.nodeId)

@@ -32,7 +32,10 @@ export interface ReadyLine {
 }
 
 /** Runs the CLI once and waits for its end. */
-export async function runCli(args: readonly string[], options: { input?: string, env?: NodeJS.ProcessEnv } = {}): Promise<CliResult> {
+export async function runCli(
+  args: readonly string[],
+  options: { input?: string, env?: NodeJS.ProcessEnv } = {},
+): Promise<CliResult> {
   const child = spawn(process.execPath, [cliPath, ...args], {
     stdio: ['pipe', 'pipe', 'pipe'], env: { ...process.env, ...options.env },
   })
@@ -95,7 +98,9 @@ export class CliNode {
     ]
     const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] })
     this.#process = child
-    child.stderr.setEncoding('utf8').on('data', (chunk: string) => { this.#stderr = (this.#stderr + chunk).slice(-20_000) })
+    child.stderr.setEncoding('utf8').on('data', (chunk: string) => {
+      this.#stderr = (this.#stderr + chunk).slice(-20_000)
+    })
     const lines = createInterface({ input: child.stdout })
     const ended = once(child, 'exit').then(([code]) => {
       throw new Error(`${this.name} ended with ${String(code)} before it was ready: ${this.#stderr}`)
@@ -124,7 +129,8 @@ export class CliNode {
 
   async #end(signal: 'SIGTERM' | 'SIGKILL'): Promise<number | null> {
     const child = this.#process
-    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return child?.exitCode ?? null
+    if (child === undefined) return null
+    if (child.exitCode !== null || child.signalCode !== null) return child.exitCode
     child.kill(signal)
     // A stopped (SIGSTOP) process only hears SIGKILL.
     const [code] = await once(child, 'close') as [number | null]
@@ -157,7 +163,10 @@ export class CliNode {
 }
 
 /** Asks again until `probe` gives something; the outer time limit is the test's. */
-export async function eventually<T>(probe: () => Promise<T | undefined>, options: { everyMs?: number, withinMs: number, what: string }): Promise<T> {
+export async function eventually<T>(
+  probe: () => Promise<T | undefined>,
+  options: { everyMs?: number, withinMs: number, what: string },
+): Promise<T> {
   const deadline = performance.now() + options.withinMs
   for (;;) {
     const value = await probe()

@@ -22,7 +22,8 @@ test.after(async () => {
 })
 
 async function startAll(): Promise<void> {
-  nodes = await Promise.all(['alice', 'bob', 'c1', 'c2', 'c3', 'c4', 'c5', 'c6'].map((name) => CliNode.init(name)))
+  const names = ['alice', 'bob', 'c1', 'c2', 'c3', 'c4', 'c5', 'c6']
+  nodes = await Promise.all(names.map((name) => CliNode.init(name)))
   const bootstrap: string[] = []
   for (const node of nodes) {
     const ready = await node.start(bootstrap)
@@ -41,7 +42,8 @@ async function realLines(count: number): Promise<string[]> {
 async function inboxTexts(node: CliNode, from: string): Promise<string[]> {
   const result = await node.run(['inbox', '--from', from, '--all'])
   assert.is(result.code, 0, result.stderr)
-  return result.stdout.split('\n').filter((line) => line !== '').map((line) => (JSON.parse(line) as { text: string }).text)
+  const lines = result.stdout.split('\n').filter((line) => line !== '')
+  return lines.map((line) => (JSON.parse(line) as { text: string }).text)
 }
 
 async function statusOf(node: CliNode): Promise<{ replicas: { have: number }, peers: { now: number } }> {
@@ -93,7 +95,7 @@ test('a thousand messages survive the loss of home and of two of five replicas',
     if (event.type !== 'status') return
     seen.set(event.status.id, [...seen.get(event.status.id) ?? [], event.status])
   })
-  const ids: string[] = []
+  const ids: MessageStatus['id'][] = []
   for (let at = 0; at < texts.length; at += 50) {
     const batch = texts.slice(at, at + 50)
     const sent = await Promise.all(batch.map((text) => control.call('send', { contact: 'bob', text })))
@@ -103,7 +105,7 @@ test('a thousand messages survive the loss of home and of two of five replicas',
     }
   }
   for (const id of ids) {
-    const status = await control.call('waitFor', { id: id as MessageStatus['id'], state: 'stored', timeoutMs: 120_000 })
+    const status = await control.call('waitFor', { id, state: 'stored', timeoutMs: 120_000 })
     assert.is(status.state, 'stored')
     assert.ok(status.stored.have >= 3, `stored with ${status.stored.have} of ${status.stored.want}`)
     assert.is(status.route, 'replicas')
@@ -115,7 +117,10 @@ test('a thousand messages survive the loss of home and of two of five replicas',
   control.close()
 
   // Two of the five replicas die, the sender goes off, the receiver comes back.
-  const doomed = replicaIds.map((id) => byId.get(id)).filter((node) => node !== undefined && node !== alice).slice(0, 2) as CliNode[]
+  const doomed = replicaIds
+    .map((id) => byId.get(id))
+    .filter((node) => node !== undefined && node !== alice)
+    .slice(0, 2)
   assert.is(doomed.length, 2)
   assert.is(await alice.stop(), 0, alice.stderr)
   await Promise.all(doomed.map((node) => node.kill()))

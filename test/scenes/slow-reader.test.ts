@@ -7,7 +7,6 @@ const test = suite('scenes/slow-reader', { timeoutMs: 300_000 })
 
 test('neither grows nor loses anything when 200 MB are offered to a node that does not read', async () => {
   const { senderGrowth, readerGrowth } = await offerToSlowReader({ bytes: 200e6 })
-  process.stdout.write(`  growth: sender ${Math.round(senderGrowth / 1e6)} MB, reader ${Math.round(readerGrowth / 1e6)} MB\n`)
   assert.ok(senderGrowth < growthBytesMax, `the sender grew by ${senderGrowth} bytes`)
   assert.ok(readerGrowth < growthBytesMax, `the reader grew by ${readerGrowth} bytes`)
 })

@@ -13,7 +13,14 @@ const minute = 60_000
 for (let seed = 1; seed <= 10; seed++) {
   test(`seed ${seed}: 200 nodes, churn, loss and partitions lose and double nothing`, async () => {
     const result = await runFederation({
-      seed, nodes: 200, pairs: 12, messages: 20, lossRate: 0.01, churn: 0.3, partitions: 3, hectic: 40 * minute,
+      seed,
+      nodes: 200,
+      pairs: 12,
+      messages: 20,
+      lossRate: 0.01,
+      churn: 0.3,
+      partitions: 3,
+      hectic: 40 * minute,
     })
     assert.ok(result.sent > 300, `${result.sent} sent`)
     assert.ok(result.crashes >= 50, `${result.crashes} crashes`)

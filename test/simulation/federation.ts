@@ -83,7 +83,9 @@ class Federation {
   async setUp(): Promise<void> {
     const { world } = this
     const people = this.#options.pairs * 2
-    for (let i = 0; i < this.#options.nodes; i++) world.add({ name: `n${i}`, account: i >= 3 && i < 3 + people })
+    for (let i = 0; i < this.#options.nodes; i++) {
+      world.add({ name: `n${i}`, account: i >= 3 && i < 3 + people })
+    }
     for (const node of world.nodes) await world.run(node.start(), 2 * minute)
     await world.clock.advance(30_000)
     const persons = world.nodes.slice(3, 3 + people)
@@ -135,8 +137,9 @@ class Federation {
     }
     for (let i = 0; i < partitions; i++) {
       const atMs = Math.floor(((i + 0.3) / partitions) * hectic)
+      const apartMs = 2 * minute + randomInteger(random, 2 * minute)
       events.push({ atMs, run: () => this.#split() })
-      events.push({ atMs: atMs + 2 * minute + randomInteger(random, 2 * minute), run: () => world.network.heal() })
+      events.push({ atMs: atMs + apartMs, run: () => world.network.heal() })
     }
     events.sort((a, b) => a.atMs - b.atMs)
     const startMs = clock.monotonicMs()
@@ -197,9 +200,10 @@ class Federation {
 
   async #received(line: Line): Promise<string[]> {
     const texts: string[] = []
+    const contact = line.from.name
     let after = 0
     for (;;) {
-      const page = await line.to.client.history({ after, limit: 1_000, contact: line.from.name, direction: 'in' })
+      const page = await line.to.client.history({ after, limit: 1_000, contact, direction: 'in' })
       texts.push(...page.map((entry) => entry.text))
       if (page.length < 1_000) return texts
       after = page.at(-1)!.cursor

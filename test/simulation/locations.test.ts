@@ -42,11 +42,21 @@ function record(world: World, who: Person, sequence: number): { bytes: Uint8Arra
     sequence,
     expiryHour: expiryHour(world.clock.now() + limits.locationTtlMs - 3_600_000),
     content: {
-      homes: [world.nodes[0]!.nodeId], replicas: [], introReadKey: new Uint8Array(32), shelves: [], deviceListNumber: sequence,
+      homes: [world.nodes[0]!.nodeId],
+      replicas: [],
+      introReadKey: new Uint8Array(32),
+      shelves: [],
+      deviceListNumber: sequence,
     },
     random: world.random,
   })
   return { bytes, blindedKey: current.blindedKey }
+}
+
+function put(world: World, bytes: Uint8Array, way: { from: SimNode, to: SimNode }): Promise<Result<Uint8Array>> {
+  const body = encode(locationPutRequestCodec, { record: bytes })
+  const { from, to } = way
+  return world.run(from.overlay.call(to.nodeId, services.locationPut, body, { timeoutMs: 5_000 }))
 }
 
 test('finds from anywhere what somebody published', async () => {
@@ -70,11 +80,10 @@ test('a replayed older record changes nothing at any holder', async () => {
   await world.run(world.nodes[3]!.core.locations.publish([old.bytes]))
   await world.run(world.nodes[3]!.core.locations.publish([fresh.bytes]))
   const attacker = world.nodes[20]!
-  const body = encode(locationPutRequestCodec, { record: old.bytes })
   let stale = 0
   for (const node of world.nodes) {
     if (node === attacker) continue
-    const answer = await world.run(attacker.overlay.call(node.nodeId, services.locationPut, body, { timeoutMs: 5_000 }))
+    const answer = await put(world, old.bytes, { from: attacker, to: node })
     if (!answer.ok) continue
     const { result } = decode(locationPutReplyCodec, answer.value)
     if (result === locationResults.stale) stale++
@@ -94,8 +103,7 @@ test('refuses a record that another key signed, and one that lives too long', as
   forged[60]! ^= 1
   const holder = world.nodes[1]!
   for (const bytes of [forged, good.bytes.subarray(0, 100)]) {
-    const body = encode(locationPutRequestCodec, { record: bytes })
-    const answer = await world.run(world.nodes[2]!.overlay.call(holder.nodeId, services.locationPut, body, { timeoutMs: 5_000 }))
+    const answer = await put(world, bytes, { from: world.nodes[2]!, to: holder })
     assert.ok(answer.ok)
     if (answer.ok) assert.is(decode(locationPutReplyCodec, answer.value).result, locationResults.invalid)
   }
@@ -106,14 +114,16 @@ test('is found when most of its holders are gone, and placed anew', async () => 
   const world = await startedWorld('churn', 40)
   const alice = person(world)
   const { bytes, blindedKey } = record(world, alice, 1)
-  await world.run(world.nodes[3]!.core.locations.publish([bytes]))
-  const holders = world.nodes.filter((node) => node.core.locations.held > 0 && node !== world.nodes[3])
+  const publisher = world.nodes[3]!
+  await world.run(publisher.core.locations.publish([bytes]))
+  const others = world.nodes.filter((node) => node !== publisher)
+  const holders = others.filter((node) => node.core.locations.held > 0)
   for (const node of holders.slice(0, holders.length - 1)) node.crash()
-  const reader = world.nodes.find((node) => node.isRunning && node !== world.nodes[3] && node !== holders.at(-1))!
+  const reader = others.find((node) => node.isRunning && node !== holders.at(-1))!
   const [found] = await world.run(reader.core.locations.locate([blindedKey]), 30_000)
   assert.equal(found, bytes)
   await world.clock.advance(2 * limits.locationRepublishMs)
-  assert.ok(world.nodes[3]!.core.locations.holders >= limits.locationHolders)
+  assert.ok(publisher.core.locations.holders >= limits.locationHolders)
   assert.is(locationKey(blindedKey).length, 32)
   await world.end()
 })

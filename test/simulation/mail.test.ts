@@ -49,8 +49,15 @@ class Owner {
   async open(itemsMax = 1_000): Promise<void> {
     const { messenger } = this.node.core
     const opened = await this.world.run(messenger.inbox(account, {
-      type: 'inbox', request: 1, action: inboxActions.open, writeKey: this.writeKeys.publicKey, readSeed: this.readSeed,
-      placement: new Uint8Array(32), itemsMax, bytesMax: 1_000_000, expiryHour: 0,
+      type: 'inbox',
+      request: 1,
+      action: inboxActions.open,
+      writeKey: this.writeKeys.publicKey,
+      readSeed: this.readSeed,
+      placement: new Uint8Array(32),
+      itemsMax,
+      bytesMax: 1_000_000,
+      expiryHour: 0,
     }))
     this.places.homes = [this.node.nodeId]
     this.places.replicas = [...opened.replicas]
@@ -65,6 +72,13 @@ class Owner {
         this.received.push(...ids)
         if (this.acknowledges) await this.node.core.messenger.acknowledge(device, this.box, ids)
       },
+    })
+  }
+
+  /** Waits until the device has seen so many envelopes. */
+  async receives(count: number, withinMs: number): Promise<void> {
+    await this.world.eventually(() => this.received.length >= count || undefined, {
+      withinMs, what: `${count} received`,
     })
   }
 
@@ -131,7 +145,7 @@ test('home gets it, the device gets it, and a receipt proves it', async () => {
   assert.is(receipt.have, 1)
   const proof = verifyStoreReceipt(receipt.proofs[0]!)
   assert.ok(proof.ok && proof.value.nodeId === owner.node.nodeId && proof.value.envelopeIds.includes(id))
-  await world.eventually(() => owner.received.length > 0 || undefined, { withinMs: 5_000, what: 'delivered' })
+  await owner.receives(1, 5_000)
   assert.equal(owner.received, [id])
   await world.end()
 })
@@ -142,7 +156,8 @@ test('replicas keep it while home is away, and home collects it, once, in order'
   await owner.open()
   const { replicas } = owner.places
   owner.node.crash()
-  const sender = new Sender(world.nodes.find((node) => node.isRunning && !replicas.includes(node.nodeId))!, owner)
+  const stranger = world.nodes.find((node) => node.isRunning && !replicas.includes(node.nodeId))!
+  const sender = new Sender(stranger, owner)
   const ids: EnvelopeId[] = []
   for (let i = 0; i < 200; i++) ids.push(await sender.submit(owner.envelope()))
   for (const id of ids) {
@@ -156,7 +171,7 @@ test('replicas keep it while home is away, and home collects it, once, in order'
   for (const replica of replicas.slice(0, 2)) world.nodes.find((node) => node.nodeId === replica)!.crash()
   await world.run(owner.node.start())
   owner.attach()
-  await world.eventually(() => owner.received.length >= ids.length || undefined, { withinMs: 120_000, what: 'all drained' })
+  await owner.receives(ids.length, 120_000)
   assert.equal([...owner.received].sort(), [...ids].sort())
   await world.clock.advance(20 * 60_000)
   assert.is(owner.received.length, ids.length, 'nothing comes twice')
@@ -176,7 +191,7 @@ test('a lost receipt heals: the tombstone proves the delivery', async () => {
   const envelope = owner.envelope()
   const first = new Sender(world.nodes[5]!, owner)
   const id = await first.submit(envelope)
-  await world.eventually(() => owner.received.length > 0 || undefined, { withinMs: 5_000, what: 'delivered' })
+  await owner.receives(1, 5_000)
   await world.clock.advance(1_000)
   const second = new Sender(world.nodes[6]!, owner)
   await second.submit(envelope)
@@ -195,12 +210,14 @@ test('a full inbox tells the sender, and takes the mail when there is room again
   const ids: EnvelopeId[] = []
   for (let i = 0; i < 4; i++) ids.push(await sender.submit(owner.envelope()))
   const last = ids.at(-1)!
-  await world.eventually(() => sender.receipts.get(last)?.code === 'INBOX_FULL' || undefined, { withinMs: 60_000, what: 'told' })
+  await world.eventually(() => sender.receipts.get(last)?.code === 'INBOX_FULL' || undefined, {
+    withinMs: 60_000, what: 'told',
+  })
   assert.is(sender.receipts.get(last)?.state, receiptStates.accepted)
   owner.acknowledges = true
   owner.attach()
   await sender.until(last, receiptStates.stored)
-  await world.eventually(() => owner.received.length >= 4 || undefined, { withinMs: 600_000, what: 'all delivered' })
+  await owner.receives(4, 600_000)
   await world.end()
 })
 
@@ -220,7 +237,7 @@ test('a node that restarts goes on offering what it had taken over', async () =>
   await world.run(owner.node.start())
   owner.attach()
   await world.run(node.start())
-  await world.eventually(() => owner.received.length > 0 || undefined, { withinMs: 300_000, what: 'delivered' })
+  await owner.receives(1, 300_000)
   assert.equal(owner.received, [id])
   await world.end()
 })

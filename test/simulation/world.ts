@@ -95,7 +95,8 @@ export class SimNode {
   async start(): Promise<void> {
     this.#starting = true
     const { clock, network, log, random } = this.#world
-    const overlay = new MemoryOverlay({ network, nodeId: this.nodeId, log }, { bootstrap: this.#world.bootstrapFor(this) })
+    const bootstrap = this.#world.bootstrapFor(this)
+    const overlay = new MemoryOverlay({ network, nodeId: this.nodeId, log }, { bootstrap })
     const loopback = new LoopbackConnector({ clock })
     const core = await NodeCore.open({
       overlay,
@@ -190,7 +191,9 @@ export class World {
     for (;;) {
       const value = await this.run(Promise.resolve(probe()))
       if (value !== undefined) return value
-      if (this.clock.monotonicMs() > endMs) throw new Error(`not within ${options.withinMs} ms of virtual time: ${options.what}`)
+      if (this.clock.monotonicMs() > endMs) {
+        throw new Error(`not within ${options.withinMs} ms of virtual time: ${options.what}`)
+      }
       await this.clock.advance(options.everyMs ?? 500)
     }
   }

@@ -13,7 +13,8 @@ export class ChildNode {
   readonly #process: ChildProcess
 
   static async start(): Promise<ChildNode> {
-    const child = fork(childPath, { execArgv: ['--expose-gc'], stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
+    const stdio = ['ignore', 'inherit', 'inherit', 'ipc'] as const
+    const child = fork(childPath, { execArgv: ['--expose-gc'], stdio: [...stdio] })
     const [{ nodeId, addresses }] = await once(child, 'message') as [{ nodeId: NodeId, addresses: string[] }]
     return new ChildNode(child, { nodeId, address: addresses[0]! })
   }

@@ -25,6 +25,8 @@ interface World {
   code(from: MemoryOverlay, to: MemoryOverlay, timeoutMs?: number): Promise<string>
 }
 
+type Pair = World & { readonly nodes: [MemoryOverlay, MemoryOverlay] }
+
 const worlds: World[] = []
 
 test.after.each(async () => {
@@ -64,7 +66,7 @@ async function world(count: number, options: Partial<MemoryNetworkOptions> = {})
 }
 
 test('loses its share of calls, each of which ends at its deadline', async () => {
-  const { code, nodes: [a, b], clock } = await world(2, { lossRate: 0.1 }) as World & { nodes: [MemoryOverlay, MemoryOverlay] }
+  const { code, nodes: [a, b], clock } = await world(2, { lossRate: 0.1 }) as Pair
   let lost = 0
   for (let i = 0; i < 400; i++) {
     const startMs = clock.monotonicMs()
@@ -79,7 +81,7 @@ test('loses its share of calls, each of which ends at its deadline', async () =>
 })
 
 test('brings a request twice where it is told to', async () => {
-  const { nodes: [a, b], run } = await world(2, { duplicateRate: 1 }) as World & { nodes: [MemoryOverlay, MemoryOverlay] }
+  const { nodes: [a, b], run } = await world(2, { duplicateRate: 1 }) as Pair
   let served = 0
   b.handle(services.deposit, async () => {
     served++
@@ -91,18 +93,20 @@ test('brings a request twice where it is told to', async () => {
 })
 
 test('keeps the order of messages in each direction', async () => {
-  const { nodes: [a, b], run } = await world(2, { latencyMs: [1, 500] }) as World & { nodes: [MemoryOverlay, MemoryOverlay] }
+  const { nodes: [a, b], run } = await world(2, { latencyMs: [1, 500] }) as Pair
   const order: number[] = []
   b.handle(services.deposit, async (_from, request) => {
     order.push(request[0]!)
     return { ok: true, value: body }
   })
-  await run(Promise.all(Array.from({ length: 50 }, (_, i) => a.call(b.nodeId, services.deposit, new Uint8Array([i]), patience))))
+  const calls = Array.from({ length: 50 }, (_, i) =>
+    a.call(b.nodeId, services.deposit, new Uint8Array([i]), patience))
+  await run(Promise.all(calls))
   assert.equal(order, Array.from({ length: 50 }, (_, i) => i))
 })
 
 test('gives the callee bytes of its own', async () => {
-  const { nodes: [a, b], run } = await world(2) as World & { nodes: [MemoryOverlay, MemoryOverlay] }
+  const { nodes: [a, b], run } = await world(2) as Pair
   const request = new Uint8Array([7])
   const calling = a.call(b.nodeId, services.echo, request, patience)
   request[0] = 9
@@ -163,8 +167,13 @@ test('runs the same twice from the same seed', async () => {
   const trace = async (): Promise<string> => {
     const { nodes, clock, code } = await world(12, { lossRate: 0.05 })
     const lines: string[] = []
-    for (const node of nodes) node.onPeer((nodeId, up) => lines.push(`${clock.monotonicMs()} ${node.nodeId} ${nodeId} ${up}`))
-    for (let i = 0; i < 60; i++) lines.push(`${await code(nodes[i % 12]!, nodes[(i * 5 + 1) % 12]!, 500)} ${clock.monotonicMs()}`)
+    for (const node of nodes) {
+      node.onPeer((nodeId, up) => lines.push(`${clock.monotonicMs()} ${node.nodeId} ${nodeId} ${up}`))
+    }
+    for (let i = 0; i < 60; i++) {
+      const ended = await code(nodes[i % 12]!, nodes[(i * 5 + 1) % 12]!, 500)
+      lines.push(`${ended} ${clock.monotonicMs()}`)
+    }
     await clock.advance(3_600_000)
     return `${lines.join('\n')} ${clock.fired}`
   }

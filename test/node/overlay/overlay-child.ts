@@ -43,7 +43,8 @@ async function main(): Promise<void> {
     } else {
       globalThis.gc?.()
       const rss = process.memoryUsage.rss()
-      process.send!({ rss, rssPeak: Math.max(rss, rssPeak), distinct: numbers.size, taken } satisfies ChildReport)
+      const report: ChildReport = { rss, rssPeak: Math.max(rss, rssPeak), distinct: numbers.size, taken }
+      process.send!(report)
       rssPeak = 0
       return
     }

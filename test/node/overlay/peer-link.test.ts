@@ -7,6 +7,7 @@ import { concat, utf8 } from '../../../crypto/bytes.ts'
 import { limits } from '../../../protocol/limits.ts'
 import { services } from '../../../protocol/service/codes.ts'
 import { FrameBuffer, FrameSplitter, frameTypes, varintSize } from '../../../node/overlay/link-frames.ts'
+import type { CallOptions } from '../../../node/ports.ts'
 import type { CallResult } from '../../../node/overlay/link-calls.ts'
 import { linkEnd, linkPair, MemoryPipe } from './link-pair.ts'
 import type { LinkEnd } from './link-pair.ts'
@@ -31,10 +32,15 @@ test.after.each(async () => {
 })
 
 const patience = { timeoutMs: 5_000 }
-const call = (from: LinkEnd, body: Uint8Array, options: { timeoutMs: number } = patience): Promise<CallResult> =>
-  from.link.call(services.echo, body, options)
-const settled = (promise: Promise<CallResult>): Promise<CallResult> => clock.until(promise, { withinMs: 60_000 })
 const codeOf = (result: CallResult): string => (result.ok ? 'ok' : result.code)
+
+function call(from: LinkEnd, body: Uint8Array, options: CallOptions = patience): Promise<CallResult> {
+  return from.link.call(services.echo, body, options)
+}
+
+function settled(promise: Promise<CallResult>): Promise<CallResult> {
+  return clock.until(promise, { withinMs: 60_000 })
+}
 
 function echo(end: LinkEnd): void {
   end.services.set(services.echo, async (_from, body) => ({ ok: true, value: body }))
@@ -61,8 +67,13 @@ function numbered(type: number, value: number): Uint8Array {
   return buffer.finish()
 }
 
+function varint(value: number): Uint8Array {
+  return numbered(0, value).subarray(2)
+}
+
 function framed(type: number, ...fields: (number | Uint8Array)[]): Uint8Array {
-  const payload = concat(...fields.map((field) => typeof field === 'number' ? new Uint8Array([field]) : field))
+  const parts = fields.map((field) => typeof field === 'number' ? new Uint8Array([field]) : field)
+  const payload = concat(...parts)
   const buffer = new FrameBuffer(payload.length + 8)
   buffer.head(type, payload.length)
   buffer.raw(payload)
@@ -104,7 +115,8 @@ test('works when every byte arrives alone', async () => {
 test('stops sending at the end of its credit and goes on as handlers finish', async () => {
   const gate = gated(b)
   const size = 100_000
-  const calls = Array.from({ length: 64 }, (_, i) => call(a, new Uint8Array(size).fill(i), { timeoutMs: 30_000 }))
+  const calls = Array.from({ length: 64 }, (_, i) =>
+    call(a, new Uint8Array(size).fill(i), { timeoutMs: 30_000 }))
   await clock.settle()
   const sent = a.pipe.writes.reduce((sum, bytes) => sum + bytes, 0)
   assert.ok(sent <= limits.linkWindowBytes + 4_096, `${sent} bytes went out`)
@@ -138,7 +150,8 @@ test('runs a bounded number of handlers at once for one peer', async () => {
 
 test('starts no handler for a call whose caller gave up meanwhile', async () => {
   const gate = gated(b)
-  const busy = Array.from({ length: limits.linkHandlersMax }, () => call(a, new Uint8Array(1), { timeoutMs: 30_000 }))
+  const busy = Array.from({ length: limits.linkHandlersMax }, () =>
+    call(a, new Uint8Array(1), { timeoutMs: 30_000 }))
   const late = call(a, new Uint8Array(1), { timeoutMs: 50 })
   assert.is(codeOf(await settled(late)), 'OVERLAY_TIMEOUT')
   let served = 0
@@ -300,11 +313,11 @@ const breaches: readonly (readonly [string, Uint8Array, string])[] = [
     framed(frameTypes.request, 1, 10, 5, 10, new Uint8Array(3)),
     framed(frameTypes.requestMore, new Uint8Array(8)),
   ), 'LINK_FRAME'],
-  ['a body of more than the limit', framed(frameTypes.request, 1, 10, 5, numbered(0, 2 ** 29).subarray(2)), 'LINK_FRAME'],
+  ['a body of more than the limit', framed(frameTypes.request, 1, 10, 5, varint(2 ** 29)), 'LINK_FRAME'],
   ['a byte too many', framed(frameTypes.ping, 1, 1), 'LINK_FRAME'],
   ['a cut-off field', framed(frameTypes.request, 1), 'LINK_FRAME'],
   ['more requests than credit', concat(...Array.from({ length: 40 }, (_, i) => concat(
-    framed(frameTypes.request, i, 10, 5, numbered(0, 60_000).subarray(2), new Uint8Array(60_000)),
+    framed(frameTypes.request, i, 10, 5, varint(60_000), new Uint8Array(60_000)),
   ))), 'LINK_CREDIT'],
 ]
 
@@ -355,11 +368,12 @@ test('survives any mutation of a real conversation: up, or down with a code', as
   const random = seededRandom('mutations')
   const remote = nodeIdFromKey(new Uint8Array(32).fill(7))
   for (let i = 0; i < 3_000; i++) {
-    const mutated = stream.slice(0, randomInteger(random, 3) === 0 ? randomInteger(random, stream.length) : stream.length)
+    const length = randomInteger(random, 3) === 0 ? randomInteger(random, stream.length) : stream.length
+    const mutated = stream.slice(0, length)
     for (let k = 0; k < 1 + randomInteger(random, 4); k++) {
       // Most of the interesting bytes are at the front.
-      const range = randomInteger(random, 2) === 0 ? 700 : mutated.length
-      mutated[randomInteger(random, Math.max(1, Math.min(range, mutated.length)))] = randomInteger(random, 256)
+      const range = Math.min(randomInteger(random, 2) === 0 ? 700 : length, length)
+      mutated[randomInteger(random, Math.max(1, range))] = randomInteger(random, 256)
     }
     const end = linkEnd({ clock }, { id: a.id, remote, opener: 'remote', pipe: new MemoryPipe() })
     echo(end)
@@ -376,7 +390,7 @@ test('cuts frames out of its own writes', async () => {
   const pipe = new MemoryPipe()
   pipe.deliver = (chunk) => bytes.push(...chunk)
   const end = linkEnd({ clock }, { id: a.id, remote: b.id, opener: 'local', pipe })
-  end.link.receive(framed(frameTypes.hello, 1, numbered(0, 2 ** 20).subarray(2)))
+  end.link.receive(framed(frameTypes.hello, 1, varint(2 ** 20)))
   void end.link.call(services.deposit, new Uint8Array([0xaa, 0xbb]), { timeoutMs: 100 })
   await clock.settle()
   assert.equal(bytes, [

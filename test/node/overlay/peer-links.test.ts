@@ -37,7 +37,8 @@ let large: End
 
 test.before.each(() => {
   clock = new VirtualClock()
-  const [low, high] = [1, 2].map((i) => nodeIdFromKey(new Uint8Array(32).fill(i))).toSorted() as [NodeId, NodeId]
+  const ids = [1, 2].map((i) => nodeIdFromKey(new Uint8Array(32).fill(i)))
+  const [low, high] = ids.toSorted() as [NodeId, NodeId]
   small = newEnd(low)
   large = newEnd(high)
 })
@@ -59,7 +60,8 @@ function connect(opener: 'small' | 'large'): Wire {
   const make = (end: End, remote: End, pipe: MemoryPipe, local: boolean): PeerLink => {
     const buckets = new PeerBuckets(clock, freeRates).of(remote.id)
     const echo = async (_from: NodeId, body: Uint8Array) => ({ ok: true as const, value: body })
-    const link: PeerLink = new PeerLink({ clock, log: silentLog, services: new Map([[services.echo, echo]]), buckets }, pipe, {
+    const components = { clock, log: silentLog, services: new Map([[services.echo, echo]]), buckets }
+    const link: PeerLink = new PeerLink(components, pipe, {
       remote: remote.id,
       opener: local ? 'local' : 'remote',
       events: {
@@ -91,8 +93,9 @@ function connect(opener: 'small' | 'large'): Wire {
   }
 }
 
+const call = (from: PeerLink) => from.call(services.echo, new Uint8Array(3), { timeoutMs: 1_000 })
 const works = async (from: PeerLink): Promise<boolean> =>
-  (await clock.until(from.call(services.echo, new Uint8Array(3), { timeoutMs: 1_000 }), { withinMs: 2_000 })).ok
+  (await clock.until(call(from), { withinMs: 2_000 })).ok
 
 test('keeps the link that the smaller id opened when both dial at once', async () => {
   const first = connect('small')
@@ -120,9 +123,9 @@ test('keeps the same one whichever came first', async () => {
 test('loses no call when it changes over', async () => {
   const second = connect('large')
   await clock.settle()
-  const calls = Array.from({ length: 50 }, () => second.small.call(services.echo, new Uint8Array(9), { timeoutMs: 1_000 }))
+  const calls = Array.from({ length: 50 }, () => call(second.small))
   connect('small')
-  for (const call of calls) assert.ok((await clock.until(call, { withinMs: 2_000 })).ok)
+  for (const each of calls) assert.ok((await clock.until(each, { withinMs: 2_000 })).ok)
 })
 
 test('lets a newer link live when the one that should stay is dead', async () => {

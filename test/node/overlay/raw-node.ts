@@ -22,29 +22,34 @@ export function rawNode(): Promise<BuiltNode> {
   })
 }
 
+export const testOptions: Libp2pOverlayOptions = {
+  listen: ['/ip4/127.0.0.1/tcp/0'],
+  bootstrap: [],
+  mdns: false,
+  dht: 'server',
+  maxConnections: 100,
+  allowPrivate: true,
+}
+
 /** An overlay on loopback with a free port. */
 export function testOverlay(options: Partial<Libp2pOverlayOptions> = {}): Libp2pOverlay {
   return new Libp2pOverlay(
     { clock: systemClock, random: systemRandom, log: silentLog, keySeed: systemRandom.bytes(32) },
-    {
-      listen: ['/ip4/127.0.0.1/tcp/0'],
-      bootstrap: [],
-      mdns: false,
-      dht: 'server',
-      maxConnections: 100,
-      allowPrivate: true,
-      ...options,
-    },
+    { ...testOptions, ...options },
   )
 }
 
 /** Waits in real time, and keeps the process alive meanwhile. */
-export async function until(condition: () => boolean, options: { withinMs: number, what: string }): Promise<void> {
-  const endMs = systemClock.monotonicMs() + options.withinMs
+export async function until(
+  condition: () => boolean,
+  options: { withinMs: number, what: string },
+): Promise<void> {
+  const { withinMs, what } = options
+  const endMs = systemClock.monotonicMs() + withinMs
   const keepAlive = setInterval(() => {}, 1_000)
   try {
     while (!condition()) {
-      if (systemClock.monotonicMs() > endMs) throw new Error(`${options.what}: not within ${options.withinMs} ms`)
+      if (systemClock.monotonicMs() > endMs) throw new Error(`${what}: not within ${withinMs} ms`)
       await sleep(systemClock, 5)
     }
   } finally {

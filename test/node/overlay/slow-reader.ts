@@ -21,7 +21,13 @@ const sampleEveryMs = 10
 /** Long enough that buffers of every layer fill up: they take milliseconds. */
 const heldMs = 1_500
 
-export async function offerToSlowReader(options: { bytes: number }): Promise<{ senderGrowth: number, readerGrowth: number }> {
+/** Bytes that each process grew at most. */
+export interface Growth {
+  readonly senderGrowth: number
+  readonly readerGrowth: number
+}
+
+export async function offerToSlowReader(options: { bytes: number }): Promise<Growth> {
   const total = Math.ceil(options.bytes / bodyBytes)
   const reader = await ChildNode.start()
   const sender = testOverlay({ dht: 'home' })
