@@ -12,6 +12,7 @@ import type { NodeDescriptor, Role } from '../protocol/node-descriptor.ts'
 import type { Clock } from '../protocol/ports.ts'
 import { services } from '../protocol/service/codes.ts'
 import { Directory } from './directory/directory.ts'
+import type { OwnDescription } from './directory/directory.ts'
 import { LocationDB } from './locations/location-db.ts'
 import { DirectCourier } from './messenger/direct-courier.ts'
 import { Messenger } from './messenger/messenger.ts'
@@ -49,7 +50,8 @@ export class NodeCore {
   readonly courier: Courier
   readonly #components: NodeComponents
   #stopDirectoryEvents: (() => void) | undefined
-  #state: 'new' | 'started' | 'stopped' = 'new'
+  #starting: Promise<void> | undefined
+  #stopping: Promise<void> | undefined
 
   /** Reads when this node first ran, then wires the rooms. Nothing runs before `start`. */
   static async open(components: NodeComponents, options: NodeCoreOptions): Promise<NodeCore> {
@@ -93,15 +95,34 @@ export class NodeCore {
   }
 
   /** Settles when every door is open. On failure everything that was opened is closed again. */
-  async start(): Promise<void> {
+  start(): Promise<void> {
+    this.#starting ??= this.#open()
+    return this.#starting
+  }
+
+  /** Doors first, then what works behind them. The store stays open: its owner closes it. */
+  stop(): Promise<void> {
+    this.#stopping ??= this.#stop()
+    return this.#stopping
+  }
+
+  async #stop(): Promise<void> {
+    if (this.#starting === undefined) return
+    // A start under way comes to its end first: what it opens after us nobody would close.
+    const started = await this.#starting.then(() => true, () => false)
+    if (started) await this.#close()
+  }
+
+  async #open(): Promise<void> {
     const { overlay, connectors } = this.#components
-    this.#state = 'started'
     try {
+      // What is asked of us from the first moment on must have been read by then.
       await this.accounts.start()
       await this.messenger.load()
+      await this.locations.load()
       await overlay.start()
       await this.directory.start()
-      await this.locations.start()
+      this.locations.start()
       await this.messenger.start()
       this.#stopDirectoryEvents = this.directory.onChange(() => {
         this.messenger.onDirectoryGrew()
@@ -109,20 +130,18 @@ export class NodeCore {
       })
       for (const connector of connectors) await connector.start((link) => this.router.accept(link))
     } catch (error) {
-      await this.stop()
+      await this.#close()
       throw error
     }
   }
 
-  /** Doors first, then what works behind them. The store stays open: its owner closes it. */
-  async stop(): Promise<void> {
-    if (this.#state !== 'started') return
-    this.#state = 'stopped'
+  async #close(): Promise<void> {
+    const { connectors, overlay } = this.#components
     this.#stopDirectoryEvents?.()
-    await Promise.all(this.#components.connectors.map((connector) => connector.stop()))
+    await Promise.all(connectors.map((connector) => connector.stop()))
     await this.router.stop()
-    await Promise.all([this.messenger.stop(), this.locations.stop(), this.directory.stop()])
-    await this.#components.overlay.stop()
+    // The overlay goes with the rooms: it ends the calls whose answers they would wait for.
+    await Promise.all([this.messenger.stop(), this.locations.stop(), this.directory.stop(), overlay.stop()])
   }
 
   #storageNodes(): NodeDescriptor[] {

@@ -176,7 +176,7 @@ export const errorTable: Readonly<Record<string, ErrorMeaning>> = {
   // Mail between nodes
   DEPOSIT_REPLY: { blame: 'peer', meaning: 'a holder\'s answer does not fit the deposit' },
   ENVELOPE_EXPIRED: { blame: 'peer', meaning: 'an envelope is out of date' },
-  ENVELOPE_REFUSED: { blame: 'peer', meaning: 'every holder says that an envelope is invalid' },
+  ENVELOPE_REFUSED: { blame: 'peer', meaning: 'an envelope is invalid: a holder and this node both say so' },
   ENVELOPE_SIZE_CLASS: { blame: 'peer', meaning: 'an envelope\'s ciphertext is no size class long' },
   FETCH_PROOF: { blame: 'peer', meaning: 'a read proof is for another node or out of date' },
   HOLDER_BUSY: { blame: 'peer', meaning: 'a holder has no room or is overloaded' },

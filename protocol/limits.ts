@@ -77,6 +77,8 @@ export const limits = {
   /** One-time prekeys laid out at each holder. */
   shelfOneTimePerHolder: 8,
   shelvesMax: 10_000,
+  /** Of one home: a household of many devices. */
+  shelvesPerHomeMax: 256,
 
   // Device sessions
   frameBytesMax: 256 * 1024,

@@ -9,13 +9,13 @@
 import { randomFraction } from '../../crypto/random.ts'
 import type { Random } from '../../crypto/random.ts'
 import type { SigningKeyPair } from '../../crypto/provider.ts'
-import { encode, tryDecode } from '../../protocol/codec/struct.ts'
+import { encode, opaque, struct, tryDecode, u32 } from '../../protocol/codec/struct.ts'
 import type { NodeId } from '../../protocol/ids.ts'
 import { kvEntries } from '../../protocol/kv.ts'
 import { limits } from '../../protocol/limits.ts'
 import { checkNodeDescriptor, hasRole, signNodeDescriptor } from '../../protocol/node-descriptor.ts'
 import type { NodeDescriptor, Role } from '../../protocol/node-descriptor.ts'
-import type { Clock, KvStore } from '../../protocol/ports.ts'
+import type { Clock, KvOperation, KvStore } from '../../protocol/ports.ts'
 import { services } from '../../protocol/service/codes.ts'
 import {
   directoryPageMax, directorySyncReplyCodec, directorySyncRequestCodec,
@@ -34,6 +34,8 @@ const syncBelow = 16
 const syncEveryMs = 10 * 60_000
 const flushMs = 30_000
 const hourMs = 3_600_000
+/** One batch of what changed: the store bounds its bytes. */
+const flushItemsMax = 1_000
 
 /** What a node says of itself that changes; the rest is fixed by its keys. */
 export interface OwnDescription {
@@ -43,9 +45,16 @@ export interface OwnDescription {
 }
 
 interface Known {
+  /** As signed, for passing on. */
   readonly bytes: Uint8Array
+  /** With `sinceHour` as far as we believe it. */
   readonly descriptor: NodeDescriptor
 }
+
+const storedCodec = struct<{ readonly sinceHour: number, readonly bytes: Uint8Array }>({
+  sinceHour: u32,
+  bytes: opaque(limits.descriptorBytesMax),
+})
 
 export interface DirectoryComponents {
   readonly overlay: Overlay
@@ -92,8 +101,13 @@ export class Directory {
   /** Call after the overlay listens, so that the first descriptor has addresses. */
   async start(): Promise<void> {
     const { kv, overlay } = this.#components
-    for await (const entry of kvEntries(kv, storePrefix)) this.#accept(entry.value)
-    this.#dirty.clear()
+    for await (const entry of kvEntries(kv, storePrefix)) {
+      const stored = tryDecode(storedCodec, entry.value)
+      const nodeId = entry.key.slice(storePrefix.length) as NodeId
+      if (stored.ok && this.#accept(stored.value.bytes, stored.value.sinceHour)) this.#dirty.delete(nodeId)
+      // It lapsed while we were off.
+      else if (!this.#known.has(nodeId)) this.#dirty.add(nodeId)
+    }
     this.#stopPeerEvents = overlay.onPeer((nodeId, connected) => {
       if (connected && this.#isSyncDue()) void this.#syncFrom(nodeId)
     })
@@ -107,7 +121,9 @@ export class Directory {
     this.#stopPeerEvents?.()
     await this.#publishing.stop()
     await this.#flushing.stop()
-    await this.#flush()
+    await this.#flush().catch((error: unknown) => {
+      this.#components.log.warn({ err: error }, 'what is known of other nodes could not be written')
+    })
   }
 
   get(nodeId: NodeId): NodeDescriptor | undefined {
@@ -157,7 +173,7 @@ export class Directory {
   }
 
   /** True when it was news; gossip passes only news on. */
-  #accept(bytes: Uint8Array): boolean {
+  #accept(bytes: Uint8Array, knownSinceHour?: number): boolean {
     const { clock, overlay, log } = this.#components
     const checked = checkNodeDescriptor(bytes, clock.now(), (nodeId, sequence) => {
       const known = this.#known.get(nodeId)
@@ -167,9 +183,11 @@ export class Directory {
       if (checked.code !== 'DESCRIPTOR_STALE') log.debug({ code: checked.code }, 'refused a node descriptor')
       return false
     }
-    const descriptor = checked.value
-    if (this.#known.size >= limits.descriptorsMax && !this.#known.has(descriptor.nodeId)) return false
-    const isNew = !this.#known.has(descriptor.nodeId)
+    const known = this.#known.get(checked.value.nodeId)
+    const isNew = known === undefined
+    if (isNew && this.#known.size >= limits.descriptorsMax) return false
+    const seenHour = known?.descriptor.sinceHour ?? knownSinceHour ?? Math.floor(clock.now() / hourMs)
+    const descriptor = { ...checked.value, sinceHour: Math.max(checked.value.sinceHour, seenHour) }
     this.#known.set(descriptor.nodeId, { bytes: bytes.slice(), descriptor })
     this.#dirty.add(descriptor.nodeId)
     overlay.learn(descriptor.nodeId, descriptor.addresses)
@@ -222,15 +240,23 @@ export class Directory {
     if (!this.#stopped && this.#isSyncDue() && peers.length > 0) {
       void this.#syncFrom(peers[Math.floor(randomFraction(random) * peers.length)]!.nodeId)
     }
-    if (this.#dirty.size === 0) return
-    const operations = [...this.#dirty].map((nodeId) => {
-      const known = this.#known.get(nodeId)
-      const key = storePrefix + nodeId
-      return known === undefined
-        ? { type: 'delete' as const, key }
-        : { type: 'put' as const, key, value: known.bytes }
-    })
-    this.#dirty.clear()
-    await kv.write(operations)
+    while (this.#dirty.size > 0) {
+      const changed = [...this.#dirty].slice(0, flushItemsMax)
+      for (const nodeId of changed) this.#dirty.delete(nodeId)
+      try {
+        await kv.write(changed.map((nodeId) => this.#row(nodeId)))
+      } catch (error) {
+        for (const nodeId of changed) this.#dirty.add(nodeId)
+        throw error
+      }
+    }
+  }
+
+  #row(nodeId: NodeId): KvOperation {
+    const known = this.#known.get(nodeId)
+    const key = storePrefix + nodeId
+    if (known === undefined) return { type: 'delete', key }
+    const { bytes, descriptor: { sinceHour } } = known
+    return { type: 'put', key, value: encode(storedCodec, { sinceHour, bytes }) }
   }
 }

@@ -35,9 +35,15 @@ export class LocationDB {
     this.#resolver = new LocationResolver({ ...components, holder: this.#holder })
   }
 
-  async start(): Promise<void> {
-    await this.#holder.start()
-    await this.#publisher.start()
+  /** Reads what is stored; before the overlay takes calls, or an old record could pass for news. */
+  async load(): Promise<void> {
+    await this.#holder.load()
+    await this.#publisher.load()
+  }
+
+  /** Begins to publish; call when the overlay runs. */
+  start(): void {
+    this.#publisher.start()
   }
 
   async stop(): Promise<void> {

@@ -30,7 +30,8 @@ interface Held {
   readonly blindedKey: Uint8Array
   readonly sequence: number
   readonly expiresAtMs: number
-  readonly from: NodeId
+  /** Who brought it; not known of those that an earlier start of this node took. */
+  readonly from: NodeId | undefined
 }
 
 export interface LocationHolderComponents {
@@ -50,11 +51,11 @@ export class LocationHolder {
     components.overlay.handle(services.locationGet, async (_from, body) => this.#serveGet(body))
   }
 
-  async start(): Promise<void> {
-    const { kv, clock, overlay } = this.#components
+  async load(): Promise<void> {
+    const { kv, clock } = this.#components
     for await (const entry of kvEntries(kv, storePrefix)) {
       const checked = checkLocationRecord(entry.value, clock.now())
-      if (checked.ok) this.#keep({ bytes: entry.value, ...checked.value, from: overlay.nodeId })
+      if (checked.ok) this.#keep({ bytes: entry.value, ...checked.value, from: undefined })
       else await kv.write([{ type: 'delete', key: entry.key }])
     }
   }
@@ -103,6 +104,7 @@ export class LocationHolder {
     const key = hex(record.blindedKey)
     this.#forget(key)
     this.#held.set(key, record)
+    if (record.from === undefined) return
     this.#countByPeer.set(record.from, (this.#countByPeer.get(record.from) ?? 0) + 1)
   }
 
@@ -110,6 +112,7 @@ export class LocationHolder {
     const held = this.#held.get(key)
     if (held === undefined) return
     this.#held.delete(key)
+    if (held.from === undefined) return
     const left = this.#countByPeer.get(held.from)! - 1
     if (left > 0) this.#countByPeer.set(held.from, left)
     else this.#countByPeer.delete(held.from)

@@ -59,13 +59,16 @@ export class LocationPublisher {
     })
   }
 
-  async start(): Promise<void> {
+  async load(): Promise<void> {
     const { kv, clock } = this.#components
     for await (const entry of kvEntries(kv, storePrefix)) {
       const checked = checkLocationRecord(entry.value, clock.now())
       if (checked.ok) this.#records.set(hex(checked.value.blindedKey), { bytes: entry.value, ...checked.value, holders: 0 })
       else await kv.write([{ type: 'delete', key: entry.key }])
     }
+  }
+
+  start(): void {
     this.#republishing.start(this.#records.size > 0 ? 2_000 : limits.locationRepublishMs)
   }
 

@@ -138,7 +138,8 @@ export class Messenger {
 
   /** Begins to feed a device's session with its mail; the returned function ends it. */
   attach(device: FeedDevice): () => void {
-    const feed = new MailFeed({ mailbox: this.#components.store.mailbox, inboxes: this.#inboxes }, device)
+    const { clock, log, store } = this.#components
+    const feed = new MailFeed({ mailbox: store.mailbox, inboxes: this.#inboxes, clock, log }, device)
     const feeds = this.#feeds.get(device.account) ?? new Set()
     feeds.add(feed)
     this.#feeds.set(device.account, feeds)
@@ -220,7 +221,10 @@ export class Messenger {
     const account = this.#ownShelves.accountOf(shelfKey)
     if (account === undefined || left > shelfLow) return
     const key = hexDecode(shelfKey)
-    void this.#ownShelves.holders(account, key).then((holders) => this.#listener?.shelf(account, key, holders))
+    this.#ownShelves.holders(account, key).then(
+      (holders) => this.#listener?.shelf(account, key, holders),
+      (error: unknown) => this.#components.log.warn({ err: error }, 'a device was not told to lay out prekeys'),
+    )
   }
 
   /** Homes of people that ours write to may use more of our storage. */

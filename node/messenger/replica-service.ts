@@ -5,6 +5,7 @@
  * Order of checks is cheapest first: structure, time, a box we know, budget, and only then the
  * signature, so that a flood of rubbish costs us little. `stored` is said after the store synced.
  */
+import { hex } from '../../crypto/bytes.ts'
 import type { SigningKeyPair } from '../../crypto/provider.ts'
 import type { Result } from '../../crypto/errors.ts'
 import { decode, encode, tryDecode } from '../../protocol/codec/struct.ts'
@@ -14,24 +15,32 @@ import type { BoxId, NodeId } from '../../protocol/ids.ts'
 import { kvEntries } from '../../protocol/kv.ts'
 import { limits } from '../../protocol/limits.ts'
 import type { Clock, KvStore } from '../../protocol/ports.ts'
-import { acknowledgeReplyCodec, acknowledgeRequestCodec, verifyTombstone } from '../../protocol/service/acknowledge.ts'
+import {
+  acknowledgeReplyCodec, acknowledgeRequestCodec, parseTombstone, verifyTombstone,
+} from '../../protocol/service/acknowledge.ts'
 import { services } from '../../protocol/service/codes.ts'
 import {
   depositReplyCodec, depositRequestCodec, depositResults, signStoreReceipt,
 } from '../../protocol/service/deposit.ts'
 import type { DepositReply, DepositResult } from '../../protocol/service/deposit.ts'
-import { fetchReplyCodec, fetchRequestCodec, verifyReadProof } from '../../protocol/service/fetch.ts'
-import { leaseReplyCodec, leaseResults, verifyLease } from '../../protocol/service/lease.ts'
+import {
+  fetchReplyCodec, fetchRequestCodec, parseReadProof, verifyReadProof,
+} from '../../protocol/service/fetch.ts'
+import { leaseReplyCodec, leaseResults, parseLease, verifyLease } from '../../protocol/service/lease.ts'
 import type { Lease, LeaseResult } from '../../protocol/service/lease.ts'
+import { signatureBytes } from '../../protocol/signed.ts'
 import type { Log, MailboxItem, MailboxStore, Overlay, PutResult } from '../ports.ts'
 import { Lending } from './lending.ts'
 import { lentBoxCodec } from './records.ts'
 import type { LentBox } from './records.ts'
+import { Turns } from './turns.ts'
 
 const lentPrefix = 'lent/'
 const hourMs = 3_600_000
 /** Leases and boxes beyond this are refused: each costs memory even when empty. */
 const lentBoxesMax = 50_000
+/** What owners took away is found out by looking through all boxes, and no more often than this. */
+const recountMs = 10_000
 
 const resultOfPut: Record<PutResult, DepositResult> = {
   stored: depositResults.stored,
@@ -40,6 +49,12 @@ const resultOfPut: Record<PutResult, DepositResult> = {
   'over-quota': depositResults.overQuota,
   'no-box': depositResults.noBox,
   expired: depositResults.invalid,
+}
+
+/** An envelope that may be put, and the room set aside for it. */
+interface Admitted {
+  readonly item: MailboxItem
+  readonly release: () => void
 }
 
 /** New mail in a box, after it is durable. */
@@ -69,6 +84,10 @@ export class ReplicaService {
   readonly #options: ReplicaServiceOptions
   readonly #lent = new Map<BoxId, LentBox>()
   readonly #lending: Lending
+  /** Leases of one box, and its end, one after the other. */
+  readonly #turns = new Turns()
+  /** Less may be held than was counted. */
+  #hasFreed = false
 
   constructor(components: ReplicaServiceComponents, options: ReplicaServiceOptions) {
     this.#components = components
@@ -92,21 +111,36 @@ export class ReplicaService {
 
   /** Removes what expired and counts again what is held. Now and then. */
   async upkeep(): Promise<void> {
-    const { clock, mailbox, kv } = this.#components
+    const { clock, mailbox } = this.#components
     const nowMs = clock.now()
-    for (const [box, lent] of this.#lent) {
-      if (expiryMs(lent.expiryHour) > nowMs) continue
-      this.#lent.delete(box)
-      await mailbox.dropBox(box)
-      await kv.write([{ type: 'delete', key: lentPrefix + box }])
+    for (const box of [...this.#lent.keys()]) {
+      await this.#turns.run(box, async () => {
+        const lent = this.#lent.get(box)
+        if (lent !== undefined && expiryMs(lent.expiryHour) <= nowMs) await this.#drop(box)
+      })
     }
     while (await mailbox.expire(nowMs, 500) === 500);
+    await this.#recount()
+  }
+
+  async #recount(): Promise<void> {
+    const { clock, mailbox } = this.#components
+    this.#hasFreed = false
     const held: { home: NodeId, bytes: number }[] = []
     for (const { box, usage } of await mailbox.boxes()) {
       const lent = this.#lent.get(box)
       if (lent !== undefined) held.push({ home: lent.home, bytes: usage.bytes })
     }
-    this.#lending.recount(nowMs, held)
+    this.#lending.recount(clock.now(), held)
+  }
+
+  /** Our own inbox may have the same box: then only the lease ends. */
+  async #drop(box: BoxId): Promise<void> {
+    const { mailbox, kv } = this.#components
+    this.#lent.delete(box)
+    this.#hasFreed = true
+    const drops = this.#options.isHome(box) ? [] : [mailbox.dropBox(box)]
+    await Promise.all([...drops, kv.write([{ type: 'delete', key: lentPrefix + box }])])
   }
 
   get lentBytes(): number {
@@ -128,35 +162,60 @@ export class ReplicaService {
 
   /** Takes envelopes over; the way in for other nodes and for our own outbox alike. */
   async deposit(envelopes: readonly Uint8Array[]): Promise<DepositReply> {
-    const { mailbox } = this.#components
-    const checked = envelopes.map((bytes) => this.#check(bytes))
-    const items = checked.filter((entry): entry is MailboxItem => typeof entry !== 'number')
-    const put = items.length === 0 ? [] : await mailbox.put(items)
+    const checked = await this.#admit(envelopes)
+    const outcomes = await this.#put(checked)
     const results: DepositResult[] = []
-    const tombstones: Uint8Array[] = []
+    const tombstones = new Map<string, Uint8Array>()
     const held: MailboxItem[] = []
     const fresh = new Map<BoxId, MailboxItem[]>()
-    let at = 0
-    for (const entry of checked) {
+    for (const [i, entry] of checked.entries()) {
       if (typeof entry === 'number') {
         results.push(entry)
         continue
       }
-      const outcome = put[at++]!
+      const { item } = entry
+      const outcome = outcomes[i]!
       results.push(resultOfPut[outcome])
-      if (outcome === 'stored' || outcome === 'duplicate') held.push(entry)
+      if (outcome === 'stored' || outcome === 'duplicate') held.push(item)
       if (outcome === 'stored') {
-        fresh.set(entry.box, [...fresh.get(entry.box) ?? [], entry])
-        const lent = this.#lent.get(entry.box)
-        if (lent !== undefined) this.#lending.count(lent.home, entry.body.length)
+        const mail = fresh.get(item.box)
+        if (mail === undefined) fresh.set(item.box, [item])
+        else mail.push(item)
       }
       if (outcome === 'acknowledged') {
-        const proof = await mailbox.tombstone(entry.box, entry.id)
-        if (proof !== undefined && !tombstones.includes(proof)) tombstones.push(proof)
+        const proof = await this.#components.mailbox.tombstone(item.box, item.id)
+        // One covers many envelopes.
+        if (proof !== undefined) tombstones.set(hex(proof.subarray(-signatureBytes)), proof)
       }
     }
     for (const [box, mail] of fresh) this.#options.onMail(box, mail)
-    return { results, receipt: this.#receiptFor(held), tombstones }
+    return { results, receipt: this.#receiptFor(held), tombstones: [...tombstones.values()] }
+  }
+
+  async #admit(envelopes: readonly Uint8Array[]): Promise<(Admitted | DepositResult)[]> {
+    const checked = envelopes.map((bytes) => this.#check(bytes))
+    const sinceMs = this.#components.clock.now() - this.#lending.countedAtMs
+    if (!this.#hasFreed || sinceMs < recountMs || !checked.includes(depositResults.busy)) return checked
+    await this.#recount()
+    return checked.map((entry, i) => entry === depositResults.busy ? this.#check(envelopes[i]!) : entry)
+  }
+
+  /** By the place of the envelope; what goes to the disk is counted when it is there. */
+  async #put(checked: readonly (Admitted | DepositResult)[]): Promise<PutResult[]> {
+    const outcomes: PutResult[] = []
+    const admitted = checked.flatMap((entry, at) => typeof entry === 'number' ? [] : [{ ...entry, at }])
+    if (admitted.length === 0) return outcomes
+    try {
+      const put = await this.#components.mailbox.put(admitted.map(({ item }) => item))
+      for (const [i, { item, at }] of admitted.entries()) {
+        outcomes[at] = put[i]!
+        const lent = this.#lent.get(item.box)
+        if (put[i] === 'stored' && lent !== undefined) this.#lending.count(lent.home, item.body.length)
+      }
+      return outcomes
+    } finally {
+      for (const { release } of admitted) release()
+    }
   }
 
   #receiptFor(held: readonly MailboxItem[]): Uint8Array | undefined {
@@ -167,8 +226,8 @@ export class ReplicaService {
     return signStoreReceipt({ nodeId: overlay.nodeId, storedHour, envelopeIds }, nodeKeys)
   }
 
-  /** A mailbox item, or why not. */
-  #check(bytes: Uint8Array): MailboxItem | DepositResult {
+  /** What may be put, or why not. */
+  #check(bytes: Uint8Array): Admitted | DepositResult {
     const parsed = parseEnvelope(bytes)
     if (!parsed.ok || !this.#isTimely(parsed.value)) return depositResults.invalid
     const { envelope, box, id, expiresAtMs } = parsed.value
@@ -177,12 +236,14 @@ export class ReplicaService {
     if (lent !== undefined) {
       const decision = this.#lending.decide(lent.home, bytes.length)
       if (!decision.allow) {
-        this.#components.log.info({ home: lent.home, reason: decision.reason }, 'refused a deposit: no room')
+        const { log } = this.#components
+        log.info({ home: lent.home, reason: decision.reason }, 'refused a deposit: no room')
         return depositResults.busy
       }
     }
     if (!verifyEnvelope(bytes, envelope)) return depositResults.invalid
-    return { box, id, expiresAtMs, body: bytes }
+    const release = lent === undefined ? () => {} : this.#lending.promise(lent.home, bytes.length)
+    return { item: { box, id, expiresAtMs, body: bytes }, release }
   }
 
   #isTimely({ expiresAtMs }: CheckedEnvelope): boolean {
@@ -199,28 +260,24 @@ export class ReplicaService {
   }
 
   async #serveLease(from: NodeId, body: Uint8Array): Promise<Result<Uint8Array>> {
-    const verified = verifyLease(body)
-    const lease = verified.ok ? verified.value : undefined
-    const result = lease === undefined || lease.home !== from ? leaseResults.invalid : await this.#grant(lease)
+    const parsed = parseLease(body)
+    const lease = parsed.ok && parsed.value.home === from ? parsed.value : undefined
+    const result = lease === undefined
+      ? leaseResults.invalid
+      : await this.#turns.run(boxId(lease), () => this.#grant(lease, body))
     return { ok: true, value: encode(leaseReplyCodec, { result, expiryHour: lease?.expiryHour ?? 0 }) }
   }
 
-  async #grant(lease: Lease): Promise<LeaseResult> {
-    const { overlay, clock, kv, mailbox } = this.#components
+  async #grant(lease: Lease, signed: Uint8Array): Promise<LeaseResult> {
+    const { kv, mailbox } = this.#components
     if (!this.#options.lends) return leaseResults.notOffered
-    const nowMs = clock.now()
-    const expiresAtMs = expiryMs(lease.expiryHour)
-    const isSane = lease.holder === overlay.nodeId && expiresAtMs > nowMs &&
-      expiresAtMs <= nowMs + limits.leaseTtlMs + hourMs + limits.clockSkewMs &&
-      lease.itemsMax <= limits.boxItemsMax && lease.bytesMax <= limits.boxBytesMax
-    if (!isSane) return leaseResults.invalid
     const box = boxId(lease)
     const known = this.#lent.get(box)
+    if (!this.#isSane(lease)) return leaseResults.invalid
     if (known !== undefined && known.sequence > lease.sequence) return leaseResults.stale
+    if (!verifyLease(signed).ok) return leaseResults.invalid
     if (lease.itemsMax === 0) {
-      this.#lent.delete(box)
-      await mailbox.dropBox(box)
-      await kv.write([{ type: 'delete', key: lentPrefix + box }])
+      await this.#drop(box)
       return leaseResults.granted
     }
     const hasRoom = this.#lent.size < lentBoxesMax && this.#lending.decide(lease.home, 0).allow
@@ -228,24 +285,42 @@ export class ReplicaService {
     const lent: LentBox = {
       home: lease.home, sequence: lease.sequence, bytesMax: lease.bytesMax, expiryHour: lease.expiryHour,
     }
-    await mailbox.setBox(box, { itemsMax: lease.itemsMax, bytesMax: lease.bytesMax, expiresAtMs })
+    const { itemsMax, bytesMax } = lease
+    await mailbox.setBox(box, { itemsMax, bytesMax, expiresAtMs: expiryMs(lease.expiryHour) })
     await kv.write([{ type: 'put', key: lentPrefix + box, value: encode(lentBoxCodec, lent) }])
     this.#lent.set(box, lent)
     return leaseResults.granted
+  }
+
+  #isSane(lease: Lease): boolean {
+    const { overlay, clock } = this.#components
+    const nowMs = clock.now()
+    const expiresAtMs = expiryMs(lease.expiryHour)
+    return lease.holder === overlay.nodeId && expiresAtMs > nowMs &&
+      expiresAtMs <= nowMs + limits.leaseTtlMs + hourMs + limits.clockSkewMs &&
+      lease.itemsMax <= limits.boxItemsMax && lease.bytesMax <= limits.boxBytesMax
   }
 
   async #serveFetch(from: NodeId, body: Uint8Array): Promise<Result<Uint8Array>> {
     const request = tryDecode(fetchRequestCodec, body)
     if (!request.ok) return request
     const { overlay, clock, mailbox } = this.#components
-    const proof = verifyReadProof(request.value.proof)
+    const { proof: signed, after } = request.value
+    const proof = parseReadProof(signed)
     if (!proof.ok) return proof
     const isFresh = Math.abs(clock.now() - proof.value.timeMs) <= limits.proofSkewMs
     if (proof.value.holder !== overlay.nodeId || proof.value.reader !== from || !isFresh) {
       return { ok: false, code: 'FETCH_PROOF', detail: 'the read proof is for another node or out of date' }
     }
-    const { entries, more } = await mailbox.list(boxId(proof.value), {
-      after: request.value.after,
+    const box = boxId(proof.value)
+    if (!this.#lent.has(box) && !this.#options.isHome(box)) {
+      // So that an owner whose lease got lost here hears of it, and leases anew.
+      return { ok: false, code: 'INBOX_GONE', detail: 'this node does not hold the inbox' }
+    }
+    const verified = verifyReadProof(signed)
+    if (!verified.ok) return verified
+    const { entries, more } = await mailbox.list(box, {
+      after,
       itemsMax: Math.min(request.value.itemsMax, limits.fetchItemsMax),
       bytesMax: Math.min(request.value.bytesMax, limits.fetchBytesMax),
     })
@@ -263,12 +338,14 @@ export class ReplicaService {
 
   async #bury(bytes: Uint8Array): Promise<boolean> {
     const { clock, mailbox } = this.#components
-    const verified = verifyTombstone(bytes)
-    if (!verified.ok) return false
-    const box = boxId(verified.value)
-    if (!this.#lent.has(box)) return false
+    const parsed = parseTombstone(bytes)
+    if (!parsed.ok) return false
+    const box = boxId(parsed.value)
+    if (!this.#lent.has(box) || !verifyTombstone(bytes).ok) return false
     const expiresAtMs = clock.now() + limits.envelopeTtlMs + hourMs
-    await mailbox.acknowledge(box, verified.value.envelopeIds, { expiresAtMs, proof: bytes.slice() })
+    const { envelopeIds } = parsed.value
+    const found = await mailbox.acknowledge(box, envelopeIds, { expiresAtMs, proof: bytes.slice() })
+    if (found > 0) this.#hasFreed = true
     return true
   }
 }

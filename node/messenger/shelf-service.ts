@@ -3,7 +3,7 @@
  * `shelfTake`). A one-time blob is deleted durably before it is handed out, so that a crash can
  * lose one but never give it to two people.
  */
-import { hex } from '../../crypto/bytes.ts'
+import { equalBytes, hex } from '../../crypto/bytes.ts'
 import type { Result } from '../../crypto/errors.ts'
 import { decode, encode, tryDecode } from '../../protocol/codec/struct.ts'
 import { expiryMs } from '../../protocol/envelope.ts'
@@ -13,12 +13,13 @@ import { limits } from '../../protocol/limits.ts'
 import type { Clock, KvStore } from '../../protocol/ports.ts'
 import { services } from '../../protocol/service/codes.ts'
 import {
-  shelfPutReplyCodec, shelfResults, shelfTakeReplyCodec, shelfTakeRequestCodec, verifyShelf,
+  parseShelf, shelfPutReplyCodec, shelfResults, shelfTakeReplyCodec, shelfTakeRequestCodec, verifyShelf,
 } from '../../protocol/service/shelf.ts'
 import type { ShelfResult, ShelfTaken } from '../../protocol/service/shelf.ts'
 import type { Overlay } from '../ports.ts'
 import { heldShelfCodec } from './records.ts'
 import type { HeldShelf } from './records.ts'
+import { Turns } from './turns.ts'
 
 const shelfPrefix = 'shelf/'
 const hourMs = 3_600_000
@@ -42,9 +43,11 @@ export interface ShelfServiceOptions {
 export class ShelfService {
   readonly #components: ShelfServiceComponents
   readonly #options: ShelfServiceOptions
-  readonly #shelves = new Set<string>()
-  /** Shelves being changed: takes of one shelf go one after the other. */
-  readonly #turns = new Map<string, Promise<unknown>>()
+  /** And for whose home each is held. */
+  readonly #shelves = new Map<string, NodeId>()
+  readonly #countByHome = new Map<NodeId, number>()
+  /** Puts and takes of one shelf go one after the other. */
+  readonly #turns = new Turns()
   readonly #taken = new Map<string, { hour: number, count: number }>()
 
   constructor(components: ShelfServiceComponents, options: ShelfServiceOptions) {
@@ -59,16 +62,16 @@ export class ShelfService {
 
   async start(): Promise<void> {
     for await (const entry of kvEntries(this.#components.kv, shelfPrefix)) {
-      this.#shelves.add(entry.key.slice(shelfPrefix.length))
+      this.#remember(entry.key.slice(shelfPrefix.length), decode(heldShelfCodec, entry.value).home)
     }
   }
 
   /** A signed `ShelfContent`; kept durably when the result is `kept`. */
   async put(from: NodeId, bytes: Uint8Array): Promise<ShelfResult> {
-    const verified = verifyShelf(bytes)
     const { overlay, clock } = this.#components
-    if (!verified.ok) return shelfResults.invalid
-    const { shelfKey, holder, home, sequence, expiryHour } = verified.value
+    const parsed = parseShelf(bytes)
+    if (!parsed.ok) return shelfResults.invalid
+    const { shelfKey, holder, home, sequence, expiryHour, static: content, oneTime } = parsed.value
     const key = hex(shelfKey)
     const expiresAtMs = expiryMs(expiryHour)
     const isSane = holder === overlay.nodeId && home === from && expiresAtMs > clock.now() &&
@@ -76,14 +79,16 @@ export class ShelfService {
     if (!isSane) return shelfResults.invalid
     const isOwn = this.#options.isOwn(key)
     if (!isOwn && !this.#options.lends) return shelfResults.notOffered
-    if (!isOwn && !this.#shelves.has(key) && this.#shelves.size >= limits.shelvesMax) return shelfResults.noRoom
-    return this.#inTurn(key, async () => {
+    if (!isOwn && !this.#hasRoomFor(key, home)) return shelfResults.noRoom
+    if (!verifyShelf(bytes).ok) return shelfResults.invalid
+    return this.#turns.run(key, async () => {
       const known = await this.#read(key)
       if (known !== undefined && known.sequence > sequence) return shelfResults.stale
-      const shelf: HeldShelf = {
-        home, sequence, expiryHour, static: verified.value.static, oneTime: verified.value.oneTime,
+      if (known?.sequence === sequence) {
+        // Said again: what was handed out since stays handed out.
+        return equalBytes(known.static, content) ? shelfResults.kept : shelfResults.stale
       }
-      await this.#write(key, shelf)
+      await this.#write(key, { home, sequence, expiryHour, static: content, oneTime })
       return shelfResults.kept
     })
   }
@@ -92,7 +97,7 @@ export class ShelfService {
   take(shelfKey: Uint8Array): Promise<ShelfTaken | undefined> {
     const key = hex(shelfKey)
     if (!this.#shelves.has(key)) return Promise.resolve(undefined)
-    return this.#inTurn(key, async () => {
+    return this.#turns.run(key, async () => {
       const shelf = await this.#read(key)
       if (shelf === undefined) return undefined
       const [oneTime, ...rest] = shelf.oneTime
@@ -112,19 +117,47 @@ export class ShelfService {
 
   async upkeep(): Promise<void> {
     const { kv, clock } = this.#components
-    for (const key of [...this.#shelves]) {
-      await this.#inTurn(key, async () => {
+    for (const key of [...this.#shelves.keys()]) {
+      await this.#turns.run(key, async () => {
         const shelf = await this.#read(key)
         if (shelf !== undefined && expiryMs(shelf.expiryHour) > clock.now()) return
-        this.#shelves.delete(key)
+        this.#forget(key)
         await kv.write([{ type: 'delete', key: shelfPrefix + key }])
       })
     }
-    this.#taken.clear()
+    const hour = this.#hour()
+    for (const [key, taken] of this.#taken) if (taken.hour !== hour) this.#taken.delete(key)
+  }
+
+  /** Nobody's home fills the shelves of all others. */
+  #hasRoomFor(key: string, home: NodeId): boolean {
+    if (this.#shelves.get(key) === home) return true
+    const isNew = !this.#shelves.has(key)
+    return (!isNew || this.#shelves.size < limits.shelvesMax)
+      && (this.#countByHome.get(home) ?? 0) < limits.shelvesPerHomeMax
+  }
+
+  #remember(key: string, home: NodeId): void {
+    this.#forget(key)
+    this.#shelves.set(key, home)
+    this.#countByHome.set(home, (this.#countByHome.get(home) ?? 0) + 1)
+  }
+
+  #forget(key: string): void {
+    const home = this.#shelves.get(key)
+    if (home === undefined) return
+    this.#shelves.delete(key)
+    const left = this.#countByHome.get(home)! - 1
+    if (left > 0) this.#countByHome.set(home, left)
+    else this.#countByHome.delete(home)
+  }
+
+  #hour(): number {
+    return Math.floor(this.#components.clock.now() / hourMs)
   }
 
   #mayTake(key: string): boolean {
-    const hour = Math.floor(this.#components.clock.now() / hourMs)
+    const hour = this.#hour()
     const taken = this.#taken.get(key)
     const count = taken?.hour === hour ? taken.count : 0
     if (count >= takesPerHourMax) return false
@@ -139,18 +172,7 @@ export class ShelfService {
 
   async #write(key: string, shelf: HeldShelf): Promise<void> {
     await this.#components.kv.write([{ type: 'put', key: shelfPrefix + key, value: encode(heldShelfCodec, shelf) }])
-    this.#shelves.add(key)
-  }
-
-  async #inTurn<T>(key: string, work: () => Promise<T>): Promise<T> {
-    const turn = (this.#turns.get(key) ?? Promise.resolve()).then(work)
-    const settled = turn.catch(() => {})
-    this.#turns.set(key, settled)
-    try {
-      return await turn
-    } finally {
-      if (this.#turns.get(key) === settled) this.#turns.delete(key)
-    }
+    this.#remember(key, shelf.home)
   }
 
   async #serveTake(body: Uint8Array): Promise<Result<Uint8Array>> {

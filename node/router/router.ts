@@ -20,6 +20,7 @@ import type { Accounts, KnownDevice } from './accounts.ts'
 import { ReceiptFeed } from './receipt-feed.ts'
 import type { FrameHandler, HandlerContext, LocationPort, MessengerPort } from './handler.ts'
 import { frameHandlers } from './handlers/index.ts'
+import { refusalDetail } from './refusal-detail.ts'
 
 /** Frames of one session that may be under way at the same time. */
 const framesMax = 64
@@ -36,6 +37,7 @@ export interface RouterComponents {
 type Session = HostedSession<KnownDevice>
 
 interface SessionState {
+  readonly session: Session
   readonly detach: () => void
   readonly receipts: ReceiptFeed
   readonly work: Set<Promise<void>>
@@ -45,7 +47,8 @@ export class Router {
   readonly #components: RouterComponents
   readonly #self: NodeId
   readonly #host: SessionHost<KnownDevice>
-  readonly #sessions = new Map<Session, SessionState>()
+  /** By device: each has one session. */
+  readonly #sessions = new Map<string, SessionState>()
 
   constructor(components: RouterComponents, options: { self: NodeId }) {
     this.#components = components
@@ -74,7 +77,7 @@ export class Router {
 
   /** A receipt for a device, if it is in session; otherwise it asks again when it comes back. */
   receipt(device: string, receipt: ReceiptFrame): void {
-    for (const [session, state] of this.#sessions) if (session.who.id === device) state.receipts.push(receipt)
+    this.#sessions.get(device)?.receipts.push(receipt)
   }
 
   /** The replicas of an inbox changed. */
@@ -90,34 +93,46 @@ export class Router {
   }
 
   #tellAccount(account: string, frame: Frame): void {
-    for (const session of this.#sessions.keys()) if (session.who.account === account) this.#tell(session, frame)
+    for (const { session } of this.#sessions.values()) {
+      // It ended, and the next one asks for everything that matters.
+      if (session.who.account === account) this.#send(session, frame).catch(() => {})
+    }
   }
 
-  #tell(session: Session, frame: Frame): void {
-    // A session that ends or overflows starts anew and asks for everything that matters.
-    session.send(frame).catch((error: unknown) => {
+  /** A device that overflows its session loses something of it, so the session starts anew. */
+  async #send(session: Session, frame: Frame): Promise<void> {
+    try {
+      await session.send(frame)
+    } catch (error) {
       if (errorCode(error) === 'SESSION_QUEUE_FULL') session.end('SESSION_QUEUE_FULL', 'the device does not keep up')
-    })
+      throw error
+    }
   }
 
   #opened(session: Session): void {
-    const device = { ...session.who, send: (frame: Frame) => session.send(frame) }
-    this.#sessions.set(session, {
-      detach: this.#components.messenger.attach(device),
-      receipts: new ReceiptFeed((receipt) => session.send(receipt)),
+    const send = (frame: Frame): Promise<void> => this.#send(session, frame)
+    this.#sessions.set(session.who.id, {
+      session,
+      detach: this.#components.messenger.attach({ ...session.who, send }),
+      receipts: new ReceiptFeed(send),
       work: new Set(),
     })
     this.#components.log.info({ device: session.who.id, transport: session.transport }, 'device session opened')
   }
 
   #ended(session: Session, code: string): void {
-    this.#sessions.get(session)?.detach()
-    this.#sessions.delete(session)
+    this.#stateOf(session)?.detach()
+    if (this.#stateOf(session) !== undefined) this.#sessions.delete(session.who.id)
     this.#components.log.info({ device: session.who.id, code }, 'device session ended')
   }
 
+  #stateOf(session: Session): SessionState | undefined {
+    const state = this.#sessions.get(session.who.id)
+    return state?.session === session ? state : undefined
+  }
+
   async #frame(session: Session, frame: Frame): Promise<void> {
-    const state = this.#sessions.get(session)
+    const state = this.#stateOf(session)
     if (state === undefined) return
     const handler = frameHandlers[frame.type] as FrameHandler<Frame['type']> | undefined
     if (handler === undefined) {
@@ -126,7 +141,7 @@ export class Router {
     }
     const { messenger, locations } = this.#components
     const context: HandlerContext = {
-      self: this.#self, device: session.who, messenger, locations, reply: (answer) => session.send(answer),
+      self: this.#self, device: session.who, messenger, locations, reply: (answer) => this.#send(session, answer),
     }
     const work = this.#handle(context, handler, frame)
     state.work.add(work)
@@ -143,7 +158,7 @@ export class Router {
       if (code.startsWith('SESSION_')) return
       this.#components.log.warn({ err: error, frame: frame.type, code }, 'a frame could not be handled')
       if (!('request' in frame)) return
-      const detail = (error as Error).message.slice(0, 500)
+      const detail = refusalDetail(error)
       await context.reply({ type: 'refusal', request: frame.request, code, detail }).catch(() => {})
     }
   }

@@ -14,7 +14,7 @@ import type { Result } from '../../crypto/errors.ts'
 import { bool, fixed, opaque, struct, vector } from '../codec/struct.ts'
 import { envelopeIdCodec } from '../ids.ts'
 import type { EnvelopeId } from '../ids.ts'
-import { signStruct, verifyStruct } from '../signed.ts'
+import { parseStruct, signStruct, verifyStruct } from '../signed.ts'
 
 export const tombstoneIdsMax = 256
 const tombstoneBytesMax = 32 * tombstoneIdsMax + 256
@@ -33,6 +33,11 @@ const tombstoneLabel = 'openim tombstone v1'
 
 export function signTombstone(tombstone: Tombstone, readKeys: SigningKeyPair): Uint8Array {
   return signStruct(tombstoneCodec, tombstoneLabel, tombstone, readKeys)
+}
+
+/** Without its signature, which is checked once the rest fits. */
+export function parseTombstone(bytes: Uint8Array): Result<Tombstone> {
+  return parseStruct(tombstoneCodec, bytes)
 }
 
 export function verifyTombstone(bytes: Uint8Array): Result<Tombstone> {

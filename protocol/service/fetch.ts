@@ -18,7 +18,7 @@ import { bool, fixed, opaque, struct, u32, u64, vector } from '../codec/struct.t
 import { nodeIdCodec } from '../ids.ts'
 import type { NodeId } from '../ids.ts'
 import { limits } from '../limits.ts'
-import { signStruct, verifyStruct } from '../signed.ts'
+import { parseStruct, signStruct, verifyStruct } from '../signed.ts'
 
 export interface ReadProof {
   readonly writeKey: Uint8Array
@@ -38,6 +38,11 @@ const readProofLabel = 'openim read proof v1'
 
 export function signReadProof(proof: ReadProof, readKeys: SigningKeyPair): Uint8Array {
   return signStruct(readProofCodec, readProofLabel, proof, readKeys)
+}
+
+/** Without its signature, which is checked once the rest fits. */
+export function parseReadProof(bytes: Uint8Array): Result<ReadProof> {
+  return parseStruct(readProofCodec, bytes)
 }
 
 /** Signature only; the holder also compares holder, reader and time. */

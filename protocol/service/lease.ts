@@ -14,7 +14,7 @@ import type { Result } from '../../crypto/errors.ts'
 import { fixed, oneOf, struct, u32, u64 } from '../codec/struct.ts'
 import { nodeIdCodec } from '../ids.ts'
 import type { NodeId } from '../ids.ts'
-import { signStruct, verifyStruct } from '../signed.ts'
+import { parseStruct, signStruct, verifyStruct } from '../signed.ts'
 
 export interface Lease {
   readonly writeKey: Uint8Array
@@ -43,6 +43,11 @@ export const leaseBytesMax = 512
 
 export function signLease(lease: Lease, readKeys: SigningKeyPair): Uint8Array {
   return signStruct(leaseCodec, leaseLabel, lease, readKeys)
+}
+
+/** Without its signature, which is checked once the rest fits. */
+export function parseLease(bytes: Uint8Array): Result<Lease> {
+  return parseStruct(leaseCodec, bytes)
 }
 
 export function verifyLease(bytes: Uint8Array): Result<Lease> {

@@ -19,7 +19,7 @@ import { fixed, oneOf, opaque, optional, struct, u32, u64, vector } from '../cod
 import { nodeIdCodec } from '../ids.ts'
 import type { NodeId } from '../ids.ts'
 import { limits } from '../limits.ts'
-import { signStruct, verifyStruct } from '../signed.ts'
+import { parseStruct, signStruct, verifyStruct } from '../signed.ts'
 
 export interface ShelfContent {
   readonly shelfKey: Uint8Array
@@ -45,6 +45,11 @@ export const shelfPutBytesMax =
 
 export function signShelf(content: ShelfContent, shelfKeys: SigningKeyPair): Uint8Array {
   return signStruct(shelfContentCodec, shelfLabel, content, shelfKeys)
+}
+
+/** Without its signature, which is checked once the rest fits. */
+export function parseShelf(bytes: Uint8Array): Result<ShelfContent> {
+  return parseStruct(shelfContentCodec, bytes)
 }
 
 export function verifyShelf(bytes: Uint8Array): Result<ShelfContent> {

@@ -119,7 +119,8 @@ test('a thousand messages survive the loss of home and of two of five replicas',
   // Two of the five replicas die, the sender goes off, the receiver comes back.
   const doomed = replicaIds
     .map((id) => byId.get(id))
-    .filter((node) => node !== undefined && node !== alice)
+    .filter((node) => node !== undefined)
+    .filter((node) => node !== alice)
     .slice(0, 2)
   assert.is(doomed.length, 2)
   assert.is(await alice.stop(), 0, alice.stderr)

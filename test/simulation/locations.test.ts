@@ -11,6 +11,7 @@ import {
 } from '../../protocol/service/location.ts'
 import { suite } from '../helpers/harness.ts'
 import { World } from './world.ts'
+import type { SimNode } from './world.ts'
 
 const test = suite('simulation/locations', { timeoutMs: 120_000 })
 
@@ -53,9 +54,9 @@ function record(world: World, who: Person, sequence: number): { bytes: Uint8Arra
   return { bytes, blindedKey: current.blindedKey }
 }
 
-function put(world: World, bytes: Uint8Array, way: { from: SimNode, to: SimNode }): Promise<Result<Uint8Array>> {
+/** One node's bare request to another, as anybody may send it. */
+function put(world: World, bytes: Uint8Array, { from, to }: { from: SimNode, to: SimNode }) {
   const body = encode(locationPutRequestCodec, { record: bytes })
-  const { from, to } = way
   return world.run(from.overlay.call(to.nodeId, services.locationPut, body, { timeoutMs: 5_000 }))
 }
 
