@@ -27,7 +27,9 @@ export function utf8Decode(bytes: Uint8Array): string {
 
 export function hex(bytes: Uint8Array): string {
   let out = ''
-  for (let at = 0; at < bytes.length; at += hexPartBytes) out += hexPart(bytes.subarray(at, at + hexPartBytes))
+  for (let at = 0; at < bytes.length; at += hexPartBytes) {
+    out += hexPart(bytes.subarray(at, at + hexPartBytes))
+  }
   return out
 }
 
@@ -45,7 +47,8 @@ function hexPart(bytes: Uint8Array): string {
 /** @throws BYTES_HEX unless `text` is an even number of lower-case hex digits */
 export function hexDecode(text: string): Uint8Array {
   if (text.length % 2 !== 0 || !/^[0-9a-f]*$/.test(text)) {
-    throw new OpenIMError('BYTES_HEX', `expected an even number of lower-case hex digits, got ${text.length} characters`)
+    const got = `got ${text.length} characters`
+    throw new OpenIMError('BYTES_HEX', `expected an even number of lower-case hex digits, ${got}`)
   }
   const out = new Uint8Array(text.length / 2)
   for (let i = 0; i < out.length; i++) out[i] = Number.parseInt(text.slice(2 * i, 2 * i + 2), 16)

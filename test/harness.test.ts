@@ -85,7 +85,9 @@ test('fails a failing test with its name, the difference and the place', () => {
 test('tells an error whose details are an object, and goes on with the next test', () => {
   const body = `
     const test = suite('s')
-    test('refused', () => { throw Object.assign(new Error('no room'), { code: 'STORE_FULL', details: { bytes: 7 } }) })
+    test('refused', () => {
+      throw Object.assign(new Error('no room'), { code: 'STORE_FULL', details: { bytes: 7 } })
+    })
     test('next', () => {})
     test.run()`
   fails(body, /STORE_FULL: no room \{"bytes":7\}/)

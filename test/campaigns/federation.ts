@@ -9,7 +9,10 @@ const minute = 60_000
 
 export const campaign: Campaign = {
   about: 'seeds of a simulated federation with churn, loss and partitions',
-  options: { from: 1, seeds: 50, nodes: 200, pairs: 12, messages: 20, loss: 0.01, churn: 0.3, partitions: 3, minutes: 40 },
+  options: {
+    from: 1, seeds: 50, nodes: 200, pairs: 12, messages: 20,
+    loss: 0.01, churn: 0.3, partitions: 3, minutes: 40,
+  },
   async run(context) {
     const from = context.number('from')
     for (let seed = from; seed < from + context.number('seeds'); seed++) {

@@ -115,7 +115,8 @@ test('a channel refuses streams that were changed, on both ends', () => {
 
 function linkStream(): Uint8Array {
   const { hello, request, ping, reply } = frameTypes
-  return concat(...([[hello, 5], [request, 300], [ping, 1], [reply, 9_000]] as const).map(([type, length]) => {
+  const frames = [[hello, 5], [request, 300], [ping, 1], [reply, 9_000]] as const
+  return concat(...frames.map(([type, length]) => {
     const buffer = new FrameBuffer(length + 8)
     buffer.head(type, length)
     buffer.raw(random.bytes(length))
