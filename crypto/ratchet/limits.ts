@@ -10,8 +10,13 @@ export const ratchetLimits = {
   skippedKeysPerChainMax: 2_000,
   /** The same over all chains of one session: 144 KiB when stored. */
   skippedKeysMax: 4_000,
-  /** Chains before the current one that late messages may still belong to. */
-  pastChainsMax: 5,
+  /** Chains before the current one that are kept whole, so that doubles are told from strangers. */
+  recentChainsMax: 5,
+  /**
+   * Older chains stay while messages of theirs are missing, at most this many: receipts turn the
+   * ratchet several times a second, so a message one second late may be dozens of chains behind.
+   */
+  pastChainsMax: 256,
   /** Sessions of one pair of devices kept behind the current one. */
   archivedSessionsMax: 8,
   /** Handshakes of one pair remembered after their session is gone, so that none runs twice. */

@@ -333,7 +333,7 @@ export class Ratchet {
   #enterChain(chain: ReceivingChain, step: RootStep, remoteKey: Uint8Array): void {
     const state = this.#state
     if (state.receiving !== undefined) state.past.push(state.receiving)
-    if (state.past.length > ratchetLimits.pastChainsMax) state.past.shift()!.wipe()
+    this.#trimPast()
     wipe(state.rootKey, state.nextReceivingHeaderKey)
     state.receiving = chain
     state.rootKey = step.rootKey
@@ -363,6 +363,16 @@ export class Ratchet {
     state.nextSendingHeaderKey = step.nextHeaderKey
     state.sending = sending
     return sending
+  }
+
+  /** Beyond the recent ones only chains that still miss something, and a bounded number of those. */
+  #trimPast(): void {
+    const { past } = this.#state
+    const older = past.splice(0, Math.max(0, past.length - ratchetLimits.recentChainsMax))
+    const wanted = older.filter((chain) => chain.skippedCount > 0)
+    const kept = wanted.slice(Math.max(0, wanted.length + past.length - ratchetLimits.pastChainsMax))
+    for (const chain of older) if (!kept.includes(chain)) chain.wipe()
+    past.unshift(...kept)
   }
 
   #trimSkipped(): void {

@@ -12,21 +12,21 @@
 import { errorCode, OpenIMError } from '../../crypto/errors.ts'
 import type { Random } from '../../crypto/random.ts'
 import { decode, encode, tryDecode } from '../../protocol/codec/struct.ts'
-import { boxId, parseEnvelope, verifyEnvelope } from '../../protocol/envelope.ts'
+import { parseEnvelope, verifyEnvelope } from '../../protocol/envelope.ts'
 import type { CheckedEnvelope } from '../../protocol/envelope.ts'
 import { receiptStates, routes } from '../../protocol/frame/receipt.ts'
 import type { ReceiptFrame, Route } from '../../protocol/frame/receipt.ts'
 import { purposes } from '../../protocol/frame/submit.ts'
 import type { PrivacyLevel, SubmitFrame } from '../../protocol/frame/submit.ts'
-import type { BoxId, EnvelopeId, NodeId } from '../../protocol/ids.ts'
+import type { EnvelopeId, NodeId } from '../../protocol/ids.ts'
 import { kvEntries } from '../../protocol/kv.ts'
 import { limits } from '../../protocol/limits.ts'
 import type { Clock, KvStore, Timer } from '../../protocol/ports.ts'
-import { verifyTombstone } from '../../protocol/service/acknowledge.ts'
 import { services } from '../../protocol/service/codes.ts'
 import { depositReplyCodec, depositRequestCodec, depositResults, verifyStoreReceipt } from '../../protocol/service/deposit.ts'
 import type { DepositReply, DepositResult } from '../../protocol/service/deposit.ts'
 import type { Courier, Log, Overlay } from '../ports.ts'
+import { DeliveryProofs } from './delivery-proofs.ts'
 import { Destination } from './destination.ts'
 import type { DepositOutcome, OfferedBatch } from './destination.ts'
 import { outgoingCodec } from './records.ts'
@@ -45,12 +45,10 @@ const hourMs = 3_600_000
 /** One deposit carries at most this much, so that a slow line shows progress. */
 const depositBytesMax = 256 * 1024
 
-interface Outgoing {
-  readonly id: EnvelopeId
-  readonly box: BoxId
+type EnvelopeFacts = Pick<CheckedEnvelope, 'id' | 'box' | 'expiresAtMs'>
+
+interface Outgoing extends EnvelopeFacts {
   readonly device: string
-  readonly acceptedAtMs: number
-  readonly expiresAtMs: number
   readonly purpose: OutgoingEnvelope['purpose']
   /** Asked for; the lowest that a copy really had is in `reached`. */
   readonly level: PrivacyLevel
@@ -91,6 +89,8 @@ export class Outbox {
   /** Being written down; these promises never reject. */
   readonly #accepting = new Map<EnvelopeId, Promise<void>>()
   readonly #destinations = new Map<NodeId, Destination>()
+  /** Of the latest: grows with each, so that their order survives a restart. */
+  #acceptedAtMs = 0
   #sweep: Timer | undefined
   #stopPeerEvents: (() => void) | undefined
   #stopped = false
@@ -102,13 +102,18 @@ export class Outbox {
 
   async start(): Promise<void> {
     const { kv, overlay } = this.#components
+    const stored: { envelope: EnvelopeFacts, record: OutgoingEnvelope }[] = []
     for await (const entry of kvEntries(kv, outPrefix)) {
       const record = decode(outgoingCodec, entry.value)
       const parsed = parseEnvelope(record.envelope)
       if (!parsed.ok) continue
+      const { id, box, expiresAtMs } = parsed.value
       // A long queue stays on disk; bodies are read when their turn comes.
-      this.#take(parsed.value, record).bytes = undefined
+      stored.push({ envelope: { id, box, expiresAtMs }, record: { ...record, envelope: nothing } })
     }
+    stored.sort((a, b) => a.record.acceptedAtMs - b.record.acceptedAtMs)
+    this.#acceptedAtMs = stored.at(-1)?.record.acceptedAtMs ?? 0
+    for (const { envelope, record } of stored) this.#take(envelope, record).bytes = undefined
     this.#stopPeerEvents = overlay.onPeer((nodeId, connected) => {
       if (connected) this.#destinations.get(nodeId)?.wake()
     })
@@ -148,11 +153,12 @@ export class Outbox {
     await accepting
   }
 
-  async #accept(device: string, frame: SubmitFrame, envelope: CheckedEnvelope): Promise<void> {
+  async #accept(device: string, frame: SubmitFrame, envelope: EnvelopeFacts): Promise<void> {
     const { kv, clock } = this.#components
+    this.#acceptedAtMs = Math.max(clock.now(), this.#acceptedAtMs + 1)
     const record: OutgoingEnvelope = {
       device,
-      acceptedAtMs: clock.now(),
+      acceptedAtMs: this.#acceptedAtMs,
       purpose: frame.purpose,
       level: frame.level,
       homes: frame.homes,
@@ -171,12 +177,11 @@ export class Outbox {
     await this.#forget(ids)
   }
 
-  #take({ id, box, expiresAtMs }: CheckedEnvelope, record: OutgoingEnvelope): Outgoing {
+  #take({ id, box, expiresAtMs }: EnvelopeFacts, record: OutgoingEnvelope): Outgoing {
     const entry: Outgoing = {
       id,
       box,
       device: record.device,
-      acceptedAtMs: record.acceptedAtMs,
       expiresAtMs,
       purpose: record.purpose,
       level: record.level,
@@ -319,13 +324,13 @@ export class Outbox {
     const covered = new Set(signed?.ok === true && signed.value.nodeId === to ? signed.value.envelopeIds : [])
     // A copy of its own: the reply around it may be a thousand times longer.
     const kept = receipt?.slice()
-    const deliveries = results.includes(depositResults.acknowledged) ? deliveryProofs(tombstones) : undefined
+    const deliveries = results.includes(depositResults.acknowledged) ? new DeliveryProofs(tombstones) : undefined
     const done: EnvelopeId[] = []
     offered.forEach((id, i) => {
       const entry = this.#entries.get(id)
       if (entry === undefined) return
       if (entry.reached === undefined || entry.reached > outcome.level) entry.reached = outcome.level
-      const delivery = deliveries?.get(deliveryKey(entry.box, id))
+      const delivery = deliveries?.of(entry)
       const answer = { to, result: results[i]!, receipt: covered.has(id) ? kept : undefined, delivery }
       if (this.#apply(entry, answer)) done.push(id)
     })
@@ -453,6 +458,7 @@ export class Outbox {
   }
 }
 
+const nothing = new Uint8Array(0)
 const nothingOffered: DepositOutcome = {
   ok: true, level: 0, reply: { results: [], receipt: undefined, tombstones: [] },
 }
@@ -476,20 +482,4 @@ function sameNodes(a: readonly NodeId[], b: readonly NodeId[]): boolean {
 
 function isHolder(entry: Outgoing, nodeId: NodeId): boolean {
   return entry.homes.includes(nodeId) || entry.replicas.includes(nodeId)
-}
-
-function deliveryKey(box: BoxId, id: EnvelopeId): string {
-  return `${box}/${id}`
-}
-
-/** Tombstones by what they prove: an owner speaks for its own inbox only. */
-function deliveryProofs(tombstones: readonly Uint8Array[]): Map<string, Uint8Array> {
-  const proofs = new Map<string, Uint8Array>()
-  for (const bytes of tombstones) {
-    const tombstone = verifyTombstone(bytes)
-    if (!tombstone.ok) continue
-    const box = boxId(tombstone.value)
-    for (const id of tombstone.value.envelopeIds) proofs.set(deliveryKey(box, id), bytes)
-  }
-  return proofs
 }
