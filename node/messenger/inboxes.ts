@@ -231,12 +231,14 @@ export class Inboxes {
   async #acknowledgedByAll(device: { account: string, id: string }, box: BoxId, ids: readonly EnvelopeId[]): Promise<EnvelopeId[]> {
     const devices = this.#options.devicesOf(device.account)
     if (devices.length <= 1) return [...ids]
-    const { kv } = this.#components
+    const { kv, mailbox } = this.#components
     const done: EnvelopeId[] = []
     const operations: KvOperation[] = []
     for (const id of new Set(ids)) {
       const key = ackedKey(box, id)
       const entry = await kv.get(key)
+      // Said again after all had it: nothing is left to wait for.
+      if (entry === undefined && await mailbox.tombstone(box, id) !== undefined) continue
       const known = entry === undefined ? [] : decode(ackedCodec, entry.value).devices
       const acked = devices.filter((other) => other === device.id || known.includes(other))
       const isDone = acked.length === devices.length

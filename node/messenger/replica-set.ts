@@ -58,9 +58,10 @@ export async function maintainReplicas(
   const isGone = (replica: LeasedReplica): boolean =>
     replica.silentSinceMs > 0 && nowMs - replica.silentSinceMs > replaceAfterMs
   const lasting = kept.filter((replica) => !isGone(replica))
+  const given = new Set(kept.filter(isGone).map((replica) => replica.nodeId))
   const found = lasting.length >= limits.replicas
     ? []
-    : await recruit(components, { inbox, sequence, kept: lasting, choice: choose() })
+    : await recruit(components, { inbox, sequence, kept: lasting, given, choice: choose() })
   return { ...inbox, leaseSequence: sequence, replicas: [...lasting, ...found].slice(0, limits.replicasMax) }
 }
 
@@ -101,9 +102,16 @@ async function renew(
   return { ...replica, expiryHour: answer.expiryHour }
 }
 
+interface Recruiting extends LeaseWish {
+  readonly kept: readonly LeasedReplica[]
+  /** Given up in this round: not to be asked again in the same breath. */
+  readonly given: ReadonlySet<NodeId>
+  readonly choice: ReplicaChoice
+}
+
 async function recruit(
   components: ReplicaSetComponents,
-  { inbox, sequence, kept, choice }: LeaseWish & { kept: readonly LeasedReplica[], choice: ReplicaChoice },
+  { inbox, sequence, kept, given, choice }: Recruiting,
 ): Promise<LeasedReplica[]> {
   const { candidates, preferred } = choice
   const holders = new Set(kept.map((replica) => replica.nodeId))
@@ -111,7 +119,7 @@ async function recruit(
   for (const descriptor of candidates) if (holders.has(descriptor.nodeId)) spread.add(descriptor)
   const nowHour = Math.floor(components.clock.now() / hourMs)
   const ranked = rankHolders({ key: inbox.placement, candidates, nowHour })
-    .filter((descriptor) => !holders.has(descriptor.nodeId) && descriptor.nodeId !== components.self)
+    .filter(({ nodeId }) => !holders.has(nodeId) && !given.has(nodeId) && nodeId !== components.self)
     .sort((a, b) => Number(preferred.has(b.nodeId)) - Number(preferred.has(a.nodeId)))
   const found: LeasedReplica[] = []
   let asked = 0

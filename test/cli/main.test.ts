@@ -93,7 +93,7 @@ test('following ends with exit 3 when the node stops', async () => {
   await server.stop()
   const { code, stderr } = await running
   assert.is(code, 3)
-  assert.match(stderr, /^openim: the node stopped[^\n]*\nStart it again with: openim start\n$/)
+  assert.match(stderr, /^openim: the node stopped[^\n]*\nStart it again with: openim start\n$/, stderr)
 })
 
 test('a reader that has enough is no error', async () => {

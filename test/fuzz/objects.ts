@@ -84,7 +84,7 @@ function mailObjects(): FuzzedObject[] {
     },
     {
       name: 'tombstone',
-      covers: ['verifyTombstone', 'verifyStruct'],
+      covers: ['verifyTombstone', 'parseTombstone', 'verifyStruct', 'parseStruct'],
       valid: [signTombstone({ ...box, envelopeIds }, readKeys)],
       decode: verifyTombstone,
     },
@@ -96,13 +96,13 @@ function mailObjects(): FuzzedObject[] {
     },
     {
       name: 'read proof',
-      covers: ['verifyReadProof'],
+      covers: ['verifyReadProof', 'parseReadProof'],
       valid: [signReadProof({ ...box, holder, reader: home, timeMs: testNowMs }, readKeys)],
       decode: verifyReadProof,
     },
     {
       name: 'lease',
-      covers: ['verifyLease'],
+      covers: ['verifyLease', 'parseLease'],
       valid: [signLease({
         ...box, holder, home, sequence: 7, itemsMax: 100, bytesMax: 65_536, expiryHour: testHour + 24,
       }, readKeys)],
@@ -218,7 +218,7 @@ function shelfObjects(): FuzzedObject[] {
     ({ key: shelf.shelfSecret, ad: concat(label, new Uint8Array([kind]), shelf.shelfKey) })
   const signed = signShelf(content, keysOf('shelf'))
   return [
-    { name: 'shelf', covers: ['verifyShelf'], valid: [signed], decode: verifyShelf },
+    { name: 'shelf', covers: ['verifyShelf', 'parseShelf'], valid: [signed], decode: verifyShelf },
     { name: 'static shelf blob', covers: ['openShelfStatic'], valid: [fixed], decode: staticOf },
     { name: 'one-time shelf blob', covers: ['openShelfOneTime'], valid: [oneTime], decode: oneTimeOf },
     insideSeal('static shelf blob', fixed, seal(1), staticOf),

@@ -89,10 +89,11 @@ test('answers with p99 under 500 ms while 30 % of the nodes are frozen', async (
   const publisher = await startCore(bootstrap)
   await knowsAll(publisher)
   const records = Array.from({ length: people }, newRecord)
-  for (const record of records) {
-    const holders = await publisher.locations.publish([record.bytes])
-    assert.ok(holders >= limits.locationHolders, `${holders} holders`)
-  }
+  for (const { bytes } of records) await publisher.locations.publish([bytes])
+  // Who serves the DHT becomes known bit by bit; the publisher goes on until enough keep each record.
+  await eventually(async () => publisher.locations.holders >= limits.locationHolders || undefined, {
+    withinMs: 90_000, everyMs: 500, what: 'every record has its holders',
+  })
 
   // Comes later, so it holds nothing itself.
   const reader = await startCore(bootstrap)
