@@ -52,6 +52,11 @@ export function nodeKey(nodeId: NodeId): Uint8Array {
   return key
 }
 
+/** The bytes behind a node id's text, as libp2p hashes them for its DHT. */
+export function peerIdBytes(nodeId: NodeId): Uint8Array {
+  return concat(peerIdPrefix, nodeKey(nodeId))
+}
+
 function parseNodeKey(text: string): Uint8Array {
   let bytes: Uint8Array
   try {

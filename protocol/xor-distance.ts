@@ -3,13 +3,9 @@
  * Mazières 2002, §2.1). A key's id is its SHA-256; a node's id is the SHA-256 of its peer id
  * bytes, as libp2p's DHT does (libp2p kad-dht specification), so both routings agree.
  */
-import { concat } from '../crypto/bytes.ts'
 import { crypto } from '../crypto/index.ts'
-import { nodeKey } from './ids.ts'
+import { peerIdBytes } from './ids.ts'
 import type { NodeId } from './ids.ts'
-
-/** identity multihash of the protobuf-wrapped Ed25519 key: the bytes of a peer id. */
-const peerIdPrefix = new Uint8Array([0x00, 0x24, 0x08, 0x01, 0x12, 0x20])
 
 const nodePoints = new Map<NodeId, Uint8Array>()
 /** Routing tables are far smaller; hashing again is cheap. */
@@ -22,7 +18,7 @@ export function keyPoint(key: Uint8Array): Uint8Array {
 export function nodePoint(nodeId: NodeId): Uint8Array {
   const known = nodePoints.get(nodeId)
   if (known !== undefined) return known
-  const point = crypto.sha256(concat(peerIdPrefix, nodeKey(nodeId)))
+  const point = crypto.sha256(peerIdBytes(nodeId))
   if (nodePoints.size >= nodePointsMax) nodePoints.clear()
   nodePoints.set(nodeId, point)
   return point

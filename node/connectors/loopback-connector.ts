@@ -10,7 +10,7 @@ import { OpenIMError } from '../../crypto/errors.ts'
 import { limits } from '../../protocol/limits.ts'
 import type { Clock, MessageLink, MessageLinkListener } from '../../protocol/ports.ts'
 import { LinkInbox } from '../../protocol/session/link-inbox.ts'
-import { Fifo } from '../../protocol/session/fifo.ts'
+import { Fifo } from '../../protocol/fifo.ts'
 import type { Dialer } from '../../protocol/session/types.ts'
 import type { AcceptedLink, Connector } from '../ports.ts'
 
@@ -143,7 +143,7 @@ export class LoopbackLink implements MessageLink {
     while (this.#outgoing.length > 0 && inbox.flowing) {
       if (this.#burst >= burstMax) return this.#schedule()
       this.#burst++
-      const message = this.#outgoing.shift()
+      const message = this.#outgoing.shift()!
       this.#outgoingBytes -= message.length
       inbox.push(message)
     }

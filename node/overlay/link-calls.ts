@@ -7,7 +7,7 @@ import type { Result } from '../../crypto/errors.ts'
 import { limits } from '../../protocol/limits.ts'
 import type { ServiceCode } from '../../protocol/service/codes.ts'
 import type { CallOptions } from '../ports.ts'
-import { Fifo } from './fifo.ts'
+import { Fifo } from '../../protocol/fifo.ts'
 
 /** Least time between two sweeps over all calls of a link. */
 export const sweepMs = 10
@@ -150,7 +150,7 @@ export class CallTable {
       return
     }
     this.#dead++
-    if (this.#dead >= deadCallsMin && this.#dead * 2 > this.#queue.size) this.#bury()
+    if (this.#dead >= deadCallsMin && this.#dead * 2 > this.#queue.length) this.#bury()
   }
 
   /** A peer that reads nothing must not make us keep the bodies of calls that timed out. */

@@ -14,7 +14,7 @@ import { limits } from '../../protocol/limits.ts'
 import type { Clock } from '../../protocol/ports.ts'
 import type { ServiceCode } from '../../protocol/service/codes.ts'
 import type { Log, ServiceHandler } from '../ports.ts'
-import { Fifo } from './fifo.ts'
+import { Fifo } from '../../protocol/fifo.ts'
 import { replyStatus } from './link-frames.ts'
 import type { LinkBuckets } from './token-bucket.ts'
 
@@ -72,7 +72,7 @@ export class ServiceDesk {
 
   /** Requests not answered yet. */
   get open(): number {
-    return this.#running + this.#waiting.size + this.#replies.size
+    return this.#running + this.#waiting.length + this.#replies.length
   }
 
   /** Takes in a whole request. */
@@ -84,7 +84,7 @@ export class ServiceDesk {
       this.#refuse(request, 'PEER_RATE_LIMITED', 'too many calls or bytes; slow down')
       return
     }
-    if (this.#running + this.#waiting.size >= limits.linkCallsMax) {
+    if (this.#running + this.#waiting.length >= limits.linkCallsMax) {
       this.#refuse(request, 'OVERLAY_OVERLOADED', `${limits.linkCallsMax} of your calls are under way here`)
       return
     }
@@ -151,7 +151,7 @@ export class ServiceDesk {
 
   #startWaiting(): void {
     while (
-      this.#waiting.size > 0
+      this.#waiting.length > 0
       && this.#running < limits.linkHandlersMax
       && this.queuedBytes <= limits.linkQueueBytesMax
     ) {
@@ -172,7 +172,7 @@ export class ServiceDesk {
     if (reply.sent < reply.body.length) return
     this.queuedBytes -= reply.body.length
     this.#replies.shift()
-    if (this.#waiting.size > 0) this.#startWaiting()
+    if (this.#waiting.length > 0) this.#startWaiting()
   }
 
   /** What was owed; the caller tells the peer. */

@@ -5,7 +5,7 @@
  */
 import { assert } from '../../crypto/errors.ts'
 import type { MessageLinkListener } from '../ports.ts'
-import { Fifo } from './fifo.ts'
+import { Fifo } from '../fifo.ts'
 
 export class LinkInbox {
   readonly #held = new Fifo<Uint8Array>()
@@ -68,7 +68,7 @@ export class LinkInbox {
     if (this.#delivering || this.#listener === undefined) return
     this.#delivering = true
     while (!this.#paused && this.#held.length > 0) {
-      this.#listener.message(this.#held.shift())
+      this.#listener.message(this.#held.shift()!)
     }
     this.#delivering = false
     if (this.#closeCode !== undefined && !this.#finished && this.#held.length === 0) {

@@ -24,7 +24,7 @@ import {
   decodeControl, encodeControl, encodeData, errorDetailBytesMax, payloadBytesMax,
 } from './control-frames.ts'
 import type { DataFrame } from './control-frames.ts'
-import { Fifo } from './fifo.ts'
+import { Fifo } from '../fifo.ts'
 import { KeepAlive } from './keep-alive.ts'
 
 export interface NumberedSessionListener {
@@ -233,7 +233,7 @@ export class NumberedSession {
   #end(code: string, cause?: unknown): void {
     this.#endCode = code
     this.detach()
-    while (this.#waiting.length > 0) this.#waiting.shift().refused(endError(code))
+    while (this.#waiting.length > 0) this.#waiting.shift()!.refused(endError(code))
     this.#unconsumed.clear()
     this.#inbox.clear()
     this.#unconsumedBytes = this.#waitingBytes = this.#inboxBytes = 0
@@ -261,7 +261,7 @@ export class NumberedSession {
 
   #takeWaiting(): void {
     while (this.#waiting.length > 0 && this.#hasRoom(cost(this.#waiting.at(0).payload))) {
-      const { payload, taken } = this.#waiting.shift()
+      const { payload, taken } = this.#waiting.shift()!
       this.#waitingBytes -= payload.length
       this.#take(payload)
       taken()
@@ -288,7 +288,7 @@ export class NumberedSession {
         `frame ${number} acknowledged, expected ${this.#acknowledged} to ${this.#transmitted}`)
     }
     for (; this.#acknowledged < number; this.#acknowledged++) {
-      this.#unconsumedBytes -= this.#unconsumed.shift().cost
+      this.#unconsumedBytes -= this.#unconsumed.shift()!.cost
     }
     this.#takeWaiting()
     this.#transmit()
@@ -320,7 +320,7 @@ export class NumberedSession {
     if (this.#consuming) return
     this.#consuming = true
     while (this.#inbox.length > 0) {
-      const payload = this.#inbox.shift()
+      const payload = this.#inbox.shift()!
       let pending: void | Promise<void>
       try {
         pending = this.#listener.payload(payload)
