@@ -15,7 +15,8 @@ import { checkLocationRecord, locationKey } from '../../protocol/location-record
 import type { Clock, KvOperation, KvStore } from '../../protocol/ports.ts'
 import { services } from '../../protocol/service/codes.ts'
 import {
-  locationGetReplyCodec, locationGetRequestCodec, locationPutReplyCodec, locationPutRequestCodec, locationResults,
+  locationGetReplyCodec, locationGetRequestCodec, locationPutReplyCodec, locationPutRequestCodec,
+  locationResults,
 } from '../../protocol/service/location.ts'
 import type { LocationResult } from '../../protocol/service/location.ts'
 import { xorCloser } from '../../protocol/xor-distance.ts'
@@ -82,7 +83,8 @@ export class LocationHolder {
     }
     if (!this.#isNearest(checked.value.blindedKey)) return locationResults.notNearest
     if (held === undefined && !this.#hasRoomFor(from)) return locationResults.overQuota
-    const record = { bytes: bytes.slice(), ...checked.value, blindedKey: checked.value.blindedKey.slice(), from }
+    const blindedKey = checked.value.blindedKey.slice()
+    const record = { ...checked.value, bytes: bytes.slice(), blindedKey, from }
     this.#keep(record)
     await kv.write([{ type: 'put', key: storePrefix + key, value: record.bytes }])
     return locationResults.kept
@@ -141,7 +143,9 @@ export class LocationHolder {
   #serveGet(body: Uint8Array): Result<Uint8Array> {
     const request = tryDecode(locationGetRequestCodec, body)
     if (!request.ok) return request
-    const records = request.value.blindedKeys.map((key) => this.find(key)).filter((record) => record !== undefined)
+    const records = request.value.blindedKeys
+      .map((key) => this.find(key))
+      .filter((record) => record !== undefined)
     return { ok: true, value: encode(locationGetReplyCodec, { records }) }
   }
 }

@@ -12,7 +12,9 @@ import { limits } from '../../protocol/limits.ts'
 import { checkLocationRecord, locationKey } from '../../protocol/location-record.ts'
 import type { Clock, KvStore } from '../../protocol/ports.ts'
 import { services } from '../../protocol/service/codes.ts'
-import { locationPutReplyCodec, locationPutRequestCodec, locationResults } from '../../protocol/service/location.ts'
+import {
+  locationPutReplyCodec, locationPutRequestCodec, locationResults,
+} from '../../protocol/service/location.ts'
 import { Repeater } from '../../protocol/timers.ts'
 import type { Courier, Log, Overlay } from '../ports.ts'
 import type { LocationHolder } from './location-holder.ts'
@@ -63,7 +65,8 @@ export class LocationPublisher {
     const { kv, clock } = this.#components
     for await (const entry of kvEntries(kv, storePrefix)) {
       const checked = checkLocationRecord(entry.value, clock.now())
-      if (checked.ok) this.#records.set(hex(checked.value.blindedKey), { bytes: entry.value, ...checked.value, holders: 0 })
+      const key = checked.ok ? hex(checked.value.blindedKey) : ''
+      if (checked.ok) this.#records.set(key, { bytes: entry.value, ...checked.value, holders: 0 })
       else await kv.write([{ type: 'delete', key: entry.key }])
     }
   }
@@ -121,7 +124,8 @@ export class LocationPublisher {
         await this.#place(record)
       }
     }
-    const isShort = this.holders < Math.min(limits.locationHolders, overlay.nearest(new Uint8Array(32), 8).length)
+    const reachable = overlay.nearest(new Uint8Array(32), limits.locationHolders).length
+    const isShort = this.holders < reachable
     if (this.#records.size > 0 && isShort) this.#republishing.soon(retryMs)
   }
 

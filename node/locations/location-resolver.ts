@@ -65,7 +65,11 @@ export class LocationResolver {
   }
 
   /** Asks in waves until two holders answered with a record, or all have been asked. */
-  #ask(blindedKey: Uint8Array, candidates: readonly NodeId[], asked: Set<NodeId>): Promise<Found | undefined> {
+  #ask(
+    blindedKey: Uint8Array,
+    candidates: readonly NodeId[],
+    asked: Set<NodeId>,
+  ): Promise<Found | undefined> {
     if (candidates.length === 0) return Promise.resolve(undefined)
     const { clock } = this.#components
     const body = encode(locationGetRequestCodec, { blindedKeys: [blindedKey] })
@@ -108,7 +112,8 @@ export class LocationResolver {
 
   async #askOne(nodeId: NodeId, body: Uint8Array, blindedKey: Uint8Array): Promise<Found | undefined> {
     const { courier, clock } = this.#components
-    const answer = await courier.call(nodeId, services.locationGet, body, { timeoutMs: askTimeoutMs, level: 0 })
+    const options = { timeoutMs: askTimeoutMs, level: 0 } as const
+    const answer = await courier.call(nodeId, services.locationGet, body, options)
     if (!answer.ok) {
       if (this.#slowUntilMs.size >= limits.descriptorsMax) this.#slowUntilMs.clear()
       this.#slowUntilMs.set(nodeId, clock.monotonicMs() + slowForMs)

@@ -8,7 +8,9 @@ import { boxId, parseEnvelope } from '../../protocol/envelope.ts'
 import type { EnvelopeId, NodeId } from '../../protocol/ids.ts'
 import { limits } from '../../protocol/limits.ts'
 import type { Clock } from '../../protocol/ports.ts'
-import { acknowledgeRequestCodec, signTombstone, tombstoneIdsMax } from '../../protocol/service/acknowledge.ts'
+import {
+  acknowledgeRequestCodec, signTombstone, tombstoneIdsMax,
+} from '../../protocol/service/acknowledge.ts'
 import { services } from '../../protocol/service/codes.ts'
 import { depositResults } from '../../protocol/service/deposit.ts'
 import type { DepositReply } from '../../protocol/service/deposit.ts'
@@ -59,7 +61,8 @@ export async function drainReplica(
     const request = encode(fetchRequestCodec, {
       proof, after, itemsMax: limits.fetchItemsMax, bytesMax: limits.fetchBytesMax,
     })
-    const answer = await courier.call(replica, services.fetch, request, { timeoutMs: fetchTimeoutMs, level: 0 })
+    const options = { timeoutMs: fetchTimeoutMs, level: 0 } as const
+    const answer = await courier.call(replica, services.fetch, request, options)
     const reply = answer.ok ? tryDecode(fetchReplyCodec, answer.value) : answer
     if (!reply.ok) return { complete: false, waiting }
     const { entries, more } = reply.value

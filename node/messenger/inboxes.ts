@@ -43,6 +43,12 @@ const drainsMax = 64
 
 const ackedCodec = struct<{ devices: string[] }>({ devices: vector(text(64), limits.devicesMax) })
 
+/** A device of an account that lives here. */
+export interface HomeDevice {
+  readonly account: string
+  readonly id: string
+}
+
 /** Where an inbox is held, for its devices. */
 export interface InboxPlaces {
   readonly account: string
@@ -95,8 +101,9 @@ export class Inboxes {
     this.#components = components
     this.#options = options
     const onError = (error: unknown): void => components.log.warn({ err: error }, 'inbox upkeep failed')
-    this.#upkeep = new Repeater(components, () => this.#maintainAll(), { everyMs: upkeepMs, spread: 0.3, onError })
-    this.#draining = new Repeater(components, () => this.#drainAll(), { everyMs: drainEveryMs, spread: 0.3, onError })
+    const often = { spread: 0.3, onError }
+    this.#upkeep = new Repeater(components, () => this.#maintainAll(), { ...often, everyMs: upkeepMs })
+    this.#draining = new Repeater(components, () => this.#drainAll(), { ...often, everyMs: drainEveryMs })
   }
 
   /** Before the overlay takes calls: what is not known here is refused. */
@@ -129,7 +136,9 @@ export class Inboxes {
   }
 
   boxesOf(account: string): BoxId[] {
-    return [...this.#open.values()].filter((inbox) => inbox.record.account === account).map((inbox) => inbox.box)
+    return [...this.#open.values()]
+      .filter((inbox) => inbox.record.account === account)
+      .map((inbox) => inbox.box)
   }
 
   /** Replicas of all inboxes with this placement: what strangers are pointed to. */
@@ -193,7 +202,7 @@ export class Inboxes {
    * A device has these durably. What all devices of the account have is deleted here and at the
    * replicas that are known to hold it.
    */
-  async acknowledge(device: { account: string, id: string }, box: BoxId, ids: readonly EnvelopeId[]): Promise<void> {
+  async acknowledge(device: HomeDevice, box: BoxId, ids: readonly EnvelopeId[]): Promise<void> {
     const inbox = this.#open.get(box)
     if (inbox === undefined || inbox.record.account !== device.account) return
     const work = inbox.acknowledging.then(() => this.#acknowledgedByAll(device, box, ids))
@@ -212,7 +221,11 @@ export class Inboxes {
   }
 
   /** Ids of this page that the device has not acknowledged yet. */
-  async unacknowledgedBy(device: { account: string, id: string }, box: BoxId, ids: readonly EnvelopeId[]): Promise<Set<EnvelopeId>> {
+  async unacknowledgedBy(
+    device: HomeDevice,
+    box: BoxId,
+    ids: readonly EnvelopeId[],
+  ): Promise<Set<EnvelopeId>> {
     if (this.#options.devicesOf(device.account).length <= 1) return new Set(ids)
     const left = new Set<EnvelopeId>()
     for (const id of ids) {
@@ -228,7 +241,11 @@ export class Inboxes {
     if (isShort) this.#upkeep.soon(2_000)
   }
 
-  async #acknowledgedByAll(device: { account: string, id: string }, box: BoxId, ids: readonly EnvelopeId[]): Promise<EnvelopeId[]> {
+  async #acknowledgedByAll(
+    device: HomeDevice,
+    box: BoxId,
+    ids: readonly EnvelopeId[],
+  ): Promise<EnvelopeId[]> {
     const devices = this.#options.devicesOf(device.account)
     if (devices.length <= 1) return [...ids]
     const { kv, mailbox } = this.#components
@@ -273,7 +290,8 @@ export class Inboxes {
       this.#index(known, record)
       return known
     }
-    const inbox: OpenInbox = { box, readKeys, record, turn: Promise.resolve(), acknowledging: Promise.resolve() }
+    const idle = Promise.resolve()
+    const inbox: OpenInbox = { box, readKeys, record, turn: idle, acknowledging: idle }
     this.#open.set(box, inbox)
     this.#index(inbox, record)
     return inbox
@@ -300,7 +318,8 @@ export class Inboxes {
 
   /** As it stands now: memory changes first, so that the last write is the last change. */
   async #save({ box, record }: OpenInbox): Promise<void> {
-    await this.#components.kv.write([{ type: 'put', key: homePrefix + box, value: encode(homeInboxCodec, record) }])
+    const value = encode(homeInboxCodec, record)
+    await this.#components.kv.write([{ type: 'put', key: homePrefix + box, value }])
   }
 
   async #drop(inbox: OpenInbox): Promise<void> {
@@ -402,7 +421,8 @@ export class Inboxes {
     const known = inbox.record.replicas.find(({ nodeId }) => nodeId === replica)
     if (known === undefined || isSilent === known.silentSinceMs > 0) return
     const silentSinceMs = isSilent ? this.#components.clock.now() : 0
-    const replicas = inbox.record.replicas.map((other) => other === known ? { ...known, silentSinceMs } : other)
+    const replicas = inbox.record.replicas
+      .map((other) => (other === known ? { ...known, silentSinceMs } : other))
     inbox.record = { ...inbox.record, replicas }
     if (this.#open.get(inbox.box) === inbox) await this.#save(inbox)
   }

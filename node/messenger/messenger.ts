@@ -20,11 +20,12 @@ import type { ShelfTaken } from '../../protocol/service/shelf.ts'
 import { Repeater } from '../../protocol/timers.ts'
 import type { Courier, Log, MailboxItem, Overlay, Store } from '../ports.ts'
 import { Inboxes } from './inboxes.ts'
-import type { InboxPlaces } from './inboxes.ts'
+import type { HomeDevice, InboxPlaces } from './inboxes.ts'
 import { MailFeed } from './mail-feed.ts'
 import type { FeedDevice } from './mail-feed.ts'
 import { Outbox } from './outbox.ts'
 import { OwnShelves } from './own-shelves.ts'
+import type { LaidOut } from './own-shelves.ts'
 import { ReplicaService } from './replica-service.ts'
 import { ShelfService } from './shelf-service.ts'
 
@@ -160,7 +161,7 @@ export class Messenger {
     return this.#outbox.withdraw(ids)
   }
 
-  acknowledge(device: { account: string, id: string }, box: BoxId, ids: readonly EnvelopeId[]): Promise<void> {
+  acknowledge(device: HomeDevice, box: BoxId, ids: readonly EnvelopeId[]): Promise<void> {
     return this.#inboxes.acknowledge(device, box, ids)
   }
 
@@ -175,7 +176,7 @@ export class Messenger {
     return this.#ownShelves.holders(account, shelfKey)
   }
 
-  shelfPut(account: string, puts: readonly Uint8Array[]): Promise<{ shelfKey: Uint8Array, holders: ShelfHolder[] }> {
+  shelfPut(account: string, puts: readonly Uint8Array[]): Promise<LaidOut> {
     return this.#ownShelves.put(account, puts)
   }
 
@@ -189,7 +190,8 @@ export class Messenger {
 
   /** Mail of others that lies here. */
   held(): { readonly boxes: number, readonly bytes: number, readonly bytesMax: number } {
-    return { boxes: this.#replicas.lentBoxes, bytes: this.#replicas.lentBytes, bytesMax: this.#replicas.lentBytesMax }
+    const { lentBoxes, lentBytes, lentBytesMax } = this.#replicas
+    return { boxes: lentBoxes, bytes: lentBytes, bytesMax: lentBytesMax }
   }
 
   get outboxSize(): number {
@@ -223,7 +225,9 @@ export class Messenger {
     const key = hexDecode(shelfKey)
     this.#ownShelves.holders(account, key).then(
       (holders) => this.#listener?.shelf(account, key, holders),
-      (error: unknown) => this.#components.log.warn({ err: error }, 'a device was not told to lay out prekeys'),
+      (error: unknown) => {
+        this.#components.log.warn({ err: error }, 'a device was not told to lay out prekeys')
+      },
     )
   }
 
@@ -231,7 +235,8 @@ export class Messenger {
   async #befriend(home: NodeId): Promise<void> {
     if (this.#friends.has(home) || this.#friends.size >= friendsMax) return
     this.#friends.add(home)
-    await this.#components.store.kv.write([{ type: 'put', key: friendPrefix + home, value: new Uint8Array() }])
+    const { kv } = this.#components.store
+    await kv.write([{ type: 'put', key: friendPrefix + home, value: new Uint8Array() }])
   }
 
   async #runUpkeep(): Promise<void> {

@@ -23,7 +23,9 @@ import { kvEntries } from '../../protocol/kv.ts'
 import { limits } from '../../protocol/limits.ts'
 import type { Clock, KvStore, Timer } from '../../protocol/ports.ts'
 import { services } from '../../protocol/service/codes.ts'
-import { depositReplyCodec, depositRequestCodec, depositResults, verifyStoreReceipt } from '../../protocol/service/deposit.ts'
+import {
+  depositReplyCodec, depositRequestCodec, depositResults, verifyStoreReceipt,
+} from '../../protocol/service/deposit.ts'
 import type { DepositReply, DepositResult } from '../../protocol/service/deposit.ts'
 import type { Courier, Log, Overlay } from '../ports.ts'
 import { DeliveryProofs } from './delivery-proofs.ts'
@@ -201,7 +203,8 @@ export class Outbox {
     }
     this.#entries.set(id, entry)
     for (const home of entry.homes) this.#destination(home).add(id)
-    if (entry.homes.length === 0 || entry.homes.every((home) => this.#destination(home).isSilent)) this.#askReplicas(entry)
+    // True for an inbox without a home, too.
+    if (entry.homes.every((home) => this.#destination(home).isSilent)) this.#askReplicas(entry)
     this.#armSweep()
     return entry
   }
@@ -215,7 +218,9 @@ export class Outbox {
     entry.full = false
     entry.sinceMs = this.#components.clock.monotonicMs()
     // The owner looks for mail at the new holders only; what others hold proves nothing any more.
-    for (const holder of [...entry.receipts.keys()]) if (!isHolder(entry, holder)) entry.receipts.delete(holder)
+    for (const holder of [...entry.receipts.keys()]) {
+      if (!isHolder(entry, holder)) entry.receipts.delete(holder)
+    }
     for (const home of entry.homes) if (!entry.receipts.has(home)) this.#destination(home).add(entry.id)
     if (entry.askedReplicas) this.#askReplicas(entry)
   }
@@ -284,7 +289,9 @@ export class Outbox {
 
   async #deposit(to: NodeId, envelopes: Uint8Array[], level: PrivacyLevel): Promise<DepositOutcome> {
     const { overlay, courier } = this.#components
-    if (to === overlay.nodeId) return { ok: true, level: 0, reply: await this.#options.depositHere(envelopes) }
+    if (to === overlay.nodeId) {
+      return { ok: true, level: 0, reply: await this.#options.depositHere(envelopes) }
+    }
     const request = encode(depositRequestCodec, { envelopes })
     const answer = await courier.call(to, services.deposit, request, { timeoutMs: depositTimeoutMs, level })
     if (!answer.ok) return { ok: false, code: answer.code }
@@ -324,7 +331,8 @@ export class Outbox {
     const covered = new Set(signed?.ok === true && signed.value.nodeId === to ? signed.value.envelopeIds : [])
     // A copy of its own: the reply around it may be a thousand times longer.
     const kept = receipt?.slice()
-    const deliveries = results.includes(depositResults.acknowledged) ? new DeliveryProofs(tombstones) : undefined
+    const isDelivered = results.includes(depositResults.acknowledged)
+    const deliveries = isDelivered ? new DeliveryProofs(tombstones) : undefined
     const done: EnvelopeId[] = []
     offered.forEach((id, i) => {
       const entry = this.#entries.get(id)
@@ -374,7 +382,8 @@ export class Outbox {
     const have = isAtHome && !entry.askedReplicas ? 1 : this.#elsewhere([...entry.receipts.keys()]).length
     const want = isAtHome ? Math.min(1, have) : this.#wanted(entry.replicas)
     const isStored = isAtHome || have >= want
-    const route: Route = !isAtHome ? routes.replicas : entry.homes.includes(this.#components.overlay.nodeId) ? routes.local : routes.direct
+    const isOurs = entry.homes.includes(this.#components.overlay.nodeId)
+    const route: Route = !isAtHome ? routes.replicas : isOurs ? routes.local : routes.direct
     entry.sinceMs = this.#components.clock.monotonicMs()
     this.#tell(entry, {
       state: isStored ? receiptStates.stored : receiptStates.accepted,
@@ -447,7 +456,9 @@ export class Outbox {
       }
     }
     if (expired.length > 0) this.#forgetLater(expired)
-    for (const [nodeId, destination] of this.#destinations) if (destination.isIdle) this.#destinations.delete(nodeId)
+    for (const [nodeId, destination] of this.#destinations) {
+      if (destination.isIdle) this.#destinations.delete(nodeId)
+    }
   }
 
   /** Not delivered for long: everyone who should have it is asked once more. */

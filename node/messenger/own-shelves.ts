@@ -21,14 +21,23 @@ import { rankHolders, SubnetSpread } from './placement.ts'
 import type { ShelfService } from './shelf-service.ts'
 
 const ownPrefix = 'own-shelf/'
-const callTimeoutMs = 5_000
+const callOptions = { timeoutMs: 5_000, level: 0 } as const
 const hourMs = 3_600_000
 
 interface OwnShelf {
   readonly account: string
   readonly holders: NodeId[]
 }
-const ownShelfCodec = struct<OwnShelf>({ account: text(128), holders: vector(nodeIdCodec, limits.replicasMax) })
+const ownShelfCodec = struct<OwnShelf>({
+  account: text(128),
+  holders: vector(nodeIdCodec, limits.replicasMax),
+})
+
+/** A shelf and who keeps a share of it. */
+export interface LaidOut {
+  readonly shelfKey: Uint8Array
+  readonly holders: ShelfHolder[]
+}
 
 export interface OwnShelvesComponents {
   readonly overlay: Overlay
@@ -77,11 +86,12 @@ export class OwnShelves {
     const held = new Set(this.#own.get(key)?.holders)
     const here: ShelfHolder = { nodeId: overlay.nodeId, left: await shelves.left(shelfKey) }
     // What is left elsewhere is not known; a holder that kept a share counts as full.
-    return [here, ...chosen.map((nodeId) => ({ nodeId, left: held.has(nodeId) ? limits.shelfOneTimePerHolder : 0 }))]
+    const left = (nodeId: NodeId): number => (held.has(nodeId) ? limits.shelfOneTimePerHolder : 0)
+    return [here, ...chosen.map((nodeId) => ({ nodeId, left: left(nodeId) }))]
   }
 
   /** Brings each share to its holder; returns those that keep one. */
-  async put(account: string, puts: readonly Uint8Array[]): Promise<{ shelfKey: Uint8Array, holders: ShelfHolder[] }> {
+  async put(account: string, puts: readonly Uint8Array[]): Promise<LaidOut> {
     const holders: ShelfHolder[] = []
     let shelfKey = new Uint8Array(32)
     await Promise.all(puts.map(async (bytes) => {
@@ -128,7 +138,7 @@ export class OwnShelves {
   async #putAt(holder: NodeId, bytes: Uint8Array): Promise<boolean> {
     const { overlay, courier, shelves } = this.#components
     if (holder === overlay.nodeId) return (await shelves.put(overlay.nodeId, bytes)) === shelfResults.kept
-    const answer = await courier.call(holder, services.shelfPut, bytes, { timeoutMs: callTimeoutMs, level: 0 })
+    const answer = await courier.call(holder, services.shelfPut, bytes, callOptions)
     if (!answer.ok) return false
     const reply = tryDecode(shelfPutReplyCodec, answer.value)
     return reply.ok && reply.value.result === shelfResults.kept
@@ -138,7 +148,7 @@ export class OwnShelves {
     const { overlay, courier, shelves } = this.#components
     if (holder === overlay.nodeId) return shelves.take(shelfKey)
     const body = encode(shelfTakeRequestCodec, { shelfKey })
-    const answer = await courier.call(holder, services.shelfTake, body, { timeoutMs: callTimeoutMs, level: 0 })
+    const answer = await courier.call(holder, services.shelfTake, body, callOptions)
     if (!answer.ok) return undefined
     const reply = tryDecode(shelfTakeReplyCodec, answer.value)
     return reply.ok ? reply.value.taken : undefined
@@ -146,6 +156,7 @@ export class OwnShelves {
 
   async #save(key: string, shelf: OwnShelf): Promise<void> {
     this.#own.set(key, shelf)
-    await this.#components.kv.write([{ type: 'put', key: ownPrefix + key, value: encode(ownShelfCodec, shelf) }])
+    const value = encode(ownShelfCodec, shelf)
+    await this.#components.kv.write([{ type: 'put', key: ownPrefix + key, value }])
   }
 }

@@ -37,7 +37,8 @@ export function rankHolders(input: {
 function rendezvousScore(key: Uint8Array, descriptor: NodeDescriptor, nowHour: number): number {
   const hash = crypto.sha256(concat(key, nodeKey(descriptor.nodeId)))
   // 48 bits in (0, 1): never 0, whose logarithm has no value.
-  const uniform = (new DataView(hash.buffer, hash.byteOffset).getUint32(0) * 65_536 + hash[4]! * 256 + hash[5]! + 0.5) / 2 ** 48
+  const high = new DataView(hash.buffer, hash.byteOffset).getUint32(0)
+  const uniform = (high * 65_536 + hash[4]! * 256 + hash[5]! + 0.5) / 2 ** 48
   const tenureHours = Math.max(0, nowHour - descriptor.sinceHour)
   const weight = tenureWeights.find((step) => tenureHours >= step.hours)!.weight
   return -weight / Math.log(uniform)

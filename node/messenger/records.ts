@@ -55,7 +55,12 @@ export interface LentBox {
   readonly expiryHour: number
 }
 
-export const lentBoxCodec = struct<LentBox>({ home: nodeIdCodec, sequence: u64, bytesMax: u32, expiryHour: u32 })
+export const lentBoxCodec = struct<LentBox>({
+  home: nodeIdCodec,
+  sequence: u64,
+  bytesMax: u32,
+  expiryHour: u32,
+})
 
 /** A shelf held here: opaque prekeys of somebody. */
 export interface HeldShelf {

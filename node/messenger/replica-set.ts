@@ -53,7 +53,8 @@ export async function maintainReplicas(
   }
   const sequence = nextSequence(inbox, nowMs)
   const kept: LeasedReplica[] = []
-  const renewals = await Promise.all(inbox.replicas.map((replica) => renew(components, { inbox, replica, sequence })))
+  const renewals = await Promise.all(inbox.replicas
+    .map((replica) => renew(components, { inbox, replica, sequence })))
   for (const replica of renewals) if (replica !== undefined) kept.push(replica)
   const isGone = (replica: LeasedReplica): boolean =>
     replica.silentSinceMs > 0 && nowMs - replica.silentSinceMs > replaceAfterMs
@@ -132,9 +133,11 @@ async function recruit(
       wave.push(descriptor)
     }
     asked += wave.length
-    const answers = await Promise.all(wave.map(({ nodeId }) => askLease(components, { inbox, holder: nodeId, sequence })))
+    const answers = await Promise.all(wave
+      .map(({ nodeId }) => askLease(components, { inbox, holder: nodeId, sequence })))
     answers.forEach((answer, i) => {
-      if (typeof answer === 'object') found.push({ nodeId: wave[i]!.nodeId, expiryHour: answer.expiryHour, silentSinceMs: 0 })
+      if (typeof answer !== 'object') return
+      found.push({ nodeId: wave[i]!.nodeId, expiryHour: answer.expiryHour, silentSinceMs: 0 })
     })
   }
   return found

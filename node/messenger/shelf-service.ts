@@ -171,7 +171,8 @@ export class ShelfService {
   }
 
   async #write(key: string, shelf: HeldShelf): Promise<void> {
-    await this.#components.kv.write([{ type: 'put', key: shelfPrefix + key, value: encode(heldShelfCodec, shelf) }])
+    const value = encode(heldShelfCodec, shelf)
+    await this.#components.kv.write([{ type: 'put', key: shelfPrefix + key, value }])
     this.#remember(key, shelf.home)
   }
 

@@ -50,7 +50,8 @@ export class Accounts {
     const devices = this.#devices.get(address) ?? []
     if (devices.includes(id)) return
     if (devices.length >= limits.devicesMax) {
-      throw new OpenIMError('ACCOUNT_DEVICES', `an account has at most ${limits.devicesMax} devices; remove one first`)
+      const message = `an account has at most ${limits.devicesMax} devices; remove one first`
+      throw new OpenIMError('ACCOUNT_DEVICES', message)
     }
     const entry = await this.#kv.get(accountPrefix + address)
     const known = entry === undefined ? [] : decode(accountCodec, entry.value).deviceKeys
@@ -61,7 +62,9 @@ export class Accounts {
 
   authorise(deviceKey: Uint8Array): Result<KnownDevice> {
     const device = this.#byDevice.get(hex(deviceKey))
-    if (device === undefined) return { ok: false, code: 'DEVICE_UNKNOWN', detail: 'no account here has this device' }
+    if (device === undefined) {
+      return { ok: false, code: 'DEVICE_UNKNOWN', detail: 'no account here has this device' }
+    }
     return { ok: true, value: device }
   }
 

@@ -15,9 +15,15 @@ export interface MessengerPort {
   submit(device: string, frame: SubmitFrame): Promise<void>
   withdraw(ids: readonly EnvelopeId[]): Promise<void>
   acknowledge(device: KnownDevice, box: BoxId, ids: readonly EnvelopeId[]): Promise<void>
-  inbox(account: string, frame: InboxFrame): Promise<{ readonly box: BoxId, readonly replicas: readonly NodeId[] }>
+  inbox(account: string, frame: InboxFrame): Promise<{
+    readonly box: BoxId
+    readonly replicas: readonly NodeId[]
+  }>
   shelfHolders(account: string, shelfKey: Uint8Array): Promise<ShelfHolder[]>
-  shelfPut(account: string, puts: readonly Uint8Array[]): Promise<{ readonly shelfKey: Uint8Array, readonly holders: ShelfHolder[] }>
+  shelfPut(account: string, puts: readonly Uint8Array[]): Promise<{
+    readonly shelfKey: Uint8Array
+    readonly holders: ShelfHolder[]
+  }>
   shelfTake(frame: Pick<ShelfTakeFrame, 'shelfKey' | 'holders'>): Promise<ShelfTaken | undefined>
   attach(device: KnownDevice & { send(frame: Frame): Promise<void> }): () => void
 }

@@ -104,7 +104,8 @@ export class Router {
     try {
       await session.send(frame)
     } catch (error) {
-      if (errorCode(error) === 'SESSION_QUEUE_FULL') session.end('SESSION_QUEUE_FULL', 'the device does not keep up')
+      if (errorCode(error) !== 'SESSION_QUEUE_FULL') return
+      session.end('SESSION_QUEUE_FULL', 'the device does not keep up')
       throw error
     }
   }
@@ -117,7 +118,8 @@ export class Router {
       receipts: new ReceiptFeed(send),
       work: new Set(),
     })
-    this.#components.log.info({ device: session.who.id, transport: session.transport }, 'device session opened')
+    const { who, transport } = session
+    this.#components.log.info({ device: who.id, transport }, 'device session opened')
   }
 
   #ended(session: Session, code: string): void {
@@ -141,7 +143,11 @@ export class Router {
     }
     const { messenger, locations } = this.#components
     const context: HandlerContext = {
-      self: this.#self, device: session.who, messenger, locations, reply: (answer) => this.#send(session, answer),
+      self: this.#self,
+      device: session.who,
+      messenger,
+      locations,
+      reply: (answer) => this.#send(session, answer),
     }
     const work = this.#handle(context, handler, frame)
     state.work.add(work)

@@ -1,42 +1,46 @@
-/** A person whose location records can be made at will: any sequence, any expiry, forged or not. */
+/**
+ * A person whose location records can be made at will: any sequence, any expiry, forged or not.
+ * Holders and readers see a key, dates and sealed bytes, so here the key is an ordinary one and the
+ * bytes are random; real records are made in test/protocol/location-record.test.ts.
+ */
+import { concat, utf8 } from '../../crypto/bytes.ts'
 import { crypto } from '../../crypto/index.ts'
+import type { SigningKeyPair } from '../../crypto/provider.ts'
 import type { Random } from '../../crypto/random.ts'
+import { encode, u32, u64 } from '../../protocol/codec/struct.ts'
 import { expiryHour } from '../../protocol/envelope.ts'
-import { createLocationRecord, locationKeys } from '../../protocol/location-record.ts'
+import { limits } from '../../protocol/limits.ts'
 import type { Clock } from '../../protocol/ports.ts'
 
-const hourMs = 3_600_000
+const dayMs = 86_400_000
+const nonceBytes = 24
+const tagBytes = 16
 
 export class TestPerson {
-  readonly blindedKey: Uint8Array
-  readonly #rootSeed: Uint8Array
-  readonly #seed: Uint8Array
-  readonly #period: number
+  readonly #keys: SigningKeyPair
   readonly #clock: Clock
   readonly #random: Random
 
   constructor({ clock, random }: { clock: Clock, random: Random }) {
     this.#clock = clock
     this.#random = random
-    this.#rootSeed = random.bytes(32)
-    this.#seed = random.bytes(15)
-    const rootKey = crypto.signingKeyPair(this.#rootSeed).publicKey
-    const { current } = locationKeys({ rootKey, seed: this.#seed, timeMs: clock.now() })
-    this.blindedKey = current.blindedKey
-    this.#period = current.period
+    this.#keys = crypto.signingKeyPair(random.bytes(32))
+  }
+
+  get blindedKey(): Uint8Array {
+    return this.#keys.publicKey
   }
 
   /** Lives a day unless told otherwise. */
   record(sequence: number, options: { livesMs?: number } = {}): Uint8Array {
-    return createLocationRecord({
-      rootSeed: this.#rootSeed,
-      seed: this.#seed,
-      period: this.#period,
-      sequence,
-      expiryHour: expiryHour(this.#clock.now() + (options.livesMs ?? 24 * hourMs)),
-      content: { homes: [], replicas: [], introReadKey: new Uint8Array(32), shelves: [], deviceListNumber: 1 },
-      random: this.#random,
-    })
+    const unsigned = concat(
+      new Uint8Array([1]),
+      this.blindedKey,
+      encode(u64, sequence),
+      encode(u32, expiryHour(this.#clock.now() + (options.livesMs ?? dayMs))),
+      this.#random.bytes(nonceBytes + limits.locationContentBytes + tagBytes),
+    )
+    return concat(unsigned, crypto.sign(this.#keys, concat(utf8('openim location record v1'), unsigned)))
   }
 
   /** With one bit of its sealed content turned. */

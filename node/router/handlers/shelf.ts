@@ -1,7 +1,8 @@
 /** `shelfHolders`, `shelfPut`, `shelfTake`: prekeys out, and other people's in. */
 import type { FrameHandler } from '../handler.ts'
 
-export const handleShelfHolders: FrameHandler<'shelfHolders'> = async ({ messenger, device, reply }, frame) => {
+export const handleShelfHolders: FrameHandler<'shelfHolders'> = async (context, frame) => {
+  const { messenger, device, reply } = context
   const holders = await messenger.shelfHolders(device.account, frame.shelfKey)
   await reply({ type: 'shelfHeld', request: frame.request, shelfKey: frame.shelfKey, holders })
 }
