@@ -31,13 +31,18 @@ export interface ReadyLine {
   readonly listen: { readonly tcp?: string }
 }
 
+/** As a person's shell has it: what npm adds when it runs the tests changes what the CLI advises. */
+function personalEnv(): NodeJS.ProcessEnv {
+  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('npm_')))
+}
+
 /** Runs the CLI once and waits for its end. */
 export async function runCli(
   args: readonly string[],
   options: { input?: string, env?: NodeJS.ProcessEnv } = {},
 ): Promise<CliResult> {
   const child = spawn(process.execPath, [cliPath, ...args], {
-    stdio: ['pipe', 'pipe', 'pipe'], env: { ...process.env, ...options.env },
+    stdio: ['pipe', 'pipe', 'pipe'], env: { ...personalEnv(), ...options.env },
   })
   let stdout = ''
   let stderr = ''

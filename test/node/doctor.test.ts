@@ -1,0 +1,103 @@
+/** The doctor: says of each thing what it found, and a cure where there is something to do. */
+import { chmod, mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import * as assert from 'uvu/assert'
+import { OpenIMError } from '../../crypto/errors.ts'
+import { nodeIdFromKey } from '../../protocol/ids.ts'
+import { services } from '../../protocol/service/codes.ts'
+import { examineContact, examineNode, reach } from '../../node/doctor.ts'
+import type { NodeStatus } from '../../node/status.ts'
+import { suite } from '../helpers/harness.ts'
+import { RoomNetwork } from '../helpers/room-network.ts'
+
+const test = suite('node/doctor')
+
+let dataDir = ''
+test.before(async () => { dataDir = await mkdtemp(join(tmpdir(), 'openim-doctor-')) })
+test.after(() => rm(dataDir, { recursive: true, force: true }))
+
+function status(change: Partial<NodeStatus> = {}): NodeStatus {
+  return {
+    version: '0', pid: 1, startedAtMs: 0, uptimeMs: 0, name: 'alice', address: 'oim1', dataDir,
+    nodeId: nodeIdFromKey(new Uint8Array(32)),
+    online: true, reachable: 'yes', peers: { now: 3, max: 64 }, dht: { mode: 'client', known: 3 }, p2p: [], listen: {},
+    queue: { out: 0, held: { boxes: 0, bytes: 0, bytesMax: 0 } }, location: { holders: 8 },
+    replicas: { have: 5, want: 5 }, contacts: [], ...change,
+  } as NodeStatus
+}
+
+test('finds nothing wrong with a healthy node', async () => {
+  const net = new RoomNetwork('healthy')
+  const peer = await net.peer()
+  await chmod(dataDir, 0o700)
+  const report = await examineNode({ ...peer.parts, dataDir, status: async () => status() })
+  assert.ok(report.checks.every((check) => check.ok || check.name === 'disk'), JSON.stringify(report.checks))
+  assert.ok(report.checks.every((check) => check.ok || check.cure !== undefined))
+  assert.equal(await peer.kv.list({ prefix: 'doctor/' }), [], 'its probe is gone')
+  await net.end()
+})
+
+test('names each thing that is wrong, with its cure', async () => {
+  const net = new RoomNetwork('ill')
+  const peer = await net.peer()
+  await chmod(dataDir, 0o755)
+  Object.assign(peer.store.kv, { write: async () => { throw new OpenIMError('STORE_FULL', 'no room') } })
+  const report = await examineNode({
+    ...peer.parts,
+    dataDir,
+    status: async () => status({
+      online: false, peers: { now: 0, max: 64 }, location: { holders: 0 }, replicas: { have: 0, want: 5 },
+    }),
+  })
+  assert.not(report.ok)
+  const wrong = report.checks.filter((check) => !check.ok && check.name !== 'disk')
+  assert.equal(wrong.map((check) => check.name), [
+    'data directory', 'store', 'peers', 'location record', 'replicas', 'account',
+  ])
+  assert.ok(wrong.every((check) => check.cure !== undefined && check.cure.length > 0))
+  assert.match(wrong[1]!.detail, /STORE_FULL/)
+  await net.end()
+})
+
+test('reaches ourselves without asking, and only who answers', async () => {
+  const net = new RoomNetwork('reach')
+  const [us, alive, frozen] = [await net.peer(), await net.peer(), await net.peer()]
+  alive.overlay.handle(services.echo, async (_from, body) => ({ ok: true, value: body }))
+  frozen.overlay.handle(services.echo, () => new Promise(() => {}))
+  const nowhere = nodeIdFromKey(net.random.bytes(32))
+  const nodes = [us.nodeId, alive.nodeId, frozen.nodeId, nowhere]
+  assert.equal(await net.run(reach(us.overlay, nodes)), [us.nodeId, alive.nodeId])
+  await net.end()
+})
+
+test('tells what stands between us and a contact', async () => {
+  const net = new RoomNetwork('contact')
+  const us = await net.peer()
+  const alive = await Promise.all([1, 2, 3].map(async () => {
+    const peer = await net.peer()
+    peer.overlay.handle(services.echo, async (_from, body) => ({ ok: true, value: body }))
+    return peer.nodeId
+  }))
+  const gone = [1, 2].map(() => nodeIdFromKey(net.random.bytes(32)))
+  const components = { overlay: us.overlay, status: async () => status() }
+  const examine = (homes: typeof gone, replicas: typeof gone) => net.run(examineContact(components, 'bob', {
+    places: async () => ({ homes, replicas }),
+    locate: async () => ({ homes, replicas }),
+  }))
+  assert.ok((await examine(alive.slice(0, 1), [...alive, ...gone])).ok)
+  const away = await examine(gone.slice(0, 1), [alive[0]!, ...gone])
+  assert.equal(away.checks.filter((check) => !check.ok).map((check) => check.name), ['home of bob', 'replicas of bob'])
+  const none = await examine(alive.slice(0, 1), [])
+  assert.not(none.ok, 'without replicas mail waits for bob to come online')
+
+  const fresh = await net.run(examineContact(components, 'bob', {
+    places: async () => undefined, locate: async () => undefined,
+  }))
+  assert.not(fresh.ok)
+  assert.is(fresh.contact, 'bob')
+  assert.equal(fresh.checks.filter((check) => !check.ok).map((check) => check.name), ['location of bob', 'inbox of bob'])
+  await net.end()
+})
+
+test.run()
