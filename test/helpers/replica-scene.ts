@@ -54,7 +54,8 @@ export class ReplicaScene {
   static async open(seed: string, options: ReplicaSceneOptions = {}): Promise<ReplicaScene> {
     const net = new RoomNetwork(seed)
     const { syncDelayMs = 0 } = options
-    const peers = { holder: await net.peer({ syncDelayMs }), home: await net.peer(), sender: await net.peer() }
+    const holder = await net.peer({ syncDelayMs })
+    const peers = { holder, home: await net.peer(), sender: await net.peer() }
     const scene = new ReplicaScene(net, peers, options)
     await net.run(scene.replicas.start())
     return scene
@@ -68,14 +69,18 @@ export class ReplicaScene {
   }
 
   /** A lease in good order, for this inbox or another. */
-  async lease(inbox = this.inbox, change: { sequence?: number, itemsMax?: number, bytesMax?: number } = {}): Promise<void> {
+  async lease(
+    inbox = this.inbox,
+    change: { sequence?: number, itemsMax?: number, bytesMax?: number } = {},
+  ): Promise<void> {
     const lease = inbox.lease({ holder: this.holder.nodeId, home: this.home.nodeId, ...change })
     const code = await this.leaseCode(lease)
     if (code !== 0) throw new Error(`lease refused: ${code}`)
   }
 
   async deposit(envelopes: Uint8Array[]): Promise<DepositReply> {
-    const answer = await this.sender.call(this.holder, services.deposit, encode(depositRequestCodec, { envelopes }))
+    const request = encode(depositRequestCodec, { envelopes })
+    const answer = await this.sender.call(this.holder, services.deposit, request)
     if (!answer.ok) throw new Error(answer.code)
     return decode(depositReplyCodec, answer.value)
   }
@@ -84,7 +89,8 @@ export class ReplicaScene {
   receipted(reply: DepositReply): EnvelopeId[] {
     if (reply.receipt === undefined) return []
     const receipt = verifyStoreReceipt(reply.receipt)
-    if (!receipt.ok || receipt.value.nodeId !== this.holder.nodeId) throw new Error('not a receipt of this holder')
+    const isTheirs = receipt.ok && receipt.value.nodeId === this.holder.nodeId
+    if (!isTheirs) throw new Error('not a receipt of this holder')
     return receipt.value.envelopeIds
   }
 

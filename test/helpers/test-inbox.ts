@@ -80,7 +80,10 @@ export class TestInbox {
     }, signer)
   }
 
-  readProof(change: Partial<ReadProof> & Pick<ReadProof, 'holder' | 'reader'>, signer = this.readKeys): Uint8Array {
+  readProof(
+    change: Partial<ReadProof> & Pick<ReadProof, 'holder' | 'reader'>,
+    signer = this.readKeys,
+  ): Uint8Array {
     const { writeKey, readKey } = this
     return signReadProof({ writeKey, readKey, timeMs: this.#clock.now(), ...change }, signer)
   }

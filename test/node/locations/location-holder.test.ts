@@ -7,7 +7,8 @@ import { limits } from '../../../protocol/limits.ts'
 import { locationKey } from '../../../protocol/location-record.ts'
 import { services } from '../../../protocol/service/codes.ts'
 import {
-  locationGetReplyCodec, locationGetRequestCodec, locationPutReplyCodec, locationPutRequestCodec, locationResults,
+  locationGetReplyCodec, locationGetRequestCodec, locationPutReplyCodec, locationPutRequestCodec,
+  locationResults,
 } from '../../../protocol/service/location.ts'
 import { nearestNodes } from '../../../protocol/xor-distance.ts'
 import { LocationHolder } from '../../../node/locations/location-holder.ts'
@@ -83,7 +84,9 @@ test('gives a record out until it lapses, then forgets it', async () => {
 test('takes only so many of one peer, and others\' still', async () => {
   const { net, put, other } = await scene('quota')
   const second = nodeIdFromKey(net.random.bytes(32))
-  for (let i = 0; i < limits.locationRecordsPerPeerMax; i++) assert.is(await put(new TestPerson(net).record(1)), kept)
+  for (let i = 0; i < limits.locationRecordsPerPeerMax; i++) {
+    assert.is(await put(new TestPerson(net).record(1)), kept)
+  }
   const person = new TestPerson(net)
   assert.is(await put(person.record(1)), overQuota)
   assert.is(await put(person.record(1), second), kept)
@@ -115,7 +118,8 @@ test('refuses what belongs to nodes nearer than it is', async () => {
   for (let i = 0; i < 60; i++) {
     const person = new TestPerson(net)
     const table = peer.overlay.nearest(locationKey(person.blindedKey), 1_000)
-    const rank = nearestNodes(locationKey(person.blindedKey), [...table, peer.nodeId], 1_000).indexOf(peer.nodeId)
+    const nearest = nearestNodes(locationKey(person.blindedKey), [...table, peer.nodeId], 1_000)
+    const rank = nearest.indexOf(peer.nodeId)
     const result = await put(person.record(1))
     assert.is(result, rank < 40 ? kept : notNearest, `rank ${rank}`)
     if (result === kept) near++

@@ -10,7 +10,8 @@ import { VirtualClock } from '../../helpers/virtual-clock.ts'
 
 const test = suite('node/messenger/destination')
 const nodeId = nodeIdFromKey(new Uint8Array(32).fill(7))
-const answered: DepositOutcome = { ok: true, level: 0, reply: { results: [], receipt: undefined, tombstones: [] } }
+const reply = { results: [], receipt: undefined, tombstones: [] }
+const answered: DepositOutcome = { ok: true, level: 0, reply }
 const silent: DepositOutcome = { ok: false, code: 'OVERLAY_TIMEOUT' }
 const batchMax = 4
 

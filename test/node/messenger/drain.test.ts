@@ -1,10 +1,15 @@
-/** Coming home: what replicas held is collected once, and a hostile replica costs little and gains nothing. */
+/**
+ * Coming home: what replicas held is collected once, and a hostile replica costs little and gains
+ * nothing.
+ */
 import * as assert from 'uvu/assert'
 import { OpenIMError } from '../../../crypto/errors.ts'
 import { decode, encode } from '../../../protocol/codec/struct.ts'
 import type { EnvelopeId } from '../../../protocol/ids.ts'
 import { limits } from '../../../protocol/limits.ts'
-import { acknowledgeReplyCodec, acknowledgeRequestCodec, verifyTombstone } from '../../../protocol/service/acknowledge.ts'
+import {
+  acknowledgeReplyCodec, acknowledgeRequestCodec, verifyTombstone,
+} from '../../../protocol/service/acknowledge.ts'
 import { services } from '../../../protocol/service/codes.ts'
 import { depositResults } from '../../../protocol/service/deposit.ts'
 import type { DepositResult } from '../../../protocol/service/deposit.ts'
@@ -32,7 +37,12 @@ class Scene {
   result: DepositResult = depositResults.stored
   pages = 0
 
-  private constructor(net: RoomNetwork, home: Peer, replica: Peer, page: (scene: Scene, after: number) => FetchReply) {
+  private constructor(
+    net: RoomNetwork,
+    home: Peer,
+    replica: Peer,
+    page: (scene: Scene, after: number) => FetchReply,
+  ) {
     this.net = net
     this.home = home
     this.replica = replica
@@ -90,7 +100,9 @@ test('collects page by page, and names what the replica still holds', async () =
 })
 
 test('tells the replica at once what the owner has already', async () => {
-  const scene = await Scene.open('taken', ({ inbox }) => ({ entries: entriesOf(inbox.envelopes(5)), more: false }))
+  const scene = await Scene.open('taken', ({ inbox }) => {
+    return { entries: entriesOf(inbox.envelopes(5)), more: false }
+  })
   scene.result = depositResults.acknowledged
   const result = await scene.drain()
   assert.equal(result.waiting, [])

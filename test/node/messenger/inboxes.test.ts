@@ -44,7 +44,8 @@ test('does not wait for replicas that do not answer, and tells the device when s
   assert.ok(scene.net.clock.monotonicMs() - startMs <= 4_100)
   await scene.addReplica()
   scene.inboxes.onDirectoryGrew()
-  await scene.net.eventually('told', () => scene.places.some((places) => places.replicas.length === 1), 10 * minuteMs)
+  const isTold = (): boolean => scene.places.some((places) => places.replicas.length === 1)
+  await scene.net.eventually('told', isTold, 10 * minuteMs)
   await scene.end()
 })
 
@@ -122,8 +123,12 @@ test('mail goes when every device has it, not before', async () => {
   await scene.acknowledge('phone', ids)
   await scene.acknowledge('tablet', ids)
   assert.equal(await scene.stored(), ids)
-  assert.is((await scene.net.run(scene.inboxes.unacknowledgedBy({ account, id: 'desk' }, scene.inbox.box, ids))).size, 4)
-  assert.is((await scene.net.run(scene.inboxes.unacknowledgedBy({ account, id: 'phone' }, scene.inbox.box, ids))).size, 0)
+  const left = async (id: string): Promise<number> => {
+    const device = { account, id }
+    return (await scene.net.run(scene.inboxes.unacknowledgedBy(device, scene.inbox.box, ids))).size
+  }
+  assert.is(await left('desk'), 4)
+  assert.is(await left('phone'), 0)
   await scene.acknowledge('desk', ids.slice(0, 3))
   assert.equal(await scene.stored(), ids.slice(3))
   await scene.acknowledge('desk', ids)

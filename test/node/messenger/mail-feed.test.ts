@@ -1,4 +1,7 @@
-/** Bringing mail to a device: in order, as fast as it takes it, from the start in each session, and on after failures. */
+/**
+ * Bringing mail to a device: in order, as fast as it takes it, from the start in each session, and
+ * on after failures.
+ */
 import * as assert from 'uvu/assert'
 import { OpenIMError } from '../../../crypto/errors.ts'
 import type { DeliverFrame } from '../../../protocol/frame/deliver.ts'

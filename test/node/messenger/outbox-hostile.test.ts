@@ -14,7 +14,10 @@ const minuteMs = 60_000
 const { stored, acknowledged, invalid } = depositResults
 
 /** A home that answers as the case says; nothing may come of it, and the replicas are asked instead. */
-async function unmoved(seed: string, lie: (scene: OutboxScene, ids: EnvelopeId[]) => DepositReply): Promise<void> {
+async function unmoved(
+  seed: string,
+  lie: (scene: OutboxScene, ids: EnvelopeId[]) => DepositReply,
+): Promise<void> {
   const scene = await OutboxScene.open(seed)
   scene.home.answer = (ids) => lie(scene, ids)
   for (const replica of scene.replicas) replica.frozen = true
@@ -76,7 +79,9 @@ test('nor does an answer with too few results', () =>
   unmoved('short', () => ({ results: [], receipt: undefined, tombstones: [] })))
 
 test('nor does a holder that calls a good envelope invalid', () =>
-  unmoved('invalid', (_scene, ids) => ({ results: ids.map(() => invalid), receipt: undefined, tombstones: [] })))
+  unmoved('invalid', (_scene, ids) => {
+    return { results: ids.map(() => invalid), receipt: undefined, tombstones: [] }
+  }))
 
 test('an envelope that is really invalid is refused for good', async () => {
   const scene = await OutboxScene.open('really invalid')
@@ -107,7 +112,9 @@ test('a state that was proven is never taken back by a weaker answer', async () 
   const scene = await OutboxScene.open('weaker')
   const id = await scene.submit()
   await scene.until(id, receiptStates.stored)
-  scene.home.answer = (ids) => ({ results: ids.map(() => depositResults.noBox), receipt: undefined, tombstones: [] })
+  scene.home.answer = (ids) => {
+    return { results: ids.map(() => depositResults.noBox), receipt: undefined, tombstones: [] }
+  }
   await scene.net.clock.advance(15 * minuteMs)
   assert.is(scene.last(id).state, receiptStates.stored)
   await scene.end()
@@ -115,7 +122,8 @@ test('a state that was proven is never taken back by a weaker answer', async () 
 
 test('a reply of a megabyte leaves a receipt of a few hundred bytes behind', async () => {
   const scene = await OutboxScene.open('fat')
-  scene.home.answer = (ids) => ({ ...scene.home.stored(ids), tombstones: Array.from({ length: 60 }, () => new Uint8Array(16_000)) })
+  const tombstones = Array.from({ length: 60 }, () => new Uint8Array(16_000))
+  scene.home.answer = (ids) => ({ ...scene.home.stored(ids), tombstones })
   const id = await scene.submit()
   await scene.until(id, receiptStates.stored)
   const [proof] = scene.last(id).proofs

@@ -206,7 +206,8 @@ test('what is withdrawn while it is being written down is gone afterwards', asyn
 
 test('refuses what is malformed, and what it has no room to remember', async () => {
   const scene = await OutboxScene.open('malformed')
-  const code = await scene.begin({ envelope: new Uint8Array(100) }).catch((error: { code: string }) => error.code)
+  const begun = scene.begin({ envelope: new Uint8Array(100) })
+  const code = await begun.catch((error: { code: string }) => error.code)
   assert.match(String(code), /^CODEC_/)
   await scene.end()
 })

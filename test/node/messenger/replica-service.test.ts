@@ -129,7 +129,8 @@ test('signs for exactly what it holds, and answers each envelope on its own', as
   const [known, fresh] = inbox.envelopes(2)
   await scene.deposit([known!])
   const late = inbox.envelope({ expiryHour: expiryHour(net.clock.now() - 2 * hourMs) })
-  const distant = inbox.envelope({ expiryHour: expiryHour(net.clock.now() + limits.envelopeTtlMs + 3 * hourMs) })
+  const tooLateMs = net.clock.now() + limits.envelopeTtlMs + 3 * hourMs
+  const distant = inbox.envelope({ expiryHour: expiryHour(tooLateMs) })
   const foreign = new TestInbox(net).envelope()
   const reply = await scene.deposit([
     known!, fresh!, inbox.forgedEnvelope(), late, distant, foreign, new Uint8Array([1, 2, 3]), fresh!,
@@ -258,7 +259,8 @@ test('a read proof is good at one holder, for one reader, for two minutes, by th
   const right = { holder: scene.holder.nodeId, reader: scene.home.nodeId }
   const good = inbox.readProof(right)
   assert.type(await scene.fetch({ proof: good }), 'object')
-  assert.is(await scene.fetch({ proof: good, from: scene.sender }), 'FETCH_PROOF', 'replayed by somebody else')
+  const replayed = await scene.fetch({ proof: good, from: scene.sender })
+  assert.is(replayed, 'FETCH_PROOF', 'replayed by somebody else')
   const wrong: Uint8Array[] = [
     inbox.readProof({ ...right, holder: scene.sender.nodeId }),
     inbox.readProof({ ...right, timeMs: net.clock.now() - limits.proofSkewMs - 1_000 }),
