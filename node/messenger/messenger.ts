@@ -153,7 +153,7 @@ export class Messenger {
   }
 
   async submit(device: string, frame: SubmitFrame): Promise<void> {
-    for (const home of frame.homes) await this.#befriend(home)
+    for (const home of frame.homes) this.#befriend(home)
     await this.#outbox.submit(device, frame)
   }
 
@@ -231,12 +231,15 @@ export class Messenger {
     )
   }
 
-  /** Homes of people that ours write to may use more of our storage. */
-  async #befriend(home: NodeId): Promise<void> {
+  /** Homes of people that ours write to may use more of our storage. No message waits for it. */
+  #befriend(home: NodeId): void {
     if (this.#friends.has(home) || this.#friends.size >= friendsMax) return
     this.#friends.add(home)
-    const { kv } = this.#components.store
-    await kv.write([{ type: 'put', key: friendPrefix + home, value: new Uint8Array() }])
+    const { store, log } = this.#components
+    const row = { type: 'put' as const, key: friendPrefix + home, value: new Uint8Array() }
+    store.kv.write([row]).catch((error: unknown) => {
+      log.warn({ err: error, home }, 'a home that our people write to could not be noted')
+    })
   }
 
   async #runUpkeep(): Promise<void> {

@@ -1,4 +1,4 @@
-/** A replica service on one peer, an owner's home on another, and a sender: the three sides of a replica. */
+/** A replica service on one peer, an owner's home on another, and a sender on a third. */
 import { decode, encode } from '../../protocol/codec/struct.ts'
 import type { BoxId, EnvelopeId, NodeId } from '../../protocol/ids.ts'
 import { acknowledgeReplyCodec, acknowledgeRequestCodec } from '../../protocol/service/acknowledge.ts'

@@ -7,7 +7,7 @@ import { OpenIMError } from '../../crypto/errors.ts'
 import { nodeIdFromKey } from '../../protocol/ids.ts'
 import { services } from '../../protocol/service/codes.ts'
 import { examineContact, examineNode, reach } from '../../node/doctor.ts'
-import type { NodeStatus } from '../../node/status.ts'
+import type { DoctorReport, NodeStatus } from '../../node/status.ts'
 import { suite } from '../helpers/harness.ts'
 import { RoomNetwork } from '../helpers/room-network.ts'
 
@@ -21,10 +21,15 @@ function status(change: Partial<NodeStatus> = {}): NodeStatus {
   return {
     version: '0', pid: 1, startedAtMs: 0, uptimeMs: 0, name: 'alice', address: 'oim1', dataDir,
     nodeId: nodeIdFromKey(new Uint8Array(32)),
-    online: true, reachable: 'yes', peers: { now: 3, max: 64 }, dht: { mode: 'client', known: 3 }, p2p: [], listen: {},
+    online: true, reachable: 'yes', peers: { now: 3, max: 64 }, dht: { mode: 'client', known: 3 },
+    p2p: [], listen: {},
     queue: { out: 0, held: { boxes: 0, bytes: 0, bytesMax: 0 } }, location: { holders: 8 },
     replicas: { have: 5, want: 5 }, contacts: [], ...change,
   } as NodeStatus
+}
+
+function wrongIn(report: DoctorReport): string[] {
+  return report.checks.filter((check) => !check.ok).map((check) => check.name)
 }
 
 test('finds nothing wrong with a healthy node', async () => {
@@ -87,7 +92,7 @@ test('tells what stands between us and a contact', async () => {
   }))
   assert.ok((await examine(alive.slice(0, 1), [...alive, ...gone])).ok)
   const away = await examine(gone.slice(0, 1), [alive[0]!, ...gone])
-  assert.equal(away.checks.filter((check) => !check.ok).map((check) => check.name), ['home of bob', 'replicas of bob'])
+  assert.equal(wrongIn(away), ['home of bob', 'replicas of bob'])
   const none = await examine(alive.slice(0, 1), [])
   assert.not(none.ok, 'without replicas mail waits for bob to come online')
 
@@ -96,7 +101,7 @@ test('tells what stands between us and a contact', async () => {
   }))
   assert.not(fresh.ok)
   assert.is(fresh.contact, 'bob')
-  assert.equal(fresh.checks.filter((check) => !check.ok).map((check) => check.name), ['location of bob', 'inbox of bob'])
+  assert.equal(wrongIn(fresh), ['location of bob', 'inbox of bob'])
   await net.end()
 })
 

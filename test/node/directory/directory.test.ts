@@ -46,11 +46,13 @@ class Scene {
     await this.net.run(this.directory.start())
   }
 
-  node(change: Partial<NodeDescriptor> = {}): { keys: SigningKeyPair, bytes: Uint8Array, descriptor: NodeDescriptor } {
+  /** A node that nobody has heard of. */
+  node(change: Partial<NodeDescriptor> = {}) {
     const keys = crypto.signingKeyPair(this.net.random.bytes(32))
     return { keys, ...this.describe(keys, change) }
   }
 
+  /** What the node with these keys says of itself, for four hours unless changed. */
   describe(keys: SigningKeyPair, change: Partial<NodeDescriptor> = {}) {
     const hour = Math.floor(this.net.clock.now() / hourMs)
     const descriptor: NodeDescriptor = {
@@ -68,9 +70,9 @@ class Scene {
     return { descriptor, bytes: signNodeDescriptor(descriptor, keys) }
   }
 
-  /** Gossips it; when `hears` has run, the directory has judged it. */
+  /** Gossips it and waits until the directory has judged it. */
   async gossip(bytes: Uint8Array): Promise<void> {
-    if (!this.peer.overlay.peers().some(({ nodeId }) => nodeId === this.other.nodeId)) await this.other.meet(this.peer)
+    await this.other.meet(this.peer)
     this.other.overlay.publish(directoryTopic, bytes)
     await this.net.clock.advance(100)
   }
@@ -98,7 +100,8 @@ test('learns a node from its own signed word, and from nothing else', async () =
   forged[100]! ^= 1
   const late = scene.node({ expiryHour: Math.floor(scene.net.clock.now() / hourMs) - 1 })
   const endless = scene.node({ expiryHour: Math.floor(scene.net.clock.now() / hourMs) + 9 })
-  for (const bytes of [node.bytes, forged, late.bytes, endless.bytes, new Uint8Array(5)]) await scene.gossip(bytes)
+  const all = [node.bytes, forged, late.bytes, endless.bytes, new Uint8Array(5)]
+  for (const bytes of all) await scene.gossip(bytes)
   assert.is(scene.directory.size, 1)
   assert.equal(scene.directory.get(node.descriptor.nodeId), node.descriptor)
   assert.equal(scene.directory.withRole('storage').map(({ nodeId }) => nodeId), [node.descriptor.nodeId])
@@ -144,7 +147,8 @@ test('what it passes on is as its node signed it', async () => {
   const scene = await Scene.open('as signed')
   const { bytes } = scene.node({ sinceHour: 1 })
   await scene.gossip(bytes)
-  const answer = await scene.other.call(scene.peer, services.directorySync, encode(directorySyncRequestCodec, { offset: 0 }))
+  const request = encode(directorySyncRequestCodec, { offset: 0 })
+  const answer = await scene.other.call(scene.peer, services.directorySync, request)
   assert.ok(answer.ok)
   if (!answer.ok) return
   const { descriptors, more } = decode(directorySyncReplyCodec, answer.value)
@@ -230,7 +234,8 @@ test('knows no more than it may, and keeps those it knew first', async () => {
   scene.other.overlay.handle(services.directorySync, async (_from, body) => {
     const { offset } = decode(directorySyncRequestCodec, body)
     const at = offset / directoryPageMax
-    return { ok: true, value: encode(directorySyncReplyCodec, { descriptors: pages[at] ?? [], more: at + 1 < pages.length }) }
+    const reply = { descriptors: pages[at] ?? [], more: at + 1 < pages.length }
+    return { ok: true, value: encode(directorySyncReplyCodec, reply) }
   })
   await scene.net.clock.advance(20 * 60_000)
   assert.is(scene.directory.size, 301)

@@ -26,6 +26,8 @@ import { idsOf, TestInbox } from '../../helpers/test-inbox.ts'
 const test = suite('node/messenger/drain')
 const minuteMs = 60_000
 
+type Page = (scene: Scene, after: number) => FetchReply
+
 /** A home that drains one replica, which answers each page as the test says. */
 class Scene {
   readonly net: RoomNetwork
@@ -37,12 +39,8 @@ class Scene {
   result: DepositResult = depositResults.stored
   pages = 0
 
-  private constructor(
-    net: RoomNetwork,
-    home: Peer,
-    replica: Peer,
-    page: (scene: Scene, after: number) => FetchReply,
-  ) {
+  private constructor(net: RoomNetwork, peers: { home: Peer, replica: Peer }, page: Page) {
+    const { home, replica } = peers
     this.net = net
     this.home = home
     this.replica = replica
@@ -62,9 +60,9 @@ class Scene {
     })
   }
 
-  static async open(seed: string, page: (scene: Scene, after: number) => FetchReply): Promise<Scene> {
+  static async open(seed: string, page: Page): Promise<Scene> {
     const net = new RoomNetwork(seed)
-    return new Scene(net, await net.peer(), await net.peer(), page)
+    return new Scene(net, { home: await net.peer(), replica: await net.peer() }, page)
   }
 
   drain(): Promise<DrainResult> {
