@@ -35,6 +35,8 @@ const openPatienceMs = 4_000
 const upkeepMs = 10 * 60_000
 /** Replicas are asked for mail this often even when nothing hints at it. */
 const drainEveryMs = 5 * 60_000
+/** After a replica did not answer, doubled each time up to the regular round. */
+const drainRetryMinMs = 10_000
 const hourMs = 3_600_000
 const inboxesMax = 50_000
 const atReplicasMax = 100_000
@@ -94,6 +96,7 @@ export class Inboxes {
   readonly #upkeep: Repeater
   readonly #draining: Repeater
   readonly #drainsUnderWay = new Set<string>()
+  #drainRetryMs = 0
   #stopPeerEvents: (() => void) | undefined
   #stopped = false
 
@@ -371,16 +374,22 @@ export class Inboxes {
     }
   }
 
+  /** A replica that did not answer may hold the only copy: it is asked again soon, then less often. */
   async #drainAll(): Promise<void> {
     const waiting = [...this.#byReplica.keys()]
+    let isComplete = true
     const worker = async (): Promise<void> => {
-      for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) await this.#drainFrom(next)
+      for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
+        if (!await this.#drainFrom(next)) isComplete = false
+      }
     }
     await Promise.all(Array.from({ length: drainsMax }, worker))
+    this.#drainRetryMs = isComplete ? 0 : Math.max(drainRetryMinMs, 2 * this.#drainRetryMs)
+    if (!isComplete) this.#draining.soon(Math.min(this.#drainRetryMs, drainEveryMs))
   }
 
-  /** Reads every inbox that this replica holds for us. Never rejects. */
-  async #drainFrom(replica: NodeId): Promise<void> {
+  /** Reads every inbox that this replica holds for us. Never rejects; false when it did not answer. */
+  async #drainFrom(replica: NodeId): Promise<boolean> {
     for (const box of [...this.#byReplica.get(replica) ?? []]) {
       const inbox = this.#open.get(box)
       const underWay = `${replica}/${box}`
@@ -389,15 +398,16 @@ export class Inboxes {
       try {
         const { complete } = await this.#drainOne(inbox, replica)
         // It does not answer: its other inboxes wait for the next round.
-        if (!complete) return
+        if (!complete) return false
       } catch (error) {
         // Our own disk; the replica keeps it until it has room again.
         this.#components.log.warn({ err: error, replica }, 'mail of a replica could not be taken over')
-        return
+        return false
       } finally {
         this.#drainsUnderWay.delete(underWay)
       }
     }
+    return true
   }
 
   async #drainOne(inbox: OpenInbox, replica: NodeId): Promise<{ complete: boolean }> {

@@ -33,7 +33,11 @@ async function scene(seed: string, options: { syncDelayMs?: number } = {}): Prom
     lends: true, lentBytesMax: 1_000_000, storageNodes: () => [], devicesOf: () => ['phone'],
   })
   const shelves: number[] = []
-  messenger.listen({ receipt() {}, places() {}, shelf: (_account, _key, holders) => shelves.push(holders[0]!.left) })
+  messenger.listen({
+    receipt() {},
+    places() {},
+    shelf: (_account, _key, holders) => shelves.push(holders[0]!.left),
+  })
   await net.run(messenger.load())
   await net.run(messenger.start())
   const end = async (): Promise<void> => {
@@ -62,8 +66,8 @@ test('mail for our people reaches their devices as it comes, once attached', asy
   const inbox = new TestInbox(net)
   await net.run(messenger.inbox(account, inbox.frame()))
   const got: EnvelopeId[] = []
-  const device = { account, id: 'phone', send: async (frame: DeliverFrame) => { got.push(...idsOf(frame.envelopes)) } }
-  const detach = messenger.attach(device)
+  const send = async (frame: DeliverFrame): Promise<void> => { got.push(...idsOf(frame.envelopes)) }
+  const detach = messenger.attach({ account, id: 'phone', send })
   const envelopes = inbox.envelopes(3)
   const homes = [peer.nodeId]
   for (const envelope of envelopes) {
