@@ -1,5 +1,5 @@
 /** The libp2p overlay against the suite: real nodes and sockets on loopback. */
-import { suite } from '../helpers/harness.ts'
+import { libp2pTimeoutMs, suite } from '../helpers/harness.ts'
 import { systemRandom } from '../../crypto/random.ts'
 import { systemClock } from '../../protocol/system-clock.ts'
 import { sleep } from '../../protocol/timers.ts'
@@ -10,7 +10,7 @@ import type { Overlay } from '../../node/ports.ts'
 import { overlaySuite } from './overlay-suite.ts'
 import type { NetworkOptions, OverlayNetwork } from './overlay-suite.ts'
 
-const test = suite('compliance/overlay-libp2p', { timeoutMs: 60_000 })
+const test = suite('compliance/overlay-libp2p', { timeoutMs: 60_000, leakGraceMs: libp2pTimeoutMs })
 
 const pollMs = 5
 const untilMs = 15_000

@@ -30,9 +30,11 @@ import { leaksSince, resourcesNow } from './resources.ts'
 /** Default limit of one test or hook. */
 const timeoutMsDefault = 30_000
 /** Sockets and servers close in the event loop; they get this long after a suite. */
-const leakGraceMs = 2_000
+const leakGraceMsDefault = 2_000
 /** After the last suite, a process kept alive by a leak is ended. */
 const exitGraceMs = 500
+/** libp2p's own time-outs of closed connections; they end by themselves and hold nothing else. */
+export const libp2pTimeoutMs = 11_000
 /** A file may still be loading (top-level await) when its first suites are through. */
 const loadGraceMs = 5_000
 
@@ -42,6 +44,11 @@ export type Register = (name: string, handler: TestHandler) => void
 export interface SuiteOptions {
   /** Limit of each test and each hook, in real time. */
   readonly timeoutMs?: number
+  /**
+   * How long after the suite its resources may take to go. Longer only for a foreign library that
+   * closes on a timer of its own, and then at most that timer.
+   */
+  readonly leakGraceMs?: number
 }
 
 export interface SkipOptions {
@@ -112,6 +119,7 @@ export function suite(name: string, options: SuiteOptions = {}): Suite {
 class HarnessSuite {
   readonly name: string
   readonly #timeoutMs: number
+  readonly #leakGraceMs: number
   readonly #uvu: UvuSuite
   readonly #before: TestHandler[] = []
   readonly #after: TestHandler[] = []
@@ -125,6 +133,7 @@ class HarnessSuite {
   constructor(name: string, options: SuiteOptions) {
     this.name = name
     this.#timeoutMs = options.timeoutMs ?? timeoutMsDefault
+    this.#leakGraceMs = options.leakGraceMs ?? leakGraceMsDefault
     this.#uvu = uvu.suite(name) as unknown as UvuSuite
   }
 
@@ -219,7 +228,7 @@ class HarnessSuite {
         throw new Error(`skipped in CI: ${reason}; install what is missing or mark the skip allowInCI`)
       })
     }
-    const leaks = await leaksSince(resources, leakGraceMs)
+    const leaks = await leaksSince(resources, this.#leakGraceMs)
     if (leaks !== '') {
       await attempt('leak', () => { throw new Error(`left open: ${leaks}; close it in after()`) })
     }

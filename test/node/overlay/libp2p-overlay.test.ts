@@ -5,7 +5,7 @@ import { spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import type { Connection } from '@libp2p/interface'
 import * as assert from 'uvu/assert'
-import { suite } from '../../helpers/harness.ts'
+import { libp2pTimeoutMs, suite } from '../../helpers/harness.ts'
 import { utf8 } from '../../../crypto/bytes.ts'
 import { errorCode } from '../../../crypto/errors.ts'
 import { systemRandom } from '../../../crypto/random.ts'
@@ -19,7 +19,7 @@ import { silentLog } from '../../../node/ports.ts'
 import { ChildNode } from './child-node.ts'
 import { rawNode, testOptions, testOverlay, until } from './raw-node.ts'
 
-const test = suite('node/overlay/libp2p-overlay', { timeoutMs: 60_000 })
+const test = suite('node/overlay/libp2p-overlay', { timeoutMs: 60_000, leakGraceMs: libp2pTimeoutMs })
 const patience = { timeoutMs: 5_000 }
 const key = new Uint8Array([1, 2, 3])
 

@@ -1,14 +1,14 @@
 /** The wrapper around libp2p streams, against real streams between two nodes on loopback. */
 import type { Stream } from '@libp2p/interface'
 import * as assert from 'uvu/assert'
-import { suite } from '../../helpers/harness.ts'
+import { libp2pTimeoutMs, suite } from '../../helpers/harness.ts'
 import type { BuiltNode } from '../../../node/overlay/libp2p-node.ts'
 import { StreamPipe } from '../../../node/overlay/stream-pipe.ts'
 import { silentLog } from '../../../node/ports.ts'
 import { systemClock } from '../../../protocol/system-clock.ts'
 import { rawNode, until } from './raw-node.ts'
 
-const test = suite('node/overlay/stream-pipe')
+const test = suite('node/overlay/stream-pipe', { leakGraceMs: libp2pTimeoutMs })
 const protocol = '/openim/test/1'
 const components = { clock: systemClock, log: silentLog }
 const soon = (what: string) => ({ withinMs: 10_000, what })
