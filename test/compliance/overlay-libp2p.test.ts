@@ -10,10 +10,10 @@ import type { Overlay } from '../../node/ports.ts'
 import { overlaySuite } from './overlay-suite.ts'
 import type { NetworkOptions, OverlayNetwork } from './overlay-suite.ts'
 
-const test = suite('compliance/overlay-libp2p', { timeoutMs: 60_000, leakGraceMs: libp2pTimeoutMs })
+const test = suite('compliance/overlay-libp2p', { timeoutMs: 110_000, leakGraceMs: libp2pTimeoutMs })
 
 const pollMs = 5
-const untilMs = 15_000
+const untilMs = 45_000
 
 function create(): OverlayNetwork {
   const seeds = new Map<Overlay, Uint8Array>()
@@ -55,8 +55,11 @@ function create(): OverlayNetwork {
         }, options)
         options.setUp?.(node, i)
         await node.start()
+        // Not left to discovery, which may take a round of kad-dht's table refresh.
+        for (const other of star ? nodes.slice(0, 1) : nodes) {
+          await node.dial(other.addresses()[0]!, { timeoutMs: 15_000 })
+        }
         nodes.push(node)
-        if (i > 0 && star) await node.dial(first[0]!, { timeoutMs: 5_000 })
       }
       const linksOf = (i: number): number => (!star || i === 0 ? count - 1 : 1)
       await until(() => nodes.every((node, i) => node.peers().length === linksOf(i)))
