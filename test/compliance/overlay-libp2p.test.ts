@@ -10,10 +10,10 @@ import type { Overlay } from '../../node/ports.ts'
 import { overlaySuite } from './overlay-suite.ts'
 import type { NetworkOptions, OverlayNetwork } from './overlay-suite.ts'
 
-const test = suite('compliance/overlay-libp2p', { timeoutMs: 110_000, leakGraceMs: libp2pTimeoutMs })
+const test = suite('compliance/overlay-libp2p', { timeoutMs: 60_000, leakGraceMs: libp2pTimeoutMs })
 
 const pollMs = 5
-const untilMs = 45_000
+const untilMs = 15_000
 
 function create(): OverlayNetwork {
   const seeds = new Map<Overlay, Uint8Array>()
