@@ -16,7 +16,6 @@
 import { ed25519 } from '@noble/curves/ed25519.js'
 import { bytesToNumberLE, numberToBytesLE } from '@noble/curves/utils.js'
 import { concat, wipe } from './bytes.ts'
-import { isTorsionFreeKey } from './ed25519-keys.ts'
 import { assert, OpenIMError } from './errors.ts'
 import { crypto } from './index.ts'
 import { labels } from './labels.ts'
@@ -37,7 +36,7 @@ export interface BlindedSigner {
  *   blinded forms would differ by torsion only, or verify nothing
  */
 export function blindPublicKey(input: { publicKey: Uint8Array, factor: Uint8Array }): Uint8Array {
-  if (!isTorsionFreeKey(input.publicKey)) {
+  if (!crypto.isVerifyKey(input.publicKey)) {
     throw new OpenIMError('BLINDING_KEY', 'the key to blind is not a usable Ed25519 key: get the right one')
   }
   return Point.fromBytes(input.publicKey).multiplyUnsafe(clampedFactor(input.factor)).toBytes()

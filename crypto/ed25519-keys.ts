@@ -1,5 +1,5 @@
 /**
- * Which Ed25519 points openIM takes, the same for both backends.
+ * Which Ed25519 points openIM takes, the same for all backends.
  *
  * Libraries differ on points that nobody makes honestly: encodings of y ≥ p, the eight points of
  * small order (the identity as a key accepts a signature for every message in some libraries; a
@@ -9,9 +9,14 @@
  * when a key is imported (`isTorsionFreeKey`, one scalar multiplication).
  */
 import { ed25519 } from '@noble/curves/ed25519.js'
-import { hexDecode } from './bytes.ts'
+import { hex, hexDecode } from './bytes.ts'
+import { signatureBytes } from './input-checks.ts'
+
+type KeyCheck = (publicKey: Uint8Array) => boolean
 
 const keyBytes = 32
+/** Contacts and their devices with room to spare; 200 KiB. */
+const rememberedKeysMax = 1_024
 
 /**
  * The y coordinates of the points of order 1, 4, 2 and 8 (twice), little-endian, canonical. The
@@ -32,6 +37,13 @@ export function isPlausiblePoint(publicKey: Uint8Array): boolean {
   return !smallOrderYs.some((y) => sameY(publicKey, y))
 }
 
+/** What no backend is asked to verify. Whether S < L is the backend's to check. */
+export function isPlausibleSignature(input: { publicKey: Uint8Array, signature: Uint8Array }): boolean {
+  const { publicKey, signature } = input
+  return signature.length === signatureBytes
+    && isPlausiblePoint(publicKey) && isPlausiblePoint(signature.subarray(0, keyBytes))
+}
+
 /** On the curve, canonical, and in the group of prime order (so not the identity either). */
 export function isTorsionFreeKey(publicKey: Uint8Array): boolean {
   if (!isPlausiblePoint(publicKey)) return false
@@ -39,6 +51,24 @@ export function isTorsionFreeKey(publicKey: Uint8Array): boolean {
     return ed25519.Point.fromBytes(publicKey).isTorsionFree()
   } catch {
     return false
+  }
+}
+
+/**
+ * `check` with a memory of the keys that passed: the same few come again and again, with every
+ * prekey bundle and device list. Safe, because the verdict depends on the 32 bytes alone and the
+ * keys are public. Refusals are not kept; a flood of good keys costs others a fresh check, no more.
+ */
+export function remembering(check: KeyCheck): KeyCheck {
+  const passed = new Set<string>()
+  return (publicKey) => {
+    if (publicKey.length !== keyBytes) return false
+    const name = hex(publicKey)
+    if (passed.has(name)) return true
+    if (!check(publicKey)) return false
+    if (passed.size >= rememberedKeysMax) passed.delete(passed.keys().next().value!)
+    passed.add(name)
+    return true
   }
 }
 

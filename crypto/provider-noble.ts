@@ -1,6 +1,7 @@
 /**
- * The reference backend, pure JavaScript on `@noble/*`: what a browser uses, what simulations use
- * where native code would draw its own randomness, and the measure for provider-node.ts.
+ * The reference backend, pure JavaScript on `@noble/*`: the measure for the other two, what takes
+ * over where a primitive of theirs is missing or wrong, and what simulations use where native code
+ * would draw its own randomness.
  *
  * Stricter than the library in one place: noble's Ed25519 verification multiplies by the cofactor
  * and so accepts signatures that native code refuses. `verify` recomputes R and compares bytes,
@@ -15,46 +16,21 @@ import { hmac } from '@noble/hashes/hmac.js'
 import { sha256, sha512 } from '@noble/hashes/sha2.js'
 import { ml_kem768 as mlKem768 } from '@noble/post-quantum/ml-kem.js'
 import { concat, equalBytes, hex, wipe } from './bytes.ts'
-import { isPlausiblePoint, isTorsionFreeKey } from './ed25519-keys.ts'
-import { assert } from './errors.ts'
+import { isPlausibleSignature, isTorsionFreeKey, remembering } from './ed25519-keys.ts'
+import {
+  chachaNonceBytes, checkAead, checkArgon2, checkHkdf, checkLength, kemCiphertextBytes,
+  kemSeedBytes, unlessZero, xchachaNonceBytes,
+} from './input-checks.ts'
+import { ByteKeyPair, secretOf } from './key-pair.ts'
 import type { CryptoProvider, DhKeyPair, KemKeyPair, SigningKeyPair } from './provider.ts'
 
 const { Point } = ed25519
 const groupOrder = Point.Fn.ORDER
-const signatureBytes = 64
 
-/** Public key and a secret that `inspect`, JSON and structured clones do not see. */
-class KeyPair {
-  readonly publicKey: Uint8Array
-  readonly #secret: Uint8Array
-
-  constructor(publicKey: Uint8Array, secret: Uint8Array) {
-    this.publicKey = publicKey
-    this.#secret = secret
-  }
-
-  exportSecret(): Uint8Array {
-    return this.#secret.slice()
-  }
-
-  toJSON(): { publicKey: string } {
-    return { publicKey: hex(this.publicKey) }
-  }
-
-  static secretOf(pair: KeyPair): Uint8Array {
-    return pair.#secret
-  }
-}
-
-class NobleDhKeyPair extends KeyPair implements DhKeyPair {}
-class NobleSigningKeyPair extends KeyPair implements SigningKeyPair {}
+class NobleDhKeyPair extends ByteKeyPair implements DhKeyPair {}
+class NobleSigningKeyPair extends ByteKeyPair implements SigningKeyPair {}
 /** Holds the seed; the expanded key (2,400 bytes) is derived again when it is used. */
-class NobleKemKeyPair extends KeyPair implements KemKeyPair {}
-
-function secretOf<K extends KeyPair>(pair: unknown, kind: abstract new (...args: never[]) => K): Uint8Array {
-  assert(pair instanceof kind, 'a key pair of another backend or kind')
-  return KeyPair.secretOf(pair)
-}
+class NobleKemKeyPair extends ByteKeyPair implements KemKeyPair {}
 
 function orUndefined(open: () => Uint8Array): Uint8Array | undefined {
   try {
@@ -68,36 +44,52 @@ export const provider: CryptoProvider = {
   name: 'noble',
 
   sha256: (data) => sha256(data),
+  sha256Hex: (data) => hex(sha256(data)),
   sha512: (data) => sha512(data),
   hmacSha256: (key, data) => hmac(sha256, key, data),
-  hkdf: ({ secret, salt, info, length }) => hkdf(sha256, secret, salt, info, length),
+  hkdf({ secret, salt, info, length }) {
+    checkHkdf({ info, length })
+    return hkdf(sha256, secret, salt, info, length)
+  },
 
-  seal: ({ key, nonce, plaintext, ad }) => chacha20poly1305(key, nonce, ad).encrypt(plaintext),
-  open: ({ key, nonce, ciphertext, ad }) =>
-    orUndefined(() => chacha20poly1305(key, nonce, ad).decrypt(ciphertext)),
-  sealX: ({ key, nonce, plaintext, ad }) => xchacha20poly1305(key, nonce, ad).encrypt(plaintext),
-  openX: ({ key, nonce, ciphertext, ad }) =>
-    orUndefined(() => xchacha20poly1305(key, nonce, ad).decrypt(ciphertext)),
+  seal(input) {
+    checkAead(input, chachaNonceBytes)
+    return chacha20poly1305(input.key, input.nonce, input.ad).encrypt(input.plaintext)
+  },
+  open(input) {
+    checkAead(input, chachaNonceBytes)
+    const { key, nonce, ad, ciphertext } = input
+    return orUndefined(() => chacha20poly1305(key, nonce, ad).decrypt(ciphertext))
+  },
+  sealX(input) {
+    checkAead(input, xchachaNonceBytes)
+    return xchacha20poly1305(input.key, input.nonce, input.ad).encrypt(input.plaintext)
+  },
+  openX(input) {
+    checkAead(input, xchachaNonceBytes)
+    const { key, nonce, ad, ciphertext } = input
+    return orUndefined(() => xchacha20poly1305(key, nonce, ad).decrypt(ciphertext))
+  },
 
   dhKeyPair(secret) {
-    assert(secret.length === 32, `an X25519 secret has 32 bytes, got ${secret.length}`)
+    checkLength('an X25519 secret', secret, 32)
     return new NobleDhKeyPair(x25519.getPublicKey(secret), secret.slice())
   },
   dh(own, remotePublicKey) {
-    assert(remotePublicKey.length === 32, `an X25519 key has 32 bytes, got ${remotePublicKey.length}`)
+    checkLength('an X25519 key', remotePublicKey, 32)
     const secret = secretOf(own, NobleDhKeyPair)
-    return orUndefined(() => x25519.getSharedSecret(secret, remotePublicKey))
+    const sharedSecret = orUndefined(() => x25519.getSharedSecret(secret, remotePublicKey))
+    return sharedSecret && unlessZero(sharedSecret)
   },
 
   signingKeyPair(seed) {
-    assert(seed.length === 32, `an Ed25519 seed has 32 bytes, got ${seed.length}`)
+    checkLength('an Ed25519 seed', seed, 32)
     return new NobleSigningKeyPair(ed25519.getPublicKey(seed), seed.slice())
   },
   sign: (own, message) => ed25519.sign(message, secretOf(own, NobleSigningKeyPair)),
   verify({ publicKey, message, signature }) {
-    if (signature.length !== signatureBytes) return false
+    if (!isPlausibleSignature({ publicKey, signature })) return false
     const r = signature.subarray(0, 32)
-    if (!isPlausiblePoint(publicKey) || !isPlausiblePoint(r)) return false
     const s = bytesToNumberLE(signature.subarray(32))
     if (s >= groupOrder) return false
     try {
@@ -109,10 +101,10 @@ export const provider: CryptoProvider = {
       return false
     }
   },
-  isVerifyKey: isTorsionFreeKey,
+  isVerifyKey: remembering(isTorsionFreeKey),
 
   kemKeyPair(seed) {
-    assert(seed.length === 64, `an ML-KEM seed has 64 bytes, got ${seed.length}`)
+    checkLength('an ML-KEM seed', seed, kemSeedBytes)
     const { publicKey, secretKey } = mlKem768.keygen(seed)
     wipe(secretKey)
     return new NobleKemKeyPair(publicKey, seed.slice())
@@ -129,13 +121,16 @@ export const provider: CryptoProvider = {
     }
   },
   kemDecapsulate(own, ciphertext) {
-    assert(ciphertext.length === 1_088, `an ML-KEM-768 ciphertext has 1,088 bytes, got ${ciphertext.length}`)
+    checkLength('an ML-KEM-768 ciphertext', ciphertext, kemCiphertextBytes)
     const { secretKey } = mlKem768.keygen(secretOf(own, NobleKemKeyPair))
     const sharedSecret = mlKem768.decapsulate(ciphertext, secretKey)
     wipe(secretKey)
     return sharedSecret
   },
 
-  argon2id: ({ password, salt, memoryKiB, passes, lanes, length = 32 }) =>
-    argon2id(password, salt, { m: memoryKiB, t: passes, p: lanes, dkLen: length }),
+  argon2id(input) {
+    checkArgon2(input)
+    const { password, salt, memoryKiB, passes, lanes, length = 32 } = input
+    return argon2id(password, salt, { m: memoryKiB, t: passes, p: lanes, dkLen: length })
+  },
 }

@@ -1,11 +1,19 @@
 /**
  * The one door to cryptographic primitives: a synchronous `CryptoProvider`.
  *
- * Two backends stand behind it: `provider-noble.ts` (`@noble/*`: reference, and what a browser
- * uses) and `provider-node.ts` (`node:crypto`, X25519 about 25 times faster). `#crypto-provider`
- * in package.json picks the file by condition; both are held to the same vectors and to each
- * other by tests. Private keys are opaque handles: the node backend keeps `KeyObject`s, because
- * raw keys cost 3–6× on every call, and nothing can print what it does not hold.
+ * ```text
+ *   provider-noble.ts    @noble/*: the reference, and what takes over where another is missing
+ *   provider-node.ts     node:crypto (OpenSSL)
+ *   provider-wasm.ts     libsodium in WebAssembly; from noble what libsodium lacks
+ *
+ *   provider-mixed.ts    what Node runs: provider-node.ts, short inputs by provider-wasm.ts
+ *   provider-browser.ts  what a browser runs: provider-wasm.ts, or noble where it may not load
+ * ```
+ *
+ * `#crypto-provider` in package.json picks one of the last two by condition. All are held to the
+ * same vectors and to each other by tests, and to known answers at load (self-test.ts). Private
+ * keys are opaque handles: the Node backend keeps `KeyObject`s, because raw keys cost 3–6× on
+ * every call, and nothing can print what it does not hold.
  *
  * Synchronous on purpose: with `crypto.subtle` two runs of one seed interleave differently, and a
  * simulation could not be replayed.
@@ -45,12 +53,14 @@ export interface Encapsulated {
 }
 
 export interface CryptoProvider {
-  readonly name: 'node' | 'noble'
+  readonly name: 'node' | 'wasm' | 'noble'
 
   sha256(data: Uint8Array): Uint8Array
+  /** The same in lower-case hex, for ids; natively 2–3× faster than bytes. Not for secrets. */
+  sha256Hex(data: Uint8Array): string
   sha512(data: Uint8Array): Uint8Array
   hmacSha256(key: Uint8Array, data: Uint8Array): Uint8Array
-  /** HKDF-SHA-256 (RFC 5869), extract and expand; `length` ≤ 8,160 bytes. */
+  /** HKDF-SHA-256 (RFC 5869), extract and expand; `length` 1 to 8,160, `info` ≤ 1,024 bytes. */
   hkdf(input: { secret: Uint8Array, salt: Uint8Array, info: Uint8Array, length: number }): Uint8Array
 
   /** ChaCha20-Poly1305 (RFC 8439): 32-byte key, 12-byte nonce; returns ciphertext ‖ 16-byte tag. */
@@ -94,4 +104,15 @@ export interface CryptoProvider {
     lanes: number
     length?: number
   }): Uint8Array
+}
+
+/** A provider whose primitives gave their known answers in this process: what callers get. */
+export interface CheckedProvider extends CryptoProvider {
+  /**
+   * One sentence for each primitive that answered wrongly here and that another backend computes
+   * instead; empty when all is well. Grows when a backend that loads later fails.
+   */
+  readonly fallbacks: readonly string[]
+  /** Loads now what otherwise loads after some use (provider-mixed.ts). Never rejects. */
+  warmUp(): Promise<void>
 }

@@ -126,6 +126,14 @@ planted('a package away from home, unknown, undeclared or unpinned', () => {
   )
 })
 
+planted('a package under a licence that would bind ours, anywhere but in a benchmark', () => {
+  const text = 'import { x } from \'@signalapp/libsignal-client\''
+  for (const path of ['cli/a.ts', 'crypto/a.ts', 'test/a.ts']) {
+    finds({ [path]: text }, /whose licence would bind ours/)
+  }
+  finds({ 'test/bench/a.ts': text })
+})
+
 planted('time, timers, randomness and subtle crypto past their ports', () => {
   for (const use of [
     'Date.now()', 'new Date()', 'performance.now()', 'setTimeout(f, 1)', 'globalThis.setInterval(f)',

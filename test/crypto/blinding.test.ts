@@ -8,7 +8,7 @@ import { concat, equalBytes, hex, hexDecode, utf8 } from '../../crypto/bytes.ts'
 import { crypto } from '../../crypto/index.ts'
 import { suite } from '../helpers/harness.ts'
 import { seededRandom } from '../helpers/seeded-random.ts'
-import { backends } from './support/backends.ts'
+import { backends, importOn } from './support/backends.ts'
 import { hasCode } from './support/devices.ts'
 import { hasPublicVectors, readVectors, skipReason } from './support/public-vectors.ts'
 
@@ -19,7 +19,16 @@ const seed = random.bytes(32)
 const factor = random.bytes(32)
 const { publicKey } = crypto.signingKeyPair(seed)
 
-test.skipUnless(hasPublicVectors, skipReason, { allowInCI: true })('gives the blinded keys of Tor', () => {
+type BlindingModule = typeof import('../../crypto/blinding.ts')
+
+for (const { name } of backends) {
+  const withVectors = test.skipUnless(hasPublicVectors, skipReason, { allowInCI: true })
+  withVectors(`${name}: gives the blinded keys of Tor`, async () => {
+    playTorVectors(await importOn<BlindingModule>(name, 'blinding.ts'))
+  })
+}
+
+function playTorVectors({ blindedSigner, blindPublicKey }: BlindingModule): void {
   type Field = 'secretKey' | 'publicKey' | 'blindingParam' | 'blindedPublicKey'
   const vectors = readVectors<Record<Field, string[]>>('tor-ed25519-blinding.json')
   assert.is(vectors.secretKey.length, 4)
@@ -32,7 +41,7 @@ test.skipUnless(hasPublicVectors, skipReason, { allowInCI: true })('gives the bl
     assert.is(hex(blindPublicKey({ publicKey: torKey, factor: torFactor })), expected)
     assert.is(hex(blindedSigner({ seed: hexDecode(secretKey), factor: torFactor }).publicKey), expected)
   }
-})
+}
 
 test('the owner signs under the key that others derive, for every verifier', () => {
   const signer = blindedSigner({ seed, factor })

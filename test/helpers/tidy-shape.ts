@@ -91,10 +91,12 @@ const noCycles: Rule = {
 /** Where a package may be imported; a package that is not here may not be imported at all. */
 const packageHomes: readonly { readonly packages: RegExp, readonly folders: readonly string[] }[] = [
   { packages: /^@noble\//, folders: ['crypto'] },
+  { packages: /^libsodium-wrappers$/, folders: ['crypto'] },
   { packages: /^@scure\//, folders: ['crypto', 'protocol'] },
   { packages: /^(libp2p|@libp2p|@chainsafe|@multiformats|multiformats)(\/|$)/, folders: ['node/overlay'] },
   { packages: /^datastore-level$/, folders: ['node/overlay'] },
   { packages: /^(level|classic-level|abstract-level)$/, folders: ['node/storage'] },
+  { packages: /^ws$/, folders: ['node/connectors'] },
   { packages: /^pino$/, folders: ['node', 'cli'] },
   { packages: /^(smol-toml|valibot)$/, folders: ['node', 'cli'] },
   { packages: /^(commander|uqr)$/, folders: ['cli'] },
@@ -104,7 +106,13 @@ const packageHomes: readonly { readonly packages: RegExp, readonly folders: read
 const packagesAtHome: Rule = {
   name: 'imports each package in its one home',
   check: (tree) => eachImport(tree, (file, { specifier }) => {
-    if (/^(\.|#|node:)/.test(specifier) || file.path.startsWith('test/')) return undefined
+    if (/^(\.|#|node:)/.test(specifier)) return undefined
+    const agpl = /^@signalapp\//.test(specifier)
+    if (agpl && !inFolder(file.path, ['test/bench'])) {
+      const problem = `imports ${specifier}, whose licence would bind ours`
+      return { problem, cure: 'leave it to test/bench' }
+    }
+    if (file.path.startsWith('test/')) return undefined
     const home = packageHomes.find(({ packages }) => packages.test(specifier))
     if (home !== undefined && inFolder(file.path, home.folders)) return undefined
     const where = home === undefined ? 'nowhere yet' : home.folders.join(', ') || 'test'

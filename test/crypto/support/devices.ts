@@ -17,8 +17,8 @@ export const ad = new TextEncoder().encode('conversation of two test devices')
 export class TestDevice {
   readonly own: OwnIdentity
   readonly random: Random
-  readonly signedPrekey: OwnSignedPrekey
-  readonly lastResortKem: OwnKemPrekey
+  signedPrekey: OwnSignedPrekey
+  lastResortKem: OwnKemPrekey
   readonly oneTimeKems = new Map<number, OwnKemPrekey>()
   readonly oneTimePrekeys = new Map<number, OwnOneTimePrekey>()
   #nextId = 10
@@ -35,6 +35,13 @@ export class TestDevice {
 
   get identity(): RemoteIdentity {
     return { signingKey: this.own.signingKeys.publicKey, dhKey: this.own.dhKeys.publicKey }
+  }
+
+  /** New signed and last-resort prekeys in the place of the old ones. */
+  rotate(): void {
+    const { own, random } = this
+    this.signedPrekey = createSignedPrekey({ own, id: this.#nextId++, random })
+    this.lastResortKem = createKemPrekey({ own, id: this.#nextId++, oneTime: false, random })
   }
 
   /** What a stranger gets: with fresh one-time prekeys, or only what never runs out. */
