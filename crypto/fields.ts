@@ -8,12 +8,10 @@
 
 export class FieldReader {
   readonly #bytes: Uint8Array
-  readonly #view: DataView
   #offset = 0
 
   constructor(bytes: Uint8Array) {
     this.#bytes = bytes
-    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   }
 
   /** True when every byte was read and none beyond. */
@@ -23,12 +21,12 @@ export class FieldReader {
 
   u8(): number {
     const at = this.#take(1)
-    return at === undefined ? 0 : this.#view.getUint8(at)
+    return at === undefined ? 0 : this.#bytes[at]!
   }
 
   u32(): number {
     const at = this.#take(4)
-    return at === undefined ? 0 : this.#view.getUint32(at)
+    return at === undefined ? 0 : readU32(this.#bytes, at)
   }
 
   /** A copy; zeros when fewer bytes are left. `length` is a constant of the layout. */
@@ -37,9 +35,14 @@ export class FieldReader {
     return at === undefined ? new Uint8Array(length) : this.#bytes.slice(at, at + length)
   }
 
+  /** 0 when it is above `max`. */
+  u8Max(max: number): number {
+    return this.#within(this.u8(), max)
+  }
+
   /** One byte that must be 0 or 1. */
   bool(): boolean {
-    return this.#within(this.u8(), 1) === 1
+    return this.u8Max(1) === 1
   }
 
   /** A u32 that says how many items follow; 0 when it is above `max`. */
@@ -60,8 +63,75 @@ export class FieldReader {
   }
 }
 
+/**
+ * Writes the same layouts. One buffer serves all: states are stored with every message, and small
+ * arrays joined one by one cost more than what is in them.
+ */
+export class FieldWriter {
+  #bytes = new Uint8Array(4_096)
+  #length = 0
+
+  /** Forgets what an exception may have left half written. */
+  begin(): void {
+    this.#bytes.fill(0, 0, this.#length)
+    this.#length = 0
+  }
+
+  u8(value: number): void {
+    const at = this.#grow(1)
+    this.#bytes[at] = value
+  }
+
+  bool(value: boolean): void {
+    this.u8(value ? 1 : 0)
+  }
+
+  u32(value: number): void {
+    const at = this.#grow(4)
+    writeU32(this.#bytes, at, value)
+  }
+
+  bytes(bytes: Uint8Array): void {
+    const at = this.#grow(bytes.length)
+    this.#bytes.set(bytes, at)
+  }
+
+  /** What was written; nothing of it stays here. */
+  take(): Uint8Array {
+    const out = this.#bytes.slice(0, this.#length)
+    this.begin()
+    return out
+  }
+
+  /** The place of `length` more bytes. */
+  #grow(length: number): number {
+    const at = this.#length
+    this.#length += length
+    if (this.#length > this.#bytes.length) {
+      const bytes = new Uint8Array(2 * this.#length)
+      bytes.set(this.#bytes)
+      this.#bytes.fill(0)
+      this.#bytes = bytes
+    }
+    return at
+  }
+}
+
 export function u8Bytes(value: number): Uint8Array {
   return Uint8Array.of(value)
+}
+
+/** Big-endian. */
+export function readU32(bytes: Uint8Array, at: number): number {
+  return ((bytes[at]! << 24) | (bytes[at + 1]! << 16) | (bytes[at + 2]! << 8) | bytes[at + 3]!) >>> 0
+}
+
+/** Big-endian, into `bytes` from `at` on. */
+export function writeU32(bytes: Uint8Array, at: number, value: number): void {
+  bytes[at] = value >>> 24
+  bytes[at + 1] = value >>> 16
+  bytes[at + 2] = value >>> 8
+  bytes[at + 3] = value
 }
 
 /** Big-endian. */

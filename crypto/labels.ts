@@ -21,10 +21,10 @@ export const labels = {
 
   /** HKDF: root key, chain key and next header key of a ratchet step. */
   ratchetRoot: utf8('openim ratchet root v1'),
+  /** SHA-256: the public parts of a KEM step, for the root step that takes its secret. */
+  ratchetKem: utf8('openim ratchet kem v1 mlkem768'),
   /** HMAC under a chain key. */
   ratchetChain: utf8('openim ratchet chain v1'),
-  ratchetMessageSeed: utf8('openim ratchet message seed v1'),
-  /** HMAC under a message seed, with the salt of the header. */
   ratchetMessageKey: utf8('openim ratchet message key v1'),
 
   /** SHA-512: nonce prefix of a blinded signing key (blinding.ts). */
@@ -36,4 +36,11 @@ export const labels = {
 
   /** HKDF over the recovery entropy (recovery.ts). */
   recoveryAccountRoot: utf8('openim account root v1'),
+  recoveryRendezvous: utf8('openim rendezvous seed v1'),
+
+  /** SHA-512: the first of a fingerprint's hashes (safety-number.ts). */
+  safetyNumber: utf8('openim safety number v1'),
+  /** SHA-256 (short-auth.ts). */
+  shortAuthCommitment: utf8('openim short auth commitment v1'),
+  shortAuthCode: utf8('openim short auth code v1'),
 } as const

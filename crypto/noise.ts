@@ -1,7 +1,7 @@
 /**
  * The Noise protocol framework (revision 34) for `25519_ChaChaPoly_SHA256`: the three objects of
  * §5, named as there, over a table of patterns. openIM's channel between device and node uses IK
- * (protocol/session/noise-channel.ts); every two-party pattern without pre-shared keys can be a
+ * (protocol/session/noise-channel.ts and udp/); every two-party pattern without pre-shared keys can be a
  * line of the table, and the ones here are checked against public vectors.
  *
  * ```text
@@ -9,7 +9,7 @@
  *     e                 ephemeral key[32]
  *     s                 static key[32], with a tag[16] once there is a key
  *     payload           as given, with a tag[16] once there is a key
- *   transport message   ciphertext ‖ tag[16]; no lengths and no counters on the wire (§3)
+ *   transport message   ciphertext ‖ tag[16]; no lengths on the wire; counters only with UDP (§11.4)
  * ```
  *
  * No message is longer than 65,535 bytes. Stricter than §12.1: an all-zero DH result, from a key
@@ -45,7 +45,10 @@ const keyBytes = 32
 const tagBytes = 16
 const empty = new Uint8Array(0)
 
-/** One direction of a finished handshake (CipherState, §5.1): messages in order, none left out. */
+/**
+ * One direction of a finished handshake (CipherState, §5.1): messages in order, none left out, or,
+ * with `encryptAt` and `decryptAt`, in whatever order a transport brings them (§11.4).
+ */
 export class NoiseCipher {
   #key: Uint8Array
   #counter = 0
@@ -71,22 +74,52 @@ export class NoiseCipher {
     return plaintext
   }
 
-  /** §4.2 REKEY: the first 32 bytes of encrypting zeros under the largest nonce. */
-  rekey(): void {
-    const nonce = new Uint8Array(12).fill(0xff, 4)
-    const sealedZeros = crypto.seal({ key: this.#key, nonce, plaintext: new Uint8Array(keyBytes) })
-    wipe(this.#key)
-    this.#key = sealedZeros.slice(0, keyBytes)
+  /** §11.4, for transports that reorder: the counter travels with the message. Never one twice. */
+  encryptAt(counter: number, plaintext: Uint8Array, ad: Uint8Array): Uint8Array {
+    assert(plaintext.length + tagBytes <= messageBytesMax, `${plaintext.length} bytes in one Noise message`)
+    return crypto.seal({ key: this.#key, nonce: nonceOf(counter), plaintext, ad })
   }
 
-  /** 32 zero bits, then the counter, little-endian (§12.3). 2⁵³ is never reached. */
-  #nonce(): Uint8Array {
-    const nonce = new Uint8Array(12)
-    const view = new DataView(nonce.buffer)
-    view.setUint32(4, this.#counter % 2 ** 32, true)
-    view.setUint32(8, Math.floor(this.#counter / 2 ** 32), true)
-    return nonce
+  /** §11.4. The caller keeps a window against replays; `undefined` as for `decrypt`. */
+  decryptAt(counter: number, ciphertext: Uint8Array, ad: Uint8Array): Uint8Array | undefined {
+    return crypto.open({ key: this.#key, nonce: nonceOf(counter), ciphertext, ad })
   }
+
+  /** §4.2 REKEY: the first 32 bytes of encrypting zeros under the largest nonce. */
+  rekey(): void {
+    const next = this.#nextKey()
+    wipe(this.#key)
+    this.#key = next
+  }
+
+  /** The cipher under the next key, while this one stays as it is: packets of both may be under way. */
+  rekeyed(): NoiseCipher {
+    return new NoiseCipher(this.#nextKey())
+  }
+
+  /** The key is gone; the cipher must not be used any more. */
+  wipe(): void {
+    wipe(this.#key)
+  }
+
+  #nextKey(): Uint8Array {
+    const nonce = new Uint8Array(12).fill(0xff, 4)
+    const sealedZeros = crypto.seal({ key: this.#key, nonce, plaintext: new Uint8Array(keyBytes) })
+    return sealedZeros.slice(0, keyBytes)
+  }
+
+  #nonce(): Uint8Array {
+    return nonceOf(this.#counter)
+  }
+}
+
+/** 32 zero bits, then the counter, little-endian (§12.3). 2⁵³ is never reached. */
+function nonceOf(counter: number): Uint8Array {
+  const nonce = new Uint8Array(12)
+  const view = new DataView(nonce.buffer)
+  view.setUint32(4, counter % 2 ** 32, true)
+  view.setUint32(8, Math.floor(counter / 2 ** 32), true)
+  return nonce
 }
 
 /** Chaining key and transcript hash (SymmetricState, §5.2). */

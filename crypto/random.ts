@@ -14,9 +14,32 @@ export interface Random {
 /** `getRandomValues` refuses more than this in one call (Web Cryptography API §10.1.1). */
 const platformBytesMax = 65_536
 
+/**
+ * Draws shorter than a key (nonces, salts, ids) are cut from one of this many bytes: a call into the
+ * platform costs 2 µs however little it draws, and a message needs one. Keys are never cut from it,
+ * so what lies in memory tells no key to come.
+ */
+const stockBytes = 4_096
+const stockDrawBytesMax = 31
+let stock = new Uint8Array(0)
+let stockUsed = 0
+
+function fromStock(length: number): Uint8Array {
+  if (stockUsed + length > stock.length) {
+    stock = globalThis.crypto.getRandomValues(new Uint8Array(stockBytes))
+    stockUsed = 0
+  }
+  const end = stockUsed + length
+  const out = stock.slice(stockUsed, end)
+  stock.fill(0, stockUsed, end)
+  stockUsed = end
+  return out
+}
+
 /** The platform's cryptographic generator: Node 24 and browsers alike. */
 export const systemRandom: Random = {
   bytes(length) {
+    if (length <= stockDrawBytesMax) return fromStock(length)
     const out = new Uint8Array(length)
     for (let at = 0; at < length; at += platformBytesMax) {
       globalThis.crypto.getRandomValues(out.subarray(at, at + platformBytesMax))

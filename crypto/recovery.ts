@@ -4,12 +4,15 @@
  *
  * Only the words are BIP-39's. Keys come from the entropy itself through HKDF with a label each,
  * not through BIP-39's PBKDF2 seed nor BIP-32 paths: no wallet can be opened with this phrase, and
- * nobody should use a wallet's phrase here. Devices and prekeys never come from it.
+ * nobody should use a wallet's phrase here. The root key comes from it, and the rendezvous seeds,
+ * so that the words alone lead to what the account last published. Devices and prekeys never do.
  */
 import { entropyToMnemonic, mnemonicToEntropy } from '@scure/bip39'
 import { wordlist } from '@scure/bip39/wordlists/english.js'
+import { concat } from './bytes.ts'
 import { assert } from './errors.ts'
 import type { Result } from './errors.ts'
+import { u32Bytes } from './fields.ts'
 import { crypto } from './index.ts'
 import { labels } from './labels.ts'
 
@@ -44,6 +47,16 @@ export function accountRootSeed(entropy: Uint8Array): Uint8Array {
   assert(entropy.length === entropyBytes, `recovery entropy has 32 bytes, got ${entropy.length}`)
   const salt = new Uint8Array(0)
   return crypto.hkdf({ secret: entropy, salt, info: labels.recoveryAccountRoot, length: 32 })
+}
+
+/**
+ * 15 bytes that lead whoever has them to the account's location record.
+ * @param generation how often it was replaced; who knows one cannot tell the next
+ */
+export function accountRendezvousSeed(entropy: Uint8Array, generation: number): Uint8Array {
+  assert(entropy.length === entropyBytes, `recovery entropy has 32 bytes, got ${entropy.length}`)
+  const info = concat(labels.recoveryRendezvous, u32Bytes(generation))
+  return crypto.hkdf({ secret: entropy, salt: new Uint8Array(0), info, length: 15 })
 }
 
 function refused(detail: string): Result<never> {

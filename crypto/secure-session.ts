@@ -15,7 +15,11 @@
  * since the other side may have lost them (and somebody else may have stolen them).
  *
  * A handshake is named by its base key. An initial message that comes again finds its session; one
- * whose session is gone is refused, so that a replay never makes a second one.
+ * whose session is gone is refused, so that a replay never makes a second one. The names of the last
+ * 64 are kept. Only a handshake from last-resort prekeys alone could run again after its name was
+ * forgotten (a one-time prekey is gone with its first use), so those are forgotten last; and when
+ * one must be, no further handshake from that signed prekey or an older one is taken without a
+ * one-time prekey. Ids of signed prekeys rise, so the next rotation ends it.
  *
  * For the caller:
  * - durable before send: store `serialize()` in one batch with the message before it leaves;
@@ -23,13 +27,13 @@
  *   in one batch; if that fails, forget this object and deserialize again (or work on a `clone`);
  * - the AD is what both sides know about the message besides (accounts, message id …).
  */
-import { concat, equalBytes, hex } from './bytes.ts'
+import { concat, equalBytes, hex, wipe } from './bytes.ts'
 import { OpenIMError } from './errors.ts'
 import type { Result } from './errors.ts'
-import { FieldReader, u32Bytes, u8Bytes } from './fields.ts'
+import { FieldReader, FieldWriter } from './fields.ts'
 import { decodeInitialHeader, initialHeaderBytes } from './handshake/initial-header.ts'
 import type { InitialHeader } from './handshake/initial-header.ts'
-import { initiateHandshake, respondHandshake, sameIdentity } from './handshake/pqxdh.ts'
+import { initiateHandshake, isFromLastResort, respondHandshake, sameIdentity } from './handshake/pqxdh.ts'
 import type { OwnIdentity, PrekeyBundle, PrekeyIds, PrekeyLookup, RemoteIdentity } from './handshake/types.ts'
 import type { Random } from './random.ts'
 import { ratchetLimits } from './ratchet/limits.ts'
@@ -40,15 +44,35 @@ const messageVersion = 1
 const kinds = { initial: 1, ratchet: 2 } as const
 const kindBytes = 2
 const keyBytes = 32
+const idMax = 2 ** 32 - 1
+const ratchetPrefix = Uint8Array.of(kinds.ratchet, messageVersion)
+const initialPrefix = Uint8Array.of(kinds.initial, messageVersion)
+/** The initiator's first chain, the answer, and the initiator's next. */
+const healedAfterSteps = 3
 
 /** One handshake and the ratchet from it. */
 interface Entry {
   readonly baseKey: Uint8Array
+  /** No one-time prekey went into it. */
+  readonly isLastResort: boolean
   readonly ratchet: Ratchet
   /** The initiator's, until something was read: the other device may not have it yet. */
   pendingHeader: Uint8Array | undefined
   /** The other device started anew after this one: good for late messages only. */
   superseded: boolean
+}
+
+/** A handshake of the other side that was taken. */
+interface SeenHandshake {
+  readonly baseKey: Uint8Array
+  readonly isLastResort: boolean
+  readonly signedPrekeyId: number
+}
+
+interface SessionState {
+  readonly entries: Entry[]
+  readonly seen: SeenHandshake[]
+  readonly lastResortFrom: number
 }
 
 /** What an initial message says in the clear. Nothing of it is verified yet. */
@@ -66,13 +90,18 @@ export class SecureSession {
   readonly #remote: RemoteIdentity
   /** The current one first, then archived ones, the last used first. */
   readonly #entries: Entry[]
-  /** Base keys of the other side's handshakes, the oldest first. */
-  readonly #seen: Uint8Array[]
+  /** Handshakes of the other side, the oldest first. */
+  readonly #seen: SeenHandshake[]
+  /** Handshakes from last-resort prekeys alone are taken from this signed prekey id on. */
+  #lastResortFrom: number
+  /** Stored form of all but the current entry, until that changes. */
+  #archive: Uint8Array | undefined
 
-  private constructor(remote: RemoteIdentity, state: { entries: Entry[], seen: Uint8Array[] }) {
+  private constructor(remote: RemoteIdentity, state: SessionState) {
     this.#remote = { signingKey: remote.signingKey.slice(), dhKey: remote.dhKey.slice() }
     this.#entries = state.entries
     this.#seen = state.seen
+    this.#lastResortFrom = state.lastResortFrom
   }
 
   /**
@@ -92,9 +121,10 @@ export class SecureSession {
     if (existing !== undefined && !sameIdentity(existing.#remote, identity)) return otherDevice()
     const initiated = initiateHandshake(input)
     if (!initiated.ok) return initiated
-    const { baseKey, ratchet, header } = initiated.value
-    const session = existing ?? new SecureSession(identity, { entries: [], seen: [] })
-    session.#promote({ baseKey, ratchet, pendingHeader: header, superseded: false })
+    const { baseKey, prekeyIds, ratchet, header } = initiated.value
+    const session = existing ?? SecureSession.#empty(identity)
+    const isLastResort = isFromLastResort(prekeyIds)
+    session.#promote({ baseKey, isLastResort, ratchet, pendingHeader: header, superseded: false })
     return { ok: true, value: session }
   }
 
@@ -104,7 +134,8 @@ export class SecureSession {
    * otherwise delete the one-time prekeys in `used` in the batch that stores the session.
    *
    * Refuses SESSION_FORMAT, HANDSHAKE_IDENTITY (not `remote`, not the device of `existing`, or
-   * forged), HANDSHAKE_PREKEY, HANDSHAKE_KEY, or as `decrypt`; nothing is changed then.
+   * forged), HANDSHAKE_PREKEY (unknown, used up, or last-resort and used too often by this device),
+   * HANDSHAKE_KEY, or as `decrypt`; nothing is changed then.
    *
    * @param input.remote the device that it must come from, when that is known
    */
@@ -128,16 +159,22 @@ export class SecureSession {
       if (!read.ok) return read
       return { ok: true, value: { session: existing, plaintext: read.value, used: undefined } }
     }
+    const isLastResort = isFromLastResort(header.prekeyIds)
+    const { signedPrekeyId } = header.prekeyIds
+    if (isLastResort && existing !== undefined && signedPrekeyId < existing.#lastResortFrom) {
+      return refuse('HANDSHAKE_PREKEY', 'too many sessions of this device from one last-resort prekey')
+    }
     const ratchet = respondHandshake({ own, header, prekeys })
     if (!ratchet.ok) return ratchet
     const opened = ratchet.value.decrypt({ message: body, ad })
     if (!opened.ok) return opened
-    const session = existing ?? new SecureSession(header.initiator, { entries: [], seen: [] })
+    const session = existing ?? SecureSession.#empty(header.initiator)
+    const { baseKey } = header
     session.#supersede()
     session.#promote({
-      baseKey: header.baseKey, ratchet: ratchet.value, pendingHeader: undefined, superseded: false,
+      baseKey, isLastResort, ratchet: ratchet.value, pendingHeader: undefined, superseded: false,
     })
-    session.#remember(header.baseKey)
+    session.#remember({ baseKey, isLastResort, signedPrekeyId })
     return { ok: true, value: { session, plaintext: opened.value, used: header.prekeyIds } }
   }
 
@@ -146,13 +183,33 @@ export class SecureSession {
     return this.#remote
   }
 
-  /** 103 bytes longer than the plaintext, 1,365 until the first answer to our own handshake. */
+  /**
+   * True while the current session rests on a handshake from last-resort prekeys alone: until both
+   * sides have made a step of the ratchet, who steals those prekeys can read it. One-time prekeys
+   * had run out, or somebody kept them back.
+   */
+  get weakForwardSecrecy(): boolean {
+    const [current] = this.#entries
+    return current !== undefined && current.isLastResort && current.ratchet.steps < healedAfterSteps
+  }
+
+  /**
+   * Ratchet steps of either side since the current session last took an ML-KEM secret, its handshake
+   * included: what a thief of the state with a quantum computer could follow. Always below
+   * 2 × `kemPeriodTurns`, because a KEM step cannot be left out (ratchet/kem-step.ts).
+   */
+  get pqAgeSteps(): number {
+    return this.#entries[0]?.ratchet.pqAgeSteps ?? 0
+  }
+
+  /**
+   * 103 bytes longer than the plaintext; 1,365 until the first answer to our own handshake, 1,287
+   * or 1,191 in a KEM step.
+   */
   encrypt(input: { plaintext: Uint8Array, ad: Uint8Array, random: Random }): Uint8Array {
     const { ratchet, pendingHeader } = this.#entries[0]!
-    const body = ratchet.encrypt(input)
-    return pendingHeader === undefined
-      ? concat(u8Bytes(kinds.ratchet), u8Bytes(messageVersion), body)
-      : concat(u8Bytes(kinds.initial), u8Bytes(messageVersion), pendingHeader, body)
+    const prefix = pendingHeader === undefined ? ratchetPrefix : concat(initialPrefix, pendingHeader)
+    return ratchet.encrypt({ ...input, prefix })
   }
 
   /**
@@ -175,11 +232,13 @@ export class SecureSession {
   /** An independent copy. */
   clone(): SecureSession {
     const entries = this.#entries.map((entry) => ({ ...entry, ratchet: entry.ratchet.clone() }))
-    return new SecureSession(this.#remote, { entries, seen: [...this.#seen] })
+    const seen = [...this.#seen]
+    return new SecureSession(this.#remote, { entries, seen, lastResortFrom: this.#lastResortFrom })
   }
 
   /** Overwrites every key; the session must not be used afterwards. */
   wipe(): void {
+    this.#dropArchive()
     for (const { ratchet } of this.#entries.splice(0)) ratchet.wipe()
   }
 
@@ -195,50 +254,63 @@ export class SecureSession {
    *   opaque signingKey[32], dhKey[32]     the other device
    *   u32    count, then per session, the current one first
    *     opaque baseKey[32]
+   *     bool isLastResort
    *     bool, opaque pendingHeader[1262]
    *     bool superseded
-   *     u32 length, opaque ratchet         ratchet/ratchet.ts
-   *   u32    count, opaque baseKeys[32]    handshakes done, the oldest first
+   *     ratchet                            ratchet/ratchet-state.ts
+   *   u32    lastResortFrom
+   *   u32    count, handshakes done, the oldest first
+   *     opaque baseKey[32]
+   *     bool isLastResort
+   *     u32 signedPrekeyId
    * ```
    */
   serialize(): Uint8Array {
-    const entries = this.#entries.flatMap(({ baseKey, pendingHeader, superseded, ratchet }) => {
-      const bytes = ratchet.serialize()
-      const pending = pendingHeader === undefined ? u8Bytes(0) : concat(u8Bytes(1), pendingHeader)
-      return [baseKey, pending, u8Bytes(superseded ? 1 : 0), u32Bytes(bytes.length), bytes]
-    })
-    return concat(
-      u8Bytes(stateVersion), this.#remote.signingKey, this.#remote.dhKey,
-      u32Bytes(this.#entries.length), ...entries,
-      u32Bytes(this.#seen.length), ...this.#seen,
-    )
+    this.#archive ??= this.#encodeArchive()
+    const [current] = this.#entries
+    writer.begin()
+    writer.u8(stateVersion)
+    writer.bytes(this.#remote.signingKey)
+    writer.bytes(this.#remote.dhKey)
+    writer.u32(this.#entries.length)
+    if (current !== undefined) writeEntry(current)
+    writer.bytes(this.#archive)
+    return writer.take()
   }
 
   /** @throws SESSION_CORRUPT for anything that `serialize` did not write */
   static deserialize(bytes: Uint8Array): SecureSession {
     const reader = new FieldReader(bytes)
-    const version = reader.u8()
+    const isKnownVersion = reader.u8() === stateVersion
     const remote = { signingKey: reader.bytes(keyBytes), dhKey: reader.bytes(keyBytes) }
     const entries: Entry[] = []
     const count = reader.count(1 + ratchetLimits.archivedSessionsMax)
     for (let i = 0; i < count; i++) {
       const baseKey = reader.bytes(keyBytes)
+      const isLastResort = reader.bool()
       const pendingHeader = reader.bool() ? reader.bytes(initialHeaderBytes) : undefined
       const superseded = reader.bool()
-      const ratchet = Ratchet.deserialize(reader.bytes(reader.count(bytes.length)))
+      const ratchet = Ratchet.read(reader)
       if (ratchet === undefined) break
-      entries.push({ baseKey, pendingHeader, superseded, ratchet })
+      entries.push({ baseKey, isLastResort, pendingHeader, superseded, ratchet })
     }
+    const lastResortFrom = reader.u32()
     const seenCount = reader.count(ratchetLimits.seenHandshakesMax)
-    const seen = Array.from({ length: seenCount }, () => reader.bytes(keyBytes))
-    if (version !== stateVersion || entries.length !== count || count === 0 || !reader.complete) {
+    const seen = Array.from({ length: seenCount }, () => ({
+      baseKey: reader.bytes(keyBytes), isLastResort: reader.bool(), signedPrekeyId: reader.u32(),
+    }))
+    if (!isKnownVersion || entries.length !== count || count === 0 || !reader.complete) {
       throw new OpenIMError('SESSION_CORRUPT', `a stored session cannot be read (${bytes.length} bytes)`)
     }
-    return new SecureSession(remote, { entries, seen })
+    return new SecureSession(remote, { entries, seen, lastResortFrom })
+  }
+
+  static #empty(remote: RemoteIdentity): SecureSession {
+    return new SecureSession(remote, { entries: [], seen: [], lastResortFrom: 0 })
   }
 
   #knows(baseKey: Uint8Array): boolean {
-    return this.#seen.some((seen) => equalBytes(seen, baseKey))
+    return this.#seen.some((seen) => equalBytes(seen.baseKey, baseKey))
       || this.#entries.some((entry) => equalBytes(entry.baseKey, baseKey))
   }
 
@@ -251,6 +323,7 @@ export class SecureSession {
     for (const entry of entries) {
       const opened = entry.ratchet.decrypt(input)
       if (opened.ok) {
+        if (entry !== this.#entries[0]) this.#dropArchive()
         entry.pendingHeader = undefined
         if (!entry.superseded) this.#promote(entry)
         return opened
@@ -263,6 +336,7 @@ export class SecureSession {
 
   /** Not those that the other device may not know yet: both may have started at once. */
   #supersede(): void {
+    this.#dropArchive()
     for (const entry of this.#entries) entry.superseded ||= entry.pendingHeader === undefined
   }
 
@@ -270,15 +344,50 @@ export class SecureSession {
   #promote(entry: Entry): void {
     const at = this.#entries.indexOf(entry)
     if (at === 0) return
+    this.#dropArchive()
     if (at > 0) this.#entries.splice(at, 1)
     this.#entries.unshift(entry)
     for (const { ratchet } of this.#entries.splice(1 + ratchetLimits.archivedSessionsMax)) ratchet.wipe()
   }
 
-  #remember(baseKey: Uint8Array): void {
-    this.#seen.push(baseKey)
-    if (this.#seen.length > ratchetLimits.seenHandshakesMax) this.#seen.shift()
+  #remember(handshake: SeenHandshake): void {
+    this.#dropArchive()
+    this.#seen.push(handshake)
+    if (this.#seen.length <= ratchetLimits.seenHandshakesMax) return
+    const oneTime = this.#seen.findIndex(({ isLastResort }) => !isLastResort)
+    const [forgotten] = this.#seen.splice(Math.max(0, oneTime), 1)
+    if (!forgotten!.isLastResort) return
+    this.#lastResortFrom = Math.max(this.#lastResortFrom, Math.min(forgotten!.signedPrekeyId + 1, idMax))
   }
+
+  #encodeArchive(): Uint8Array {
+    writer.begin()
+    for (const entry of this.#entries.slice(1)) writeEntry(entry)
+    writer.u32(this.#lastResortFrom)
+    writer.u32(this.#seen.length)
+    for (const { baseKey, isLastResort, signedPrekeyId } of this.#seen) {
+      writer.bytes(baseKey)
+      writer.bool(isLastResort)
+      writer.u32(signedPrekeyId)
+    }
+    return writer.take()
+  }
+
+  #dropArchive(): void {
+    if (this.#archive !== undefined) wipe(this.#archive)
+    this.#archive = undefined
+  }
+}
+
+const writer = new FieldWriter()
+
+function writeEntry({ baseKey, isLastResort, pendingHeader, superseded, ratchet }: Entry): void {
+  writer.bytes(baseKey)
+  writer.bool(isLastResort)
+  writer.bool(pendingHeader !== undefined)
+  if (pendingHeader !== undefined) writer.bytes(pendingHeader)
+  writer.bool(superseded)
+  ratchet.write(writer)
 }
 
 /** `undefined` when it is no message of ours. */

@@ -18,7 +18,8 @@
  *
  * All sealing is XChaCha20-Poly1305, whose nonces may be random. The random data key in between
  * lets the passphrase change without a new body. A wrong passphrase and an altered vault are one
- * refusal: nothing tells an attacker which part of a forged vault was right.
+ * refusal after the same work: nothing tells an attacker which part of a forged vault was right.
+ * What a header asks for is bounded before anything is done for it.
  */
 import { concat, wipe } from './bytes.ts'
 import { assert } from './errors.ts'
@@ -47,6 +48,8 @@ interface Cost {
 const cost: Cost = { memoryKiB: 64 * 1024, passes: 3, lanes: 1 }
 /** What a vault from elsewhere may ask of us before its passphrase is known to be right. */
 const costMax: Cost = { memoryKiB: 1024 * 1024, passes: 16, lanes: 8 }
+/** Memory × passes, which is what takes the time: some 20 times our own cost, seconds not minutes. */
+const workKiBMax = 4 * 1024 * 1024
 
 /** @param input.passphrase UTF-8 bytes, as typed; they stay the caller's, to wipe */
 export function sealVault(input: {
@@ -65,12 +68,13 @@ export function sealVault(input: {
 /** The plaintext. Refuses VAULT_PASSPHRASE (wrong, or the vault was altered) or VAULT_FORMAT. */
 export function openVault(input: { passphrase: Uint8Array, vault: Uint8Array }): Result<Uint8Array> {
   const unwrapped = unwrapKey(input)
-  if (!unwrapped.ok) return unwrapped
-  const dataKey = unwrapped.value
+  if (!unwrapped.ok && unwrapped.code !== 'VAULT_PASSPHRASE') return unwrapped
+  // With a wrong passphrase a key that cannot fit is tried: the time does not tell how far it came.
+  const dataKey = unwrapped.ok ? unwrapped.value : new Uint8Array(keyBytes)
   const sealed = input.vault.subarray(bodyOffset)
   const plaintext = openValue({ key: dataKey, sealed, ad: labels.vaultBody })
   wipe(dataKey)
-  return plaintext === undefined ? wrongPassphrase() : { ok: true, value: plaintext }
+  return unwrapped.ok && plaintext !== undefined ? { ok: true, value: plaintext } : wrongPassphrase()
 }
 
 /**
@@ -152,7 +156,7 @@ function unwrapKey(input: { passphrase: Uint8Array, vault: Uint8Array }): Result
 /** RFC 9106 §3.1: at least one pass and lane, and 8 KiB a lane. */
 function affordable({ memoryKiB, passes, lanes }: Cost): boolean {
   return passes >= 1 && passes <= costMax.passes && lanes >= 1 && lanes <= costMax.lanes
-    && memoryKiB >= 8 * lanes && memoryKiB <= costMax.memoryKiB
+    && memoryKiB >= 8 * lanes && memoryKiB <= costMax.memoryKiB && memoryKiB * passes <= workKiBMax
 }
 
 function wrongPassphrase(): Result<never> {

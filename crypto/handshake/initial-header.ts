@@ -71,8 +71,15 @@ export function decodeInitialHeader(bytes: Uint8Array): InitialHeader | undefine
   return { initiator, proof, baseKey, prekeyIds, kemCiphertext }
 }
 
+/** The proof of a device is always the same (RFC 8032 signatures are), and not secret. */
+const proofs = new WeakMap<OwnIdentity, Uint8Array>()
+
 export function proveIdentity(own: OwnIdentity): Uint8Array {
-  return crypto.sign(own.signingKeys, concat(labels.identityProof, own.dhKeys.publicKey))
+  const known = proofs.get(own)
+  if (known !== undefined) return known
+  const proof = crypto.sign(own.signingKeys, concat(labels.identityProof, own.dhKeys.publicKey))
+  proofs.set(own, proof)
+  return proof
 }
 
 /** Whether the signing key is usable and vouches for the DH key. */

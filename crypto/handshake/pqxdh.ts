@@ -49,6 +49,7 @@ const zeros = new Uint8Array(keyBytes)
 export interface Initiated {
   readonly ratchet: Ratchet
   readonly baseKey: Uint8Array
+  readonly prekeyIds: PrekeyIds
   /** Goes before every message until the first answer. */
   readonly header: Uint8Array
 }
@@ -88,14 +89,15 @@ export function initiateHandshake(input: {
   })
   const ratchet = keys && Ratchet.initiator({ keys, remotePrekey: signedPrekey.publicKey, random })
   if (ratchet === undefined) return smallOrder()
+  const prekeyIds = prekeyIdsOf(bundle)
   const header = encodeInitialHeader({
     initiator: publicIdentity(own),
     proof: proveIdentity(own),
     baseKey: base.publicKey,
-    prekeyIds: prekeyIdsOf(bundle),
+    prekeyIds,
     kemCiphertext: encapsulated.ciphertext,
   })
-  return { ok: true, value: { ratchet, baseKey: base.publicKey, header } }
+  return { ok: true, value: { ratchet, baseKey: base.publicKey, prekeyIds, header } }
 }
 
 /**
@@ -149,6 +151,11 @@ export function respondHandshake(input: {
   return { ok: true, value: Ratchet.responder({ keys, own: signedPrekey }) }
 }
 
+/** Whether no one-time prekey went into a handshake: its first message can be sent to run again. */
+export function isFromLastResort({ kemOneTime, oneTimePrekeyId }: PrekeyIds): boolean {
+  return !kemOneTime && oneTimePrekeyId === undefined
+}
+
 export function publicIdentity(own: OwnIdentity): RemoteIdentity {
   return { signingKey: own.signingKeys.publicKey, dhKey: own.dhKeys.publicKey }
 }
@@ -164,14 +171,15 @@ function isOwn(own: OwnIdentity, remote: RemoteIdentity): boolean {
 }
 
 /** A bundle without its signatures, as the responder can rebuild it. */
-interface UnsignedBundle {
+export interface UnsignedBundle {
   readonly identity: RemoteIdentity
   readonly signedPrekey: { readonly id: number, readonly publicKey: Uint8Array }
   readonly kemPrekey: { readonly id: number, readonly publicKey: Uint8Array, readonly oneTime: boolean }
   readonly oneTimePrekey?: { readonly id: number, readonly publicKey: Uint8Array }
 }
 
-function transcriptHash(input: {
+/** All that both ends must agree on; the `binding` of the session. */
+export function transcriptHash(input: {
   initiator: RemoteIdentity
   baseKey: Uint8Array
   bundle: UnsignedBundle
@@ -192,7 +200,7 @@ function transcriptHash(input: {
 }
 
 /** `undefined` when a DH output is, that is, when somebody's key is of small order. Wipes its secrets. */
-function deriveSessionKeys(input: {
+export function deriveSessionKeys(input: {
   dhOutputs: (Uint8Array | undefined)[]
   kemSecret: Uint8Array
   transcript: Uint8Array

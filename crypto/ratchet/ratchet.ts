@@ -10,29 +10,44 @@
  *   receiving   rootKey ─ own key × new remote key ───▶ chain ─▶ message keys
  * ```
  *
+ * Now and then an ML-KEM-768 secret is mixed in beside the DH output (kem-step.ts).
+ *
  * Deviations from the specification, each for a reason:
  * - The sending half of a step waits for the next `encrypt`: the new key is fresher, `decrypt`
  *   needs no randomness, and an own private key is gone as soon as it was used.
  * - So a second step of the other device before we answered is refused; no honest one makes it.
- * - The key of a message depends on 16 random bytes of its header (key-schedule.ts).
+ *   Steps strictly alternate, and both ends count them alike.
+ * - The nonce of a message is random, though its key is used once: a restored state may repeat a
+ *   key (header.ts).
  * - Chains that ended keep their header key until pushed out, so that a replay is told from
  *   garbage (SESSION_DUPLICATE from SESSION_UNDECRYPTABLE).
  *
- * Nothing here reads a clock or the network, and a refused message leaves no trace.
+ * Nothing here reads a clock or the network, and a refused message leaves no trace. A message that
+ * makes us walk far along a chain must have opened first, as far as that can be: what ends the
+ * chain before (previousCount) is looked at last. One that says less than we have already read
+ * is taken: a device that was restored from a backup counts so.
  */
-import { concat, wipe } from '../bytes.ts'
+import { wipe } from '../bytes.ts'
 import { assert } from '../errors.ts'
 import type { Result } from '../errors.ts'
-import { FieldReader, u32Bytes, u8Bytes } from '../fields.ts'
+import type { FieldReader, FieldWriter } from '../fields.ts'
 import { crypto } from '../index.ts'
 import type { DhKeyPair } from '../provider.ts'
 import type { Random } from '../random.ts'
-import { freshSalt, openBody, openHeader, ratchetMode, sealBody, sealHeader, splitMessage } from './header.ts'
+import { drawNonceAndSalt, openBody, openHeader, sealMessage, splitMessage } from './header.ts'
 import type { Header, MessageParts } from './header.ts'
-import { messageKey, stepChain, stepRoot } from './key-schedule.ts'
-import type { RootStep } from './key-schedule.ts'
+import {
+  chainModes, isKemPublicKey, kemSeedBytes, kemStepHash, modeOfStep, stepsSinceKem,
+} from './kem-step.ts'
+import type { ChainMode } from './kem-step.ts'
+import { nextChainKey, nextMessageKey, stepRoot } from './key-schedule.ts'
+import type { KemInput, RootStep } from './key-schedule.ts'
 import { ratchetLimits } from './limits.ts'
-import { ReceivingChain, wipeAdvance } from './receiving-chain.ts'
+import {
+  cloneState, encodeSettled, freshOwnKey, ownKemPart, readState, wipeKem, wipeOwnKey, wipeState, writeState,
+} from './ratchet-state.ts'
+import type { KemState, RatchetState, SendingChain } from './ratchet-state.ts'
+import { ReceivingChain } from './receiving-chain.ts'
 import type { ReadPlan } from './receiving-chain.ts'
 
 /** What a handshake gives both ends; 32 bytes each, owned by the ratchet from then on. */
@@ -46,44 +61,25 @@ export interface SessionKeys {
   readonly binding: Uint8Array
 }
 
-interface SendingChain {
-  readonly headerKey: Uint8Array
-  chainKey: Uint8Array
-  next: number
-}
-
-interface State {
-  readonly binding: Uint8Array
-  rootKey: Uint8Array
-  /** Own ratchet key; `undefined` from a receiving step to the next `encrypt`. */
-  own: DhKeyPair | undefined
-  remoteKey: Uint8Array | undefined
-  /** Present exactly when `own` is, except at a responder that has read nothing yet. */
-  sending: SendingChain | undefined
-  nextSendingHeaderKey: Uint8Array
-  /** Length of the sending chain before the current one. */
-  previousCount: number
-  receiving: ReceivingChain | undefined
-  nextReceivingHeaderKey: Uint8Array
-  /** Ended chains, the oldest first. */
-  past: ReceivingChain[]
-}
-
-/** A message being tried, with its header opened. */
-interface Attempt {
+interface OpenedHeader {
   readonly header: Header
   readonly parts: MessageParts
+}
+
+/** A message being tried. */
+interface Attempt extends OpenedHeader {
   readonly ad: Uint8Array
 }
 
-const stateVersion = 1
-const keyBytes = 32
 const numberMax = 2 ** 32 - 1
+const nothing = new Uint8Array(0)
 
 export class Ratchet {
-  readonly #state: State
+  readonly #state: RatchetState
+  /** The part of the stored form that only a step changes (ratchet-state.ts). */
+  #settled: Uint8Array | undefined
 
-  private constructor(state: State) {
+  private constructor(state: RatchetState) {
     this.#state = state
   }
 
@@ -93,22 +89,24 @@ export class Ratchet {
     remotePrekey: Uint8Array
     random: Random
   }): Ratchet | undefined {
-    const { keys, remotePrekey, random } = input
-    const own = crypto.dhKeyPair(random.bytes(keyBytes))
-    const dhOutput = crypto.dh(own, remotePrekey)
+    const { keys: { binding, rootKey, headerKey, nextHeaderKey }, remotePrekey, random } = input
+    const own = freshOwnKey(random)
+    const dhOutput = crypto.dh(own.keys, remotePrekey)
     if (dhOutput === undefined) return undefined
-    const step = stepRoot(keys.rootKey, dhOutput)
-    wipe(keys.rootKey)
+    const step = stepRoot(rootKey, { dhOutput, mode: modeOfStep(0, binding) })
+    wipe(rootKey)
     return new Ratchet({
-      binding: keys.binding,
+      binding,
       rootKey: step.rootKey,
+      steps: 1,
       own,
       remoteKey: remotePrekey.slice(),
-      sending: { headerKey: keys.headerKey, chainKey: step.chainKey, next: 0 },
+      kem: undefined,
+      sending: { headerKey, chainKey: step.chainKey, next: 0 },
       nextSendingHeaderKey: step.nextHeaderKey,
       previousCount: 0,
       receiving: undefined,
-      nextReceivingHeaderKey: keys.nextHeaderKey,
+      nextReceivingHeaderKey: nextHeaderKey,
       past: [],
     })
   }
@@ -118,8 +116,10 @@ export class Ratchet {
     return new Ratchet({
       binding: keys.binding,
       rootKey: keys.rootKey,
-      own,
+      steps: 0,
+      own: { keys: own, secret: own.exportSecret() },
       remoteKey: undefined,
+      kem: undefined,
       sending: undefined,
       nextSendingHeaderKey: keys.nextHeaderKey,
       previousCount: 0,
@@ -129,145 +129,120 @@ export class Ratchet {
     })
   }
 
-  /** 101 bytes longer than the plaintext. The new state must be durable before the result leaves. */
-  encrypt({ plaintext, ad, random }: { plaintext: Uint8Array, ad: Uint8Array, random: Random }): Uint8Array {
+  /** Root steps made by either side; the handshake's own chain is the first. */
+  get steps(): number {
+    return this.#state.steps
+  }
+
+  /** How many root steps are newer than the last secret of an ML-KEM that went into the root key. */
+  get pqAgeSteps(): number {
+    return stepsSinceKem(this.#state.steps, this.#state.binding)
+  }
+
+  /**
+   * 101 bytes longer than the plaintext; 1,285 or 1,189 in a KEM step (kem-step.ts). The new state
+   * must be durable before the result leaves.
+   *
+   * @param input.prefix stands before the message, as it is
+   */
+  encrypt(input: {
+    plaintext: Uint8Array
+    ad: Uint8Array
+    random: Random
+    prefix?: Uint8Array
+  }): Uint8Array {
+    const { plaintext, ad, random, prefix = nothing } = input
     const state = this.#state
     const sending = state.sending ?? this.#stepSending(random)
     assert(state.own !== undefined && sending.next < numberMax, 'a sending chain without key or at its end')
-    const { binding } = state
+    const { binding, own, kem } = state
+    const { nonce, salt } = drawNonceAndSalt(random)
     const header: Header = {
-      mode: ratchetMode,
-      ratchetKey: state.own.publicKey,
+      mode: modeOfStep(state.steps - 1, binding),
+      ratchetKey: own.keys.publicKey,
       previousCount: state.previousCount,
       number: sending.next,
-      salt: freshSalt(random),
+      salt,
+      kem: ownKemPart(kem),
     }
-    const head = sealHeader(header, { headerKey: sending.headerKey, binding, random })
-    const { seed, chainKey } = stepChain(sending.chainKey)
-    const key = messageKey(seed, header.salt)
-    const body = sealBody({ key, head, binding, ad }, plaintext)
-    wipe(key, seed, sending.chainKey)
+    const { headerKey } = sending
+    const messageKey = nextMessageKey(sending.chainKey)
+    const chainKey = nextChainKey(sending.chainKey)
+    const message = sealMessage({ headerKey, messageKey, binding }, { header, nonce, plaintext, ad, prefix })
+    wipe(messageKey, sending.chainKey)
     sending.chainKey = chainKey
     sending.next++
-    return concat(head, body)
+    return message
   }
 
   /**
    * Refuses, with nothing changed:
-   * - SESSION_FORMAT: too short, or of a mode that we do not know;
+   * - SESSION_FORMAT: too short, or of another mode than its chain must have;
    * - SESSION_DUPLICATE: read before, or so late that its key is kept no longer;
    * - SESSION_TOO_FAR: more than chainJumpMax messages are missing before it;
    * - SESSION_UNDECRYPTABLE: not of this session, altered, or with another AD.
    */
   decrypt({ message, ad }: { message: Uint8Array, ad: Uint8Array }): Result<Uint8Array> {
-    const parts = splitMessage(message)
-    if (parts === undefined) return refuse('SESSION_FORMAT', `${message.length} bytes are no message`)
-    const found = this.#find(parts)
-    if (found === undefined) return refuse('SESSION_UNDECRYPTABLE', 'no key of this session opens the header')
-    const { header, chain } = found
-    if (header.mode !== ratchetMode) return refuse('SESSION_FORMAT', `a message of mode ${header.mode}`)
+    const found = this.#find(message)
+    if (found === undefined) {
+      return splitMessage(message) === undefined
+        ? refuse('SESSION_FORMAT', `${message.length} bytes are no message`)
+        : refuse('SESSION_UNDECRYPTABLE', 'no key of this session opens the header')
+    }
+    const { header, parts, chain } = found
+    const mode = chain === undefined ? this.#nextMode : chain.mode
+    if (header.mode !== mode) return refuse('SESSION_FORMAT', `a message of mode ${header.mode}, not ${mode}`)
     const attempt = { header, parts, ad }
     return chain === undefined ? this.#readStep(attempt) : this.#read(chain, attempt)
   }
 
   /** An independent copy: what happens to one is unknown to the other. */
   clone(): Ratchet {
-    const state = this.#state
-    const { sending } = state
-    return new Ratchet({
-      ...state,
-      rootKey: state.rootKey.slice(),
-      sending: sending && {
-        headerKey: sending.headerKey.slice(),
-        chainKey: sending.chainKey.slice(),
-        next: sending.next,
-      },
-      nextSendingHeaderKey: state.nextSendingHeaderKey.slice(),
-      receiving: state.receiving?.clone(),
-      nextReceivingHeaderKey: state.nextReceivingHeaderKey.slice(),
-      past: state.past.map((chain) => chain.clone()),
-    })
+    return new Ratchet(cloneState(this.#state))
   }
 
   /** Overwrites every key; the session must not be used afterwards. */
   wipe(): void {
-    const { rootKey, sending, nextSendingHeaderKey, receiving, nextReceivingHeaderKey, past } = this.#state
-    wipe(rootKey, nextSendingHeaderKey, nextReceivingHeaderKey)
-    if (sending !== undefined) wipe(sending.headerKey, sending.chainKey)
-    receiving?.wipe()
-    for (const chain of past) chain.wipe()
-    this.#state.own = undefined
+    this.#unsettle()
+    wipeState(this.#state)
   }
 
   toJSON(): string {
     return '[Ratchet]'
   }
 
-  /**
-   * All secrets in the clear; the caller seals them.
-   *
-   * ```text
-   *   u8     version = 1
-   *   opaque binding[32], rootKey[32], nextSendingHeaderKey[32], nextReceivingHeaderKey[32]
-   *   bool, opaque own[32]            X25519 secret
-   *   bool, opaque remoteKey[32]
-   *   bool, opaque headerKey[32] chainKey[32] u32 next      sending chain
-   *   u32    previousCount
-   *   bool, receiving chain           receiving-chain.ts
-   *   u32    count, past chains
-   * ```
-   */
-  serialize(): Uint8Array {
-    const { binding, rootKey, own, remoteKey, sending, receiving, past, ...state } = this.#state
-    return concat(
-      u8Bytes(stateVersion), binding, rootKey, state.nextSendingHeaderKey, state.nextReceivingHeaderKey,
-      optionalBytes(own?.exportSecret()),
-      optionalBytes(remoteKey),
-      optionalBytes(sending && concat(sending.headerKey, sending.chainKey, u32Bytes(sending.next))),
-      u32Bytes(state.previousCount),
-      optionalBytes(receiving?.serialize()),
-      u32Bytes(past.length), ...past.map((chain) => chain.serialize()),
-    )
+  /** All secrets in the clear; the caller seals them. The layout is in ratchet-state.ts. */
+  write(writer: FieldWriter): void {
+    this.#settled ??= encodeSettled(this.#state)
+    writeState(writer, this.#settled, this.#state)
   }
 
-  /** `undefined` for anything that `serialize` did not write. */
-  static deserialize(bytes: Uint8Array): Ratchet | undefined {
-    const reader = new FieldReader(bytes)
-    if (reader.u8() !== stateVersion) return undefined
-    const [binding, rootKey, nextSendingHeaderKey, nextReceivingHeaderKey] = [key(), key(), key(), key()]
-    const own = reader.bool() ? crypto.dhKeyPair(key()) : undefined
-    const remoteKey = reader.bool() ? key() : undefined
-    const sending = reader.bool() ? { headerKey: key(), chainKey: key(), next: reader.u32() } : undefined
-    const previousCount = reader.u32()
-    const receiving = reader.bool() ? ReceivingChain.read(reader) : undefined
-    const pastCount = reader.count(ratchetLimits.pastChainsMax)
-    const past = Array.from({ length: pastCount }, () => ReceivingChain.read(reader))
-    if (!reader.complete) return undefined
-    return new Ratchet({
-      binding, rootKey, own, remoteKey,
-      sending, nextSendingHeaderKey, previousCount,
-      receiving, nextReceivingHeaderKey, past,
-    })
+  /** `undefined` for anything that `write` did not write; `complete` of the reader says the rest. */
+  static read(reader: FieldReader): Ratchet | undefined {
+    const state = readState(reader)
+    return state && new Ratchet(state)
+  }
 
-    function key(): Uint8Array {
-      return reader.bytes(keyBytes)
-    }
+  get #nextMode(): ChainMode {
+    return modeOfStep(this.#state.steps, this.#state.binding)
   }
 
   /** The chain of a message, or a header without one: the first message of the next chain. */
-  #find(parts: MessageParts): { header: Header, chain?: ReceivingChain } | undefined {
+  #find(message: Uint8Array): OpenedHeader & { chain?: ReceivingChain } | undefined {
     const { binding, receiving, nextReceivingHeaderKey, past } = this.#state
-    const inChain = (chain: ReceivingChain): { header: Header, chain: ReceivingChain } | undefined => {
-      const header = openHeader(parts, { headerKey: chain.headerKey, binding })
-      return header && { header, chain }
+    const tryKey = (headerKey: Uint8Array, mode: ChainMode): OpenedHeader | undefined => {
+      const parts = splitMessage(message, mode)
+      const header = parts && openHeader(parts, { headerKey, binding })
+      return header && { header, parts }
     }
-    const current = receiving && inChain(receiving)
-    if (current !== undefined) return current
-    const header = openHeader(parts, { headerKey: nextReceivingHeaderKey, binding })
-    if (header !== undefined) return { header }
+    const current = receiving && tryKey(receiving.headerKey, receiving.mode)
+    if (current !== undefined) return { ...current, chain: receiving! }
+    const next = tryKey(nextReceivingHeaderKey, this.#nextMode)
+    if (next !== undefined) return next
     for (let i = past.length - 1; i >= 0; i--) {
-      const late = inChain(past[i]!)
-      if (late !== undefined) return late
+      const chain = past[i]!
+      const late = tryKey(chain.headerKey, chain.mode)
+      if (late !== undefined) return { ...late, chain }
     }
     return undefined
   }
@@ -281,36 +256,52 @@ export class Ratchet {
       return opened
     }
     chain.commit(plan.value)
-    this.#trimSkipped()
+    if (chain !== this.#state.receiving) this.#unsettle()
+    if (plan.value.advance?.skipped.length) this.#trimSkipped()
     return opened
   }
 
   /** A message of the other device's next chain: the receiving half of a ratchet step. */
   #readStep(attempt: Attempt): Result<Uint8Array> {
     const { own, receiving, rootKey, nextReceivingHeaderKey } = this.#state
+    const { header } = attempt
     if (own === undefined) return refuse('SESSION_UNDECRYPTABLE', 'a second ratchet step before our answer')
-    const end = receiving?.planEnd(attempt.header.previousCount)
-    if (end === 'tooFar') return tooFar(attempt.header.previousCount)
-    const dhOutput = crypto.dh(own, attempt.header.ratchetKey)
-    if (dhOutput === undefined) {
-      if (end !== undefined) wipeAdvance(end)
-      return refuse('SESSION_UNDECRYPTABLE', 'a ratchet key of small order')
+    const mode = this.#nextMode
+    if (mode === chainModes.offer && !isKemPublicKey(header.kem)) {
+      return refuse('SESSION_UNDECRYPTABLE', 'an offer that is no ML-KEM-768 key')
     }
-    const step = stepRoot(rootKey, dhOutput)
-    const chain = new ReceivingChain({ headerKey: nextReceivingHeaderKey.slice(), chainKey: step.chainKey })
+    const dhOutput = crypto.dh(own.keys, header.ratchetKey)
+    if (dhOutput === undefined) return refuse('SESSION_UNDECRYPTABLE', 'a ratchet key of small order')
+    const step = stepRoot(rootKey, { dhOutput, mode, kem: this.#answerTo(header, mode) })
+    const chain = new ReceivingChain({
+      headerKey: nextReceivingHeaderKey.slice(), mode, chainKey: step.chainKey,
+    })
     const plan = this.#plan(chain, attempt)
     const opened = plan.ok ? this.#open(plan.value, attempt) : plan
-    if (!plan.ok || !opened.ok) {
+    // Last, because the way to the end may be long: only for a message that opened.
+    const end = opened.ok ? receiving?.planEnd(header.previousCount) : undefined
+    if (!plan.ok || !opened.ok || end === 'tooFar') {
       if (plan.ok) chain.discard(plan.value)
-      if (end !== undefined) wipeAdvance(end)
       chain.wipe()
       wipe(step.rootKey, step.nextHeaderKey)
-      return opened
+      return opened.ok ? tooFar(header.previousCount) : opened
     }
     if (end !== undefined) receiving!.end(end)
     chain.commit(plan.value)
-    this.#enterChain(chain, step, attempt.header.ratchetKey)
+    this.#enterChain(chain, step, header)
     return opened
+  }
+
+  /** What an answer to our offer adds to the root step. Changes nothing. */
+  #answerTo(header: Header, mode: ChainMode): KemInput | undefined {
+    if (mode !== chainModes.answer) return undefined
+    const { kem } = this.#state
+    assert(kem?.kind === 'offered', 'the step before an answer was our offer')
+    const { keys } = kem
+    return {
+      secret: crypto.kemDecapsulate(keys, header.kem),
+      hash: kemStepHash({ publicKey: keys.publicKey, ciphertext: header.kem }),
+    }
   }
 
   #plan(chain: ReceivingChain, { header }: Attempt): Result<ReadPlan> {
@@ -322,24 +313,27 @@ export class Ratchet {
   }
 
   #open(plan: ReadPlan, { header, parts, ad }: Attempt): Result<Uint8Array> {
-    const key = messageKey(plan.seed, header.salt)
     const { binding } = this.#state
-    const plaintext = openBody({ key, head: parts.head, binding, ad }, parts.sealedBody)
-    wipe(key)
+    const plaintext = openBody(parts, { messageKey: plan.key, salt: header.salt, binding, ad })
     if (plaintext === undefined) return refuse('SESSION_UNDECRYPTABLE', 'altered, or of another context')
     return { ok: true, value: plaintext }
   }
 
-  #enterChain(chain: ReceivingChain, step: RootStep, remoteKey: Uint8Array): void {
+  #enterChain(chain: ReceivingChain, step: RootStep, header: Header): void {
     const state = this.#state
+    this.#unsettle()
     if (state.receiving !== undefined) state.past.push(state.receiving)
     this.#trimPast()
     wipe(state.rootKey, state.nextReceivingHeaderKey)
     state.receiving = chain
     state.rootKey = step.rootKey
     state.nextReceivingHeaderKey = step.nextHeaderKey
-    state.remoteKey = remoteKey
+    state.steps++
+    state.remoteKey = header.ratchetKey
+    wipeOwnKey(state.own)
     state.own = undefined
+    wipeKem(state.kem)
+    state.kem = chain.mode === chainModes.offer ? { kind: 'offer', publicKey: header.kem } : undefined
     if (state.sending !== undefined) {
       state.previousCount = state.sending.next
       wipe(state.sending.headerKey, state.sending.chainKey)
@@ -351,18 +345,41 @@ export class Ratchet {
   /** The sending half of a step, with a fresh key. */
   #stepSending(random: Random): SendingChain {
     const state = this.#state
-    assert(state.remoteKey !== undefined && state.own === undefined, 'a responder reads before it sends')
-    const own = crypto.dhKeyPair(random.bytes(keyBytes))
-    const dhOutput = crypto.dh(own, state.remoteKey)
+    const { binding, remoteKey } = state
+    assert(remoteKey !== undefined && state.own === undefined, 'a responder reads before it sends')
+    assert(state.steps < numberMax, 'a ratchet at its end')
+    const mode = modeOfStep(state.steps, binding)
+    const own = freshOwnKey(random)
+    const dhOutput = crypto.dh(own.keys, remoteKey)
     assert(dhOutput !== undefined, 'the remote ratchet key was checked when it came')
-    const step = stepRoot(state.rootKey, dhOutput)
+    const { kem, input } = this.#beginKem(mode, random)
+    const step = stepRoot(state.rootKey, { dhOutput, mode, kem: input })
+    this.#unsettle()
     wipe(state.rootKey)
     const sending = { headerKey: state.nextSendingHeaderKey, chainKey: step.chainKey, next: 0 }
+    state.steps++
     state.own = own
+    state.kem = kem
     state.rootKey = step.rootKey
     state.nextSendingHeaderKey = step.nextHeaderKey
     state.sending = sending
     return sending
+  }
+
+  /** Our part of a KEM step: what to remember of it, and what an answer adds to the root step. */
+  #beginKem(mode: ChainMode, random: Random): { kem: KemState | undefined, input?: KemInput } {
+    if (mode === chainModes.plain) return { kem: undefined }
+    if (mode === chainModes.offer) {
+      const seed = random.bytes(kemSeedBytes)
+      return { kem: { kind: 'offered', keys: crypto.kemKeyPair(seed), seed } }
+    }
+    const offer = this.#state.kem
+    assert(offer?.kind === 'offer', 'the step before our answer was an offer')
+    const encapsulated = crypto.kemEncapsulate(offer.publicKey, random)
+    assert(encapsulated !== undefined, 'the offer was checked when it came')
+    const { ciphertext, sharedSecret } = encapsulated
+    const hash = kemStepHash({ publicKey: offer.publicKey, ciphertext })
+    return { kem: { kind: 'answered', ciphertext }, input: { secret: sharedSecret, hash } }
   }
 
   /** Beyond the recent ones only chains that still miss something, and a bounded number of those. */
@@ -381,15 +398,18 @@ export class Ratchet {
     let excess = chains.reduce((sum, chain) => sum + chain.skippedCount, 0) - ratchetLimits.skippedKeysMax
     for (const chain of chains) {
       if (excess <= 0) return
+      if (chain !== receiving) this.#unsettle()
       const before = chain.skippedCount
       chain.dropOldest(excess)
       excess -= before - chain.skippedCount
     }
   }
-}
 
-function optionalBytes(bytes: Uint8Array | undefined): Uint8Array {
-  return bytes === undefined ? u8Bytes(0) : concat(u8Bytes(1), bytes)
+  /** What is stored of past chains and of the last step is no longer so. */
+  #unsettle(): void {
+    if (this.#settled !== undefined) wipe(this.#settled)
+    this.#settled = undefined
+  }
 }
 
 function tooFar(number: number): Result<never> {

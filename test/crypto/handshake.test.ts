@@ -247,8 +247,8 @@ test('both ends agree on keys only when every byte of the bundle is the same', (
 test('two handshakes with one bundle share no keys', () => {
   const bundle = bob.bundle('lastResort')
   const [one, other] = [alice.initiate(bundle), alice.initiate(bundle)]
-  // Stored: version, identity, count, base key, flag and header, flag, length; then the ratchet.
-  const ratchetOffset = 1 + 64 + 4 + 32 + 1 + 1_262 + 1 + 4
+  // Stored: version, identity, count, base key, flag, flag and header, flag; then the ratchet.
+  const ratchetOffset = 1 + 64 + 4 + 32 + 1 + 1 + 1_262 + 1
   const fields = [one, other].map((session) => session.serialize().subarray(ratchetOffset + 1))
   for (const at of [0, 32, 64, 96]) {
     assert.not(equalBytes(fields[0]!.subarray(at, at + 32), fields[1]!.subarray(at, at + 32)))

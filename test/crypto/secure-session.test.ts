@@ -31,7 +31,8 @@ test('every message carries the handshake until the first answer, and none after
   assert.is(read(session, bob.encrypt(other, 'answer')), 'answer')
   const later = alice.encrypt(session, 'later')
   assert.is(peekInitial(later), undefined)
-  assert.is(later.length, 5 + 103)
+  // This turn carries an ML-KEM key instead (ratchet/kem-step.ts).
+  assert.is(later.length, 5 + 103 + 1_184)
   assert.is(read(other, later), 'later')
 })
 
@@ -66,6 +67,64 @@ test('a replayed first message is refused even after its session was pushed out'
     other = value(bob.respond(message, stored(other))).session
   }
   assert.is(outcome(bob.respond(old, other)), 'SESSION_DUPLICATE')
+})
+
+test('a session from last-resort prekeys says so until both sides have made a step', () => {
+  const weak = alice.initiate(bob.bundle('lastResort'))
+  const { session: other } = value(bob.respond(alice.encrypt(weak, 'first')))
+  assert.ok(weak.weakForwardSecrecy && other.weakForwardSecrecy)
+  assert.ok(stored(weak).weakForwardSecrecy && stored(other).weakForwardSecrecy)
+  const answer = bob.encrypt(other, 'answer')
+  assert.ok(other.weakForwardSecrecy, 'his answer may be lost')
+  read(weak, answer)
+  read(other, alice.encrypt(weak, 'healed'))
+  assert.not.ok(weak.weakForwardSecrecy || other.weakForwardSecrecy || stored(other).weakForwardSecrecy)
+
+  const strong = alice.initiate(bob.bundle())
+  assert.not.ok(strong.weakForwardSecrecy)
+  assert.not.ok(value(bob.respond(alice.encrypt(strong, 'first'))).session.weakForwardSecrecy)
+})
+
+test('counts the steps since the last KEM secret, also when stored', () => {
+  const [one, other] = establish(alice, bob)
+  const ages: number[] = []
+  for (let turn = 0; turn < 40; turn++) {
+    read(other, alice.encrypt(one, 'ping'))
+    read(one, bob.encrypt(other, 'pong'))
+    assert.is(one.pqAgeSteps, other.pqAgeSteps)
+    assert.is(stored(one).pqAgeSteps, one.pqAgeSteps)
+    ages.push(one.pqAgeSteps)
+  }
+  assert.is(ages[0], 0)
+  assert.ok(Math.max(...ages) < 2 * ratchetLimits.kemPeriodTurns)
+  assert.ok(ages.filter((age) => age === 0).length >= 3)
+})
+
+test('no last-resort handshake runs twice, however many came after it', () => {
+  const old = alice.encrypt(alice.initiate(bob.bundle('lastResort')), 'old')
+  let { session: other } = value(bob.respond(old))
+  const more = ratchetLimits.seenHandshakesMax - 1
+  for (let i = 0; i < more; i++) {
+    other = value(bob.respond(alice.encrypt(alice.initiate(bob.bundle('lastResort')), `${i}`), other)).session
+  }
+  // Those with one-time prekeys are forgotten first: their prekeys are gone with their first use.
+  for (let i = 0; i < 5; i++) {
+    other = value(bob.respond(alice.encrypt(alice.initiate(bob.bundle()), `${i}`), other)).session
+  }
+  assert.is(outcome(bob.respond(old, stored(other))), 'SESSION_DUPLICATE')
+  // One more than can be remembered: it is taken, and after it only with a one-time prekey.
+  const oneMore = alice.encrypt(alice.initiate(bob.bundle('lastResort')), 'one more')
+  other = value(bob.respond(oneMore, other)).session
+  other = stored(other)
+  const before = other.serialize()
+  assert.is(outcome(bob.respond(old, other)), 'HANDSHAKE_PREKEY')
+  const another = alice.encrypt(alice.initiate(bob.bundle('lastResort')), 'another')
+  assert.is(outcome(bob.respond(another, other)), 'HANDSHAKE_PREKEY')
+  assert.equal(other.serialize(), before)
+  assert.is(outcome(bob.respond(alice.encrypt(alice.initiate(bob.bundle()), 'one-time'), other)), 'read')
+  bob.rotate()
+  const rotated = alice.encrypt(alice.initiate(bob.bundle('lastResort')), 'after the rotation')
+  assert.is(outcome(bob.respond(rotated, other)), 'read')
 })
 
 test('hands an initial message of a new handshake back to respond', () => {

@@ -54,6 +54,44 @@ test('refuses at once what is no vault, or would cost too much to try', () => {
   ]) assert.is(outcome(openVault({ passphrase, vault: bad })), 'VAULT_FORMAT')
 })
 
+test('bounds what a header may ask for before it does any of it', () => {
+  const asking = (memoryKiB: number, passes: number, lanes: number): string => {
+    const header = vault.slice()
+    new DataView(header.buffer).setUint32(1, memoryKiB)
+    header.set([passes, lanes], 5)
+    return outcome(openVault({ passphrase, vault: header }))
+  }
+  const begunMs = performance.now()
+  for (const [memoryKiB, passes, lanes] of [
+    [0xffff_ffff, 255, 255], [100 * 1024 * 1024, 1, 1], [1024 * 1024 + 1, 1, 1], [1024 * 1024, 5, 1],
+    [512 * 1024, 9, 1], [64 * 1024, 17, 1], [64 * 1024, 3, 9], [7, 1, 1], [15, 1, 2], [0, 0, 0],
+  ] as const) assert.is(asking(memoryKiB, passes, lanes), 'VAULT_FORMAT', `${memoryKiB} ${passes} ${lanes}`)
+  // One Argon2id of our own cost takes longer than all of these together.
+  const refusedMs = performance.now() - begunMs
+  openVault({ passphrase, vault })
+  assert.ok(refusedMs < performance.now() - begunMs - refusedMs, `${refusedMs} ms`)
+})
+
+test('works as long for a wrong passphrase as for an altered body', () => {
+  const large = sealVault({ passphrase, plaintext: new Uint8Array(8 * 1024 * 1024), random })
+  const altered = large.slice()
+  altered[altered.length - 1]! ^= 1
+  const timed = (input: Parameters<typeof openVault>[0]): number => {
+    const begunMs = performance.now()
+    assert.is(outcome(openVault(input)), 'VAULT_PASSPHRASE')
+    return performance.now() - begunMs
+  }
+  const wrong: number[] = []
+  const damaged: number[] = []
+  for (let i = 0; i < 5; i++) {
+    wrong.push(timed({ passphrase: utf8('wrong'), vault: large }))
+    damaged.push(timed({ passphrase, vault: altered }))
+  }
+  // The best of several runs: other work on the machine only ever adds.
+  const ratio = Math.min(...wrong) / Math.min(...damaged)
+  assert.ok(ratio > 0.5 && ratio < 2, `wrong ${wrong} ms, altered ${damaged} ms`)
+})
+
 test('changes its passphrase without changing what it holds', () => {
   const newPassphrase = utf8('another one')
   const rekeyed = value(rekeyVault({ vault, passphrase, newPassphrase, random }))

@@ -1,10 +1,11 @@
 /**
  * Frozen vectors of the handshake and the ratchet: `node test/vectors/secure-session.ts` writes
- * secure-session.json, on the reference backend alone. A test compares both backends with the
+ * secure-session.json, on the reference backend alone. A test compares all backends with the
  * file, so whatever changes a byte of what devices say to each other, or store, shows.
  *
- * The file is enough for another implementation: every secret and every random draw stands there,
- * in the order in which they are used.
+ * The file is enough for another implementation: its first part has every derivation by itself
+ * (session-parts.ts), the scenarios have every secret and every random draw, in the order in which
+ * they are used. `sha256` is of the rest, as compact JSON.
  */
 import { writeFileSync } from 'node:fs'
 import { hex, utf8 } from '../../crypto/bytes.ts'
@@ -12,18 +13,21 @@ import type { Result } from '../../crypto/errors.ts'
 import type { OwnIdentity, PrekeyBundle, PrekeyLookup } from '../../crypto/handshake/types.ts'
 import type { Random } from '../../crypto/random.ts'
 import type { SecureSession } from '../../crypto/secure-session.ts'
-import { importOnNoble } from '../crypto/support/backends.ts'
+import { importOn } from '../crypto/support/backends.ts'
+import type { BackendName } from '../crypto/support/backends.ts'
 import { seededRandom } from '../helpers/seeded-random.ts'
+import { sessionParts } from './session-parts.ts'
+import type { PartModules } from './session-parts.ts'
 
 /** The modules of one backend. */
-export interface CryptoModules {
-  readonly index: typeof import('../../crypto/index.ts')
-  readonly prekeys: typeof import('../../crypto/handshake/prekeys.ts')
+export interface CryptoModules extends PartModules {
   readonly secureSession: typeof import('../../crypto/secure-session.ts')
 }
 
 export interface SessionVectors {
   readonly source: string
+  readonly sha256: string
+  readonly parts: object
   readonly ad: string
   readonly scenarios: readonly Scenario[]
 }
@@ -34,6 +38,7 @@ interface Scenario {
   readonly bob: IdentitySecrets
   readonly prekeys: object
   readonly steps: readonly Step[]
+  readonly statesAfterOffer: { readonly alice: string, readonly bob: string }
   readonly states: { readonly alice: string, readonly bob: string }
 }
 
@@ -52,21 +57,33 @@ interface Step {
 
 export const vectorsFile = new URL('secure-session.json', import.meta.url)
 
-export const loadNobleModules = async (): Promise<CryptoModules> => ({
-  index: await importOnNoble('index.ts'),
-  prekeys: await importOnNoble('handshake/prekeys.ts'),
-  secureSession: await importOnNoble('secure-session.ts'),
+export const loadModules = async (name: BackendName): Promise<CryptoModules> => ({
+  index: await importOn(name, 'index.ts'),
+  labels: await importOn(name, 'labels.ts'),
+  prekeys: await importOn(name, 'handshake/prekeys.ts'),
+  pqxdh: await importOn(name, 'handshake/pqxdh.ts'),
+  header: await importOn(name, 'ratchet/header.ts'),
+  keySchedule: await importOn(name, 'ratchet/key-schedule.ts'),
+  kemStep: await importOn(name, 'ratchet/kem-step.ts'),
+  secureSession: await importOn(name, 'secure-session.ts'),
+  content: await importOn(name, '../protocol/message/content.ts'),
+  sealed: await importOn(name, '../protocol/message/sealed.ts'),
+  envelope: await importOn(name, '../protocol/envelope.ts'),
 })
 
 export function generate(modules: CryptoModules): SessionVectors {
-  return {
+  const rest = {
     source: 'openIM, test/vectors/secure-session.ts on the reference backend',
+    parts: sessionParts(modules),
     ad: hex(ad),
     scenarios: [
       new Play(modules, 'one-time prekeys').run(true),
       new Play(modules, 'last-resort prekeys').run(false),
     ],
   }
+  const { source, ...body } = rest
+  const sha256 = hex(modules.index.crypto.sha256(utf8(JSON.stringify(rest))))
+  return { source, sha256, ...body }
 }
 
 const ad = utf8('openIM frozen vectors')
@@ -106,9 +123,13 @@ class Play {
     value(bobSession.decrypt({ message: first, ad }))
     const late = this.#send('bob', bobSession, 'late')
     value(aliceSession.decrypt({ message: this.#send('bob', bobSession, 'answer'), ad }))
+    // The first KEM step: alice offers, bob answers; then a turn without.
     value(bobSession.decrypt({ message: this.#send('alice', aliceSession, 'without the handshake'), ad }))
+    const offered = { alice: hex(aliceSession.serialize()), bob: hex(bobSession.serialize()) }
     value(aliceSession.decrypt({ message: this.#send('bob', bobSession, ''), ad }))
     value(aliceSession.decrypt({ message: late, ad }))
+    value(bobSession.decrypt({ message: this.#send('alice', aliceSession, 'a plain turn'), ad }))
+    value(aliceSession.decrypt({ message: this.#send('bob', bobSession, 'and back'), ad }))
     this.#send('alice', aliceSession, 'never read')
     return {
       name: this.#name,
@@ -116,6 +137,7 @@ class Play {
       bob: bob.secrets,
       prekeys: secrets,
       steps: this.#steps,
+      statesAfterOffer: offered,
       states: { alice: hex(aliceSession.serialize()), bob: hex(bobSession.serialize()) },
     }
   }
@@ -173,6 +195,6 @@ function value<T>(result: Result<T>): T {
 }
 
 if (import.meta.main) {
-  const vectors = generate(await loadNobleModules())
+  const vectors = generate(await loadModules('noble'))
   writeFileSync(vectorsFile, `${JSON.stringify(vectors, undefined, 2)}\n`)
 }

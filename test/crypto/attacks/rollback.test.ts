@@ -1,0 +1,94 @@
+/**
+ * States that go back (checklist.ts, 12 and 13): restored backups, cloned devices, crashes before a
+ * batch is durable. The client's side of it is in clients-crash.test.ts.
+ */
+import * as assert from 'uvu/assert'
+import { equalBytes, utf8 } from '../../../crypto/bytes.ts'
+import { SecureSession } from '../../../crypto/secure-session.ts'
+import { suite } from '../../helpers/harness.ts'
+import { seededRandom } from '../../helpers/seeded-random.ts'
+import { ad, establish, outcome, read, TestDevice, value } from '../support/devices.ts'
+
+const test = suite('crypto/attacks/rollback')
+
+const random = seededRandom('rollback')
+const alice = new TestDevice(random)
+const bob = new TestDevice(random)
+
+const tried = (session: SecureSession, message: Uint8Array): string =>
+  outcome(session.decrypt({ message, ad }))
+const stored = (session: SecureSession): SecureSession => SecureSession.deserialize(session.serialize())
+
+test('a restored state that sends again gives no two-time pad', () => {
+  const [one, other] = establish(alice, bob)
+  read(other, alice.encrypt(one, 'begins a chain'))
+  const snapshot = one.serialize()
+  const [text, clash] = ['attack at dawn!!', 'attack at night!']
+  const pads = [text, clash].map((words) => {
+    const message = alice.encrypt(SecureSession.deserialize(snapshot), words)
+    // The body ends with its tag; before it stands the ciphertext of the words.
+    return message.subarray(-16 - words.length, -16).map((byte, at) => byte ^ utf8(words)[at]!)
+  })
+  assert.not(equalBytes(pads[0]!, pads[1]!), 'one key stream for two messages')
+})
+
+test('two states from one snapshot share no body key and no header nonce', () => {
+  const [one, other] = establish(alice, bob)
+  read(other, alice.encrypt(one, 'begins a chain'))
+  const snapshot = one.serialize()
+  const words = 'the same words'
+  const messages = Array.from({ length: 20 }, () =>
+    alice.encrypt(SecureSession.deserialize(snapshot), words))
+  const distinct = (part: (message: Uint8Array) => Uint8Array): number =>
+    new Set(messages.map((message) => part(message).join())).size
+  assert.is(distinct((message) => message.subarray(-16 - words.length, -16)), messages.length)
+  assert.is(distinct((message) => message.subarray(2, 14)), messages.length)
+})
+
+test('a cloned device shows by counters that come twice, and a new session shuts it out', () => {
+  const [one, other] = establish(alice, bob)
+  read(other, alice.encrypt(one, 'begins a chain'))
+  const clone = stored(one)
+  assert.is(read(other, alice.encrypt(one, 'from the device')), 'from the device')
+  assert.is(tried(other, alice.encrypt(clone, 'from its clone')), 'SESSION_DUPLICATE')
+  alice.initiate(bob.bundle(), one)
+  assert.is(outcome(bob.respond(alice.encrypt(one, 'anew'), other)), 'read')
+  // A late message of the old session is still read, and does not bring that session back.
+  tried(other, alice.encrypt(clone, 'late'))
+  const answer = bob.encrypt(other, 'for the device alone')
+  assert.not.ok(clone.decrypt({ message: answer, ad }).ok)
+  assert.is(read(one, answer), 'for the device alone')
+})
+
+test('a device that goes back behind a ratchet step is refused, reported, and healed by a reset', () => {
+  const [one, other] = establish(alice, bob)
+  const restored = stored(one)
+  read(other, alice.encrypt(one, 'steps, then is lost'))
+  assert.is(tried(other, alice.encrypt(restored, 'steps too')), 'SESSION_DUPLICATE')
+  assert.is(tried(other, alice.encrypt(restored, 'in a fork')), 'SESSION_UNDECRYPTABLE')
+  bob.initiate(alice.bundle(), other)
+  assert.is(outcome(alice.respond(bob.encrypt(other, 'anew'), restored)), 'read')
+  assert.is(read(other, alice.encrypt(restored, 'there we are')), 'there we are')
+  assert.is(read(restored, bob.encrypt(other, 'indeed')), 'indeed')
+})
+
+test('a message whose batch was lost in a crash is read again, once', () => {
+  const [one, other] = establish(alice, bob)
+  const durable = other.serialize()
+  const message = alice.encrypt(one, 'twice delivered')
+  assert.is(read(other, message), 'twice delivered')
+  const restarted = SecureSession.deserialize(durable)
+  assert.is(read(restarted, message), 'twice delivered')
+  assert.is(tried(stored(restarted), message), 'SESSION_DUPLICATE')
+})
+
+test('a first message whose batch was lost in a crash is read again, with its prekeys', () => {
+  const message = alice.encrypt(alice.initiate(bob.bundle()), 'first')
+  const { own, prekeys } = bob
+  value(SecureSession.respond({ own, message, ad, prekeys }))
+  const { session } = value(bob.respond(message))
+  assert.is(outcome(bob.respond(message, session)), 'SESSION_DUPLICATE')
+  assert.is(outcome(bob.respond(message)), 'HANDSHAKE_PREKEY')
+})
+
+test.run()
