@@ -15,10 +15,13 @@ export class AddressTally {
     this.#perAddressMax = perAddressMax
   }
 
-  /** False, and nothing counted, when a bound is reached; each true needs one `leave`. */
-  enter(group: string): boolean {
+  /**
+   * False, and nothing counted, when a bound is reached; each true needs one `leave`. A trusted
+   * address is bound by the total alone.
+   */
+  enter(group: string, isTrusted = false): boolean {
     const count = this.#counts.get(group) ?? 0
-    if (this.#total >= this.#totalMax || count >= this.#perAddressMax) return false
+    if (this.#total >= this.#totalMax || (!isTrusted && count >= this.#perAddressMax)) return false
     this.#counts.set(group, count + 1)
     this.#total++
     return true

@@ -43,6 +43,10 @@ export class LoopbackConnector implements Connector {
     return undefined
   }
 
+  metrics(): Readonly<Record<string, number>> {
+    return {}
+  }
+
   /** Dials as the device of this X25519 public key; the caller vouches for it. */
   dialer(deviceKey: Uint8Array): Dialer {
     return { dial: async (signal) => this.#dial(deviceKey, signal) }

@@ -26,8 +26,8 @@ import { callLocally } from './local-call.ts'
 import type { PeerLink } from './peer-link.ts'
 import { PeerLinks } from './peer-links.ts'
 import { RoutingMirror } from './routing-mirror.ts'
-import { defaultRates, PeerBuckets } from './token-bucket.ts'
-import type { PeerRates } from './token-bucket.ts'
+import { defaultRates, PeerBuckets } from './peer-buckets.ts'
+import type { PeerRates } from './peer-buckets.ts'
 
 export interface Libp2pOverlayComponents {
   readonly clock: Clock

@@ -22,7 +22,7 @@ import type { ServiceTable } from './link-service.ts'
 import { PeerLink } from './peer-link.ts'
 import type { PeerLinks } from './peer-links.ts'
 import { StreamPipe } from './stream-pipe.ts'
-import type { PeerBuckets } from './token-bucket.ts'
+import type { PeerBuckets } from './peer-buckets.ts'
 
 /** One in use, one giving way, and room for a peer that lost track. */
 const linkStreamsMax = 4

@@ -16,7 +16,7 @@ import type { ServiceCode } from '../../protocol/service/codes.ts'
 import type { Log, ServiceHandler } from '../ports.ts'
 import { Fifo } from '../../protocol/fifo.ts'
 import { replyStatus } from './link-frames.ts'
-import type { LinkBuckets } from './token-bucket.ts'
+import type { LinkBuckets } from './peer-buckets.ts'
 
 /** What one request costs of the window besides its body: its frame and our bookkeeping. */
 export const requestOverheadBytes = 64

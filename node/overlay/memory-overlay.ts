@@ -24,8 +24,8 @@ import type { CallResult } from './link-calls.ts'
 import { callLocally } from './local-call.ts'
 import type { MemoryNetwork, MemoryNode } from './memory-network.ts'
 import { PendingCalls } from './pending-calls.ts'
-import { defaultRates, PeerBuckets } from './token-bucket.ts'
-import type { PeerRates } from './token-bucket.ts'
+import { defaultRates, PeerBuckets } from './peer-buckets.ts'
+import type { PeerRates } from './peer-buckets.ts'
 
 export interface MemoryOverlayComponents {
   readonly network: MemoryNetwork

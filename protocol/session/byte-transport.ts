@@ -1,6 +1,7 @@
 /**
- * An ordered stream of bytes under a `StreamLink`: what TCP and, later, an HTTP/2 stream look
- * like. Implementations live in node/connectors/ and hold no rules of the protocol.
+ * What is under a `StreamLink`: an ordered stream of bytes (a TCP or TLS socket, an HTTP/2 stream,
+ * a UDP connection's stream), or an ordered transport of messages (a WebSocket), where one `write`
+ * is one message and `bytes` brings one. Implementations hold no rules of the channel.
  */
 export interface ByteTransport {
   /** Queues `bytes`, which are never written again; ignored once closed. */

@@ -1,11 +1,12 @@
 /**
- * The private channel between a device and its node over any ordered stream of bytes (DESIGN §4):
+ * The private channel between a device and its node over any ordered transport (DESIGN §4):
  * Noise_IK_25519_ChaChaPoly_SHA256 (Noise revision 34, §7.5). The device is the initiator and
  * knows the node's door key beforehand; the node learns the device's key from the first message.
  * One machine for both roles, without sockets: bytes in, bytes and messages out.
  *
  * ```text
- *   stream     Noise messages, each  u16 length ‖ bytes, length ≤ 65,535
+ *   outside    Noise messages of at most 65,535 bytes; on a stream of bytes (TCP, HTTP/2) each is
+ *              u16 length ‖ bytes, on a transport of messages (WebSocket) one message
  *     1st      device → node   e, es, s, ss   96 bytes, empty payload
  *     2nd      node → device   e, ee, se      48 bytes, empty payload
  *     then     both ways       ciphertext ‖ tag[16], at least one byte of plaintext
@@ -32,20 +33,21 @@ import { utf8 } from '../../crypto/bytes.ts'
 import { Writer } from '../codec/writer.ts'
 import { limits } from '../limits.ts'
 import { MessageAssembler } from './message-assembler.ts'
+import { framePieces, MessageSplitter } from './message-framing.ts'
 
 const version = 1
 const tagBytes = 16
 const lengthBytes = 2
-/** A varint up to `limits.frameBytesMax`. */
-const innerLengthBytesMax = 4
 const plaintextBytesMax = limits.noiseMessageBytesMax - tagBytes
 /** Keys and tags of the two handshake messages with empty payloads: nothing else is let in. */
 const deviceHelloBytes = 32 + 32 + tagBytes + tagBytes
 const nodeHelloBytes = 32 + tagBytes
 
 export interface NoiseChannelOptions {
-  /** Name of the transport, bound into the handshake: `tcp`, `http2`. */
+  /** Name of the transport, bound into the handshake: `tcp`, `ws`, `http2`. */
   readonly transport: string
+  /** How Noise messages are told apart: by a length before each, or by the transport itself. */
+  readonly framing: 'length' | 'message'
   /** The device's key, or the node's door key. */
   readonly own: DhKeyPair
   readonly random: Random
@@ -54,7 +56,7 @@ export interface NoiseChannelOptions {
 }
 
 export interface NoiseChannelListener {
-  /** Handshake bytes to write now. */
+  /** Handshake bytes to write now, framed. */
   write(bytes: Uint8Array): void
   /** The peer has proven its key; before any message. */
   opened(peerKey: Uint8Array): void
@@ -68,6 +70,7 @@ type State = 'handshake' | 'confirming' | 'open' | 'failed'
 export class NoiseChannel {
   readonly #listener: NoiseChannelListener
   readonly #role: 'initiator' | 'responder'
+  readonly #isStream: boolean
   readonly #handshake: NoiseHandshake
   #state: State = 'handshake'
   #send: NoiseCipher | undefined
@@ -76,11 +79,12 @@ export class NoiseChannel {
   readonly #outer = new MessageAssembler({ reuse: true })
   readonly #outerLength = new Uint8Array(lengthBytes)
   #outerLengthFilled = 0
-  readonly #inner = new MessageAssembler({ reuse: false })
-  readonly #innerLength = new InnerLength()
+  readonly #inner: MessageSplitter
 
   constructor(options: NoiseChannelOptions, listener: NoiseChannelListener) {
     this.#listener = listener
+    this.#inner = new MessageSplitter((message) => listener.message(message))
+    this.#isStream = options.framing === 'length'
     this.#role = options.nodeKey === undefined ? 'responder' : 'initiator'
     this.#handshake = new NoiseHandshake({
       pattern: 'IK',
@@ -94,7 +98,7 @@ export class NoiseChannel {
 
   /** Begins the handshake on the device's end; the node's end waits. */
   start(): void {
-    if (this.#role === 'initiator') this.#listener.write(framed(this.#handshake.write(new Uint8Array(0))))
+    if (this.#role === 'initiator') this.#writeHandshake()
   }
 
   /** Whether `seal` may be called. */
@@ -102,22 +106,26 @@ export class NoiseChannel {
     return this.#state === 'open'
   }
 
-  /** Messages of at most `limits.frameBytesMax` bytes as bytes of the stream, in order. */
-  seal(messages: readonly Uint8Array[]): Uint8Array {
+  /**
+   * Messages of at most `limits.frameBytesMax` bytes as what is to be written, in order: on a
+   * stream one run of bytes, else one piece for each Noise message.
+   */
+  seal(messages: readonly Uint8Array[]): Uint8Array[] {
     assert(this.#send !== undefined && this.#state === 'open', 'sealing on a channel that is not open')
-    const pieces: Uint8Array[] = []
-    for (const message of messages) {
-      const { length } = message
-      assert(length > 0 && length <= limits.frameBytesMax, `a link message of ${length} bytes`)
-      const prefix = new Writer(innerLengthBytesMax)
-      prefix.varint(length)
-      pieces.push(prefix.finish(), message)
-    }
-    return sealStream(this.#send, pieces)
+    const pieces = framePieces(messages)
+    return this.#isStream ? [sealStream(this.#send, pieces)] : sealMessages(this.#send, pieces)
   }
 
-  /** Bytes of the stream, in any pieces. They are not kept beyond the call unless copied. */
+  /**
+   * Bytes of the stream in any pieces, or one message of the transport. They are not kept beyond
+   * the call unless copied.
+   */
   receive(chunk: Uint8Array): void {
+    if (this.#isStream) this.#receiveStream(chunk)
+    else if (this.#state !== 'failed' && this.#admits(chunk.length)) this.#receiveNoise(chunk)
+  }
+
+  #receiveStream(chunk: Uint8Array): void {
     let offset = 0
     while (offset < chunk.length && this.#state !== 'failed') {
       if (!this.#outer.busy) {
@@ -134,15 +142,26 @@ export class NoiseChannel {
   #beginOuter(): void {
     const length = this.#outerLength[0]! * 256 + this.#outerLength[1]!
     this.#outerLengthFilled = 0
+    if (this.#admits(length)) this.#outer.begin(length)
+  }
+
+  /** Whether a Noise message may have this length now; if not, the channel has failed. */
+  #admits(length: number): boolean {
     if (this.#state === 'handshake') {
       const expected = this.#role === 'initiator' ? nodeHelloBytes : deviceHelloBytes
-      if (length !== expected) {
-        return this.#fail('CHANNEL_LENGTH', `a handshake message of ${length} bytes, expected ${expected}`)
-      }
-    } else if (length <= tagBytes) {
-      return this.#fail('CHANNEL_LENGTH', `a message of ${length} bytes holds nothing`)
+      if (length === expected) return true
+      this.#fail('CHANNEL_LENGTH', `a handshake message of ${length} bytes, expected ${expected}`)
+    } else if (length <= tagBytes || length > limits.noiseMessageBytesMax) {
+      this.#fail('CHANNEL_LENGTH', `a message of ${length} bytes is too short or too long`)
+    } else {
+      return true
     }
-    this.#outer.begin(length)
+    return false
+  }
+
+  #writeHandshake(): void {
+    const message = this.#handshake.write(new Uint8Array(0))
+    this.#listener.write(this.#isStream ? framed(message) : message)
   }
 
   #receiveNoise(message: Uint8Array): void {
@@ -150,7 +169,8 @@ export class NoiseChannel {
     const plaintext = this.#receive!.decrypt(message)
     if (plaintext === undefined) return this.#fail('CHANNEL_MESSAGE', 'a message does not authenticate')
     if (this.#state === 'confirming') this.#opened()
-    this.#receiveInner(plaintext)
+    const broken = this.#inner.push(plaintext)
+    if (broken !== undefined) this.#fail('CHANNEL_FRAMING', broken)
   }
 
   #receiveHandshake(message: Uint8Array): void {
@@ -158,9 +178,7 @@ export class NoiseChannel {
     if (!read.ok) {
       return this.#fail('CHANNEL_HANDSHAKE', 'the handshake does not authenticate; compare keys and versions')
     }
-    if (this.#role === 'responder') {
-      this.#listener.write(framed(this.#handshake.write(new Uint8Array(0))))
-    }
+    if (this.#role === 'responder') this.#writeHandshake()
     const { send, receive } = this.#handshake.split()
     this.#send = send
     this.#receive = receive
@@ -173,49 +191,9 @@ export class NoiseChannel {
     this.#listener.opened(this.#handshake.remoteStaticKey!)
   }
 
-  #receiveInner(plaintext: Uint8Array): void {
-    let offset = 0
-    while (offset < plaintext.length && this.#state === 'open') {
-      if (!this.#inner.busy) {
-        const length = this.#innerLength.push(plaintext[offset++]!)
-        if (length === undefined) continue
-        if (length === 0 || length > limits.frameBytesMax) {
-          return this.#fail('CHANNEL_FRAMING',
-            `a message of ${length} bytes, the limit is ${limits.frameBytesMax}`)
-        }
-        this.#inner.begin(length)
-        continue
-      }
-      const taken = this.#inner.take(plaintext, offset)
-      offset = taken.offset
-      if (taken.piece !== undefined) this.#listener.message(taken.piece)
-    }
-  }
-
   #fail(code: string, detail: string): void {
     this.#state = 'failed'
     this.#listener.failed(code, detail)
-  }
-}
-
-/** A varint (RFC 9000 §16) byte by byte; one that is not in its shortest form counts as 0. */
-class InnerLength {
-  #value = 0
-  #size = 0
-  #missing = 0
-
-  push(byte: number): number | undefined {
-    if (this.#missing === 0) {
-      this.#size = 1 << (byte >> 6)
-      this.#missing = this.#size - 1
-      this.#value = byte & 0x3f
-    } else {
-      this.#missing--
-      this.#value = this.#value * 256 + byte
-    }
-    if (this.#missing > 0) return undefined
-    const smallest = this.#size === 1 ? 0 : this.#size === 2 ? 2 ** 6 : this.#size === 4 ? 2 ** 14 : 2 ** 30
-    return this.#value < smallest ? 0 : this.#value
   }
 }
 
@@ -239,17 +217,33 @@ const plaintext = new Uint8Array(plaintextBytesMax)
 
 /** A stretch of the inner stream, in pieces, as Noise messages with their lengths. */
 export function sealStream(cipher: NoiseCipher, pieces: readonly Uint8Array[]): Uint8Array {
-  let total = 0
-  for (const piece of pieces) total += piece.length
+  const total = pieces.reduce((sum, piece) => sum + piece.length, 0)
   const out = new Uint8Array(total + Math.ceil(total / plaintextBytesMax) * (lengthBytes + tagBytes))
   let outAt = 0
-  let filled = 0
-  const sealFilled = (): void => {
-    const ciphertext = cipher.encrypt(plaintext.subarray(0, filled))
+  sealEach(cipher, pieces, (ciphertext) => {
     out[outAt] = ciphertext.length >> 8
     out[outAt + 1] = ciphertext.length & 0xff
     out.set(ciphertext, outAt + lengthBytes)
     outAt += lengthBytes + ciphertext.length
+  })
+  return out
+}
+
+function sealMessages(cipher: NoiseCipher, pieces: readonly Uint8Array[]): Uint8Array[] {
+  const messages: Uint8Array[] = []
+  sealEach(cipher, pieces, (ciphertext) => messages.push(ciphertext))
+  return messages
+}
+
+/** Fills one Noise message after the other. */
+function sealEach(
+  cipher: NoiseCipher,
+  pieces: readonly Uint8Array[],
+  emit: (ciphertext: Uint8Array) => void,
+): void {
+  let filled = 0
+  const sealFilled = (): void => {
+    emit(cipher.encrypt(plaintext.subarray(0, filled)))
     filled = 0
   }
   for (const piece of pieces) {
@@ -262,5 +256,4 @@ export function sealStream(cipher: NoiseCipher, pieces: readonly Uint8Array[]): 
     }
   }
   if (filled > 0) sealFilled()
-  return out
 }

@@ -1,19 +1,23 @@
 /**
- * A `MessageLink` over a stream of bytes: the Noise channel, one encryption and one write for what
- * is sent in a tick, high- and low-water marks. TCP uses it and HTTP/2 can (DESIGN §4).
+ * A `MessageLink` over a transport of bytes: one write for what is sent in a tick, high- and
+ * low-water marks (DESIGN §4). Over TCP, TLS, WebSocket and HTTP/2 the Noise channel lies between
+ * messages and bytes; a stream that is private already, as that of a UDP connection, carries the
+ * messages themselves.
  *
  * Codes that its listener sees in `closed`: `LINK_CLOSED` (the peer closed), the code given to
  * `close` (we closed), `LINK_LOST` (the transport broke), `CHANNEL_*` (the peer sent what no peer
  * of ours sends). A stream that ends is never proof that the peer meant it; sessions say `bye`.
  */
+import { concat } from '../../crypto/bytes.ts'
 import type { Result } from '../../crypto/errors.ts'
 import { assert } from '../../crypto/errors.ts'
 import { limits } from '../limits.ts'
 import type { Clock, MessageLink, MessageLinkListener, Timer } from '../ports.ts'
 import type { ByteTransport } from './byte-transport.ts'
 import { LinkInbox } from './link-inbox.ts'
+import { framePieces, MessageSplitter } from './message-framing.ts'
 import { NoiseChannel } from './noise-channel.ts'
-import type { NoiseChannelOptions } from './noise-channel.ts'
+import type { NoiseChannelListener, NoiseChannelOptions } from './noise-channel.ts'
 
 /** An `await` costs its caller one to three microtasks; a hop costs us a tenth of a microsecond. */
 const quietHopsMin = 8
@@ -30,18 +34,68 @@ export interface OpenedLink {
  */
 export function openStreamLink(
   components: { clock: Clock, bytes: ByteTransport },
-  options: NoiseChannelOptions,
+  options: NoiseChannelOptions & {
+    /** Runs when the transport is gone. */
+    readonly gone?: () => void
+  },
 ): Promise<Result<OpenedLink>> {
-  return new Promise((resolve) => { new StreamLink(components, options, resolve) })
+  return new Promise((resolve) => {
+    const channel = (listener: NoiseChannelListener): Channel => new NoiseChannel(options, listener)
+    new StreamLink(components, { ...options, channel }, resolve)
+  })
+}
+
+/** Over a stream that is private already, to a peer that has proven its key: open at once. */
+export function privateStreamLink(
+  components: { clock: Clock, bytes: ByteTransport },
+  options: { transport: string },
+): MessageLink {
+  const channel = (listener: NoiseChannelListener): Channel => new OpenChannel(listener)
+  return new StreamLink(components, { ...options, channel }, () => {})
+}
+
+/** What turns messages into bytes of the stream and back. */
+interface Channel {
+  readonly open: boolean
+  start(): void
+  /** What is to be written, in order. */
+  seal(messages: readonly Uint8Array[]): Uint8Array[]
+  receive(chunk: Uint8Array): void
+}
+
+/** Only the framing: the transport below encrypts. */
+class OpenChannel implements Channel {
+  readonly open = true
+  readonly #listener: NoiseChannelListener
+  readonly #splitter: MessageSplitter
+
+  constructor(listener: NoiseChannelListener) {
+    this.#listener = listener
+    this.#splitter = new MessageSplitter((message) => listener.message(message))
+  }
+
+  start(): void {
+    this.#listener.opened(new Uint8Array(0))
+  }
+
+  seal(messages: readonly Uint8Array[]): Uint8Array[] {
+    return [concat(...framePieces(messages))]
+  }
+
+  receive(chunk: Uint8Array): void {
+    const broken = this.#splitter.push(chunk)
+    if (broken !== undefined) this.#listener.failed('CHANNEL_FRAMING', broken)
+  }
 }
 
 class StreamLink implements MessageLink {
   readonly transport: string
   readonly #clock: Clock
   readonly #bytes: ByteTransport
-  readonly #channel: NoiseChannel
+  readonly #channel: Channel
   readonly #inbox = new LinkInbox()
   readonly #settle: (result: Result<OpenedLink>) => void
+  readonly #gone: (() => void) | undefined
   #timer: Timer | undefined
   #opened = false
   #reading = true
@@ -56,14 +110,19 @@ class StreamLink implements MessageLink {
 
   constructor(
     components: { clock: Clock, bytes: ByteTransport },
-    options: NoiseChannelOptions,
+    options: {
+      transport: string
+      channel: (listener: NoiseChannelListener) => Channel
+      gone?: () => void
+    },
     settle: (result: Result<OpenedLink>) => void,
   ) {
     this.transport = options.transport
     this.#clock = components.clock
     this.#bytes = components.bytes
     this.#settle = settle
-    this.#channel = new NoiseChannel(options, {
+    this.#gone = options.gone
+    this.#channel = options.channel({
       write: (bytes) => this.#bytes.write(bytes),
       opened: (peerKey) => this.#open(peerKey),
       message: (message) => this.#inbox.push(message),
@@ -162,7 +221,7 @@ class StreamLink implements MessageLink {
     const messages = this.#outgoing
     this.#outgoing = []
     this.#outgoingBytes = 0
-    this.#bytes.write(this.#channel.seal(messages))
+    for (const piece of this.#channel.seal(messages)) this.#bytes.write(piece)
   }
 
   #drained(): void {
@@ -182,6 +241,7 @@ class StreamLink implements MessageLink {
   }
 
   #transportClosed(orderly: boolean): void {
+    this.#gone?.()
     this.#timer?.cancel()
     if (this.#closeCode !== undefined) this.#inbox.abort(this.#closeCode)
     if (this.#closed) return

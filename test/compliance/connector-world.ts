@@ -20,9 +20,13 @@ import { VirtualClock } from '../helpers/virtual-clock.ts'
 /** One transport under test. */
 export interface ConnectorCase {
   readonly name: string
+  /** What its links say. */
+  readonly transport: string
+  /** A page cannot stop reading its WebSocket: the session's window bounds what waits there. */
+  readonly readsAlways?: boolean
   create(clock: VirtualClock): Connector
-  /** Once the connector has started. */
-  dialer(connector: Connector, clock: VirtualClock, own: DhKeyPair): Dialer
+  /** Once the connector has started. Without `node` it knows the door's true key. */
+  dialer(connector: Connector, clock: VirtualClock, own: DhKeyPair, node?: Uint8Array): Dialer
 }
 
 export function deviceKeys(name: string): DhKeyPair {
@@ -117,15 +121,18 @@ export class TestDevice {
 
 /** Clock, connector and what it accepted; closed after each test. */
 export class Door {
-  readonly clock = new VirtualClock()
+  readonly clock: VirtualClock
   readonly connector: Connector
   readonly accepted: AcceptedLink[] = []
   readonly #transport: ConnectorCase
   readonly #devices: TestDevice[] = []
   readonly #hosts: TestHost[] = []
+  readonly #dialled: MessageLink[] = []
   #accept: (accepted: AcceptedLink) => void = (accepted) => this.accepted.push(accepted)
 
-  constructor(transport: ConnectorCase) {
+  /** Doors of one node share a clock. */
+  constructor(transport: ConnectorCase, clock = new VirtualClock()) {
+    this.clock = clock
     this.#transport = transport
     this.connector = transport.create(this.clock)
   }
@@ -134,15 +141,27 @@ export class Door {
     await this.connector.start((accepted) => this.#accept(accepted))
   }
 
-  dialer(name = 'anna'): Dialer {
-    return this.#transport.dialer(this.connector, this.clock, deviceKeys(name))
+  dialer(name = 'anna', node?: Uint8Array): Dialer {
+    const dialer = this.#transport.dialer(this.connector, this.clock, deviceKeys(name), node)
+    return {
+      dial: async (signal) => {
+        const link = await dialer.dial(signal)
+        this.#dialled.push(link)
+        return link
+      },
+    }
   }
 
   host(seed?: string): TestHost {
     const host = new TestHost(this.clock, seed)
     this.#hosts.push(host)
-    this.#accept = (accepted) => host.host.accept(accepted)
+    this.leadTo(host)
     return host
+  }
+
+  /** What comes in here goes to that host, which another door closes. */
+  leadTo(host: TestHost): void {
+    this.#accept = (accepted) => host.host.accept(accepted)
   }
 
   device(dialer = this.dialer(), seed?: string | number): TestDevice {
@@ -165,6 +184,7 @@ export class Door {
   }
 
   async close(): Promise<void> {
+    for (const link of this.#dialled) link.close('TEST_DONE')
     const stops = [
       ...this.#devices.map((device) => device.session.stop()),
       ...this.#hosts.map((host) => host.host.stop()),

@@ -11,7 +11,7 @@ import type { NodeId } from '../../protocol/ids.ts'
 import { limits } from '../../protocol/limits.ts'
 import { services } from '../../protocol/service/codes.ts'
 import { nearestNodes } from '../../protocol/xor-distance.ts'
-import type { PeerRates } from '../../node/overlay/token-bucket.ts'
+import type { PeerRates } from '../../node/overlay/peer-buckets.ts'
 import type { Overlay } from '../../node/ports.ts'
 
 export interface NetworkOptions {

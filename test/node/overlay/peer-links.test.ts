@@ -8,7 +8,7 @@ import { limits } from '../../../protocol/limits.ts'
 import { services } from '../../../protocol/service/codes.ts'
 import { PeerLink } from '../../../node/overlay/peer-link.ts'
 import { PeerLinks } from '../../../node/overlay/peer-links.ts'
-import { PeerBuckets } from '../../../node/overlay/token-bucket.ts'
+import { PeerBuckets } from '../../../node/overlay/peer-buckets.ts'
 import { silentLog } from '../../../node/ports.ts'
 import { freeRates, MemoryPipe } from './link-pair.ts'
 

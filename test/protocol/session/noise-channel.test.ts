@@ -25,6 +25,7 @@ class End {
     const { nodeKey, transport = 'tcp' } = options
     this.channel = new NoiseChannel({
       transport,
+      framing: 'length',
       own: nodeKey === undefined ? doorKey : deviceKey,
       random: seededRandom(nodeKey === undefined ? 'node' : 'device'),
       ...(nodeKey === undefined ? {} : { nodeKey }),
@@ -85,7 +86,7 @@ test('the node believes in the device only after its first message: a recorded h
   const { device, node } = open()
   assert.is(node.peerKey, undefined)
   assert.not.ok(node.channel.open)
-  node.channel.receive(device.channel.seal([new Uint8Array([1])]))
+  node.channel.receive(concat(...device.channel.seal([new Uint8Array([1])])))
   assert.equal(node.peerKey, deviceKey.publicKey)
   assert.equal(node.messages, [new Uint8Array([1])])
 })
@@ -93,11 +94,11 @@ test('the node believes in the device only after its first message: a recorded h
 test('joins small messages into one Noise message and splits large ones', () => {
   const { device, node } = open()
   const small = Array.from({ length: 10 }, (_, i) => new Uint8Array([i]))
-  const joined = device.channel.seal(small)
+  const joined = concat(...device.channel.seal(small))
   assert.is(joined.length, 2 + 10 * 2 + 16)
   node.channel.receive(joined)
   const large = seededRandom(1).bytes(limits.frameBytesMax)
-  const split = device.channel.seal([large])
+  const split = concat(...device.channel.seal([large]))
   assert.is(split.length, 4 + large.length + 5 * 18)
   node.channel.receive(split)
   assert.equal(node.messages.slice(0, 10), small)
@@ -109,7 +110,7 @@ test('reads a stream cut into pieces of any size, down to single bytes', () => {
     const random = seededRandom(seed)
     const messages = Array.from({ length: 40 }, () => random.bytes(1 + randomInteger(random, seed * 40_000)))
     const { device, node } = open()
-    const stream = concat(...messages.map((message) => device.channel.seal([message])))
+    const stream = concat(...messages.flatMap((message) => device.channel.seal([message])))
     for (let at = 0; at < stream.length;) {
       const size = seed === 1 ? 1 : 1 + randomInteger(random, 3_000)
       node.channel.receive(stream.slice(at, at + size))
@@ -163,8 +164,8 @@ test('fails on one turned bit anywhere in the handshake', () => {
 
 test('fails on a message turned, repeated or left out', () => {
   const first = open()
-  const one = first.device.channel.seal([new Uint8Array([1])])
-  const two = first.device.channel.seal([new Uint8Array([2])])
+  const one = concat(...first.device.channel.seal([new Uint8Array([1])]))
+  const two = concat(...first.device.channel.seal([new Uint8Array([2])]))
   for (const stream of [flipped(one, 5), flipped(one, -1), concat(one, one), two]) {
     const { node } = open()
     node.channel.receive(stream)
@@ -182,7 +183,7 @@ test('refuses another length than the handshake\'s before reading any further', 
 
 test('refuses an empty Noise message, and an inner message that is empty or too long', () => {
   const { device, node } = open()
-  node.channel.receive(device.channel.seal([new Uint8Array(1)]))
+  node.channel.receive(concat(...device.channel.seal([new Uint8Array(1)])))
   node.channel.receive(new Uint8Array([0, 16]))
   assert.is(node.failure, 'CHANNEL_LENGTH')
 
@@ -195,7 +196,7 @@ test('refuses an empty Noise message, and an inner message that is empty or too 
 
 test('takes nothing after a failure', () => {
   const { device, node } = open()
-  const sealed = device.channel.seal([new Uint8Array([1])])
+  const sealed = concat(...device.channel.seal([new Uint8Array([1])]))
   node.channel.receive(flipped(sealed, 3))
   node.channel.receive(sealed)
   assert.is(node.failure, 'CHANNEL_MESSAGE')

@@ -1,14 +1,11 @@
 /**
- * Token bucket: how much of something one peer may take, as a steady rate with a burst. libp2p
- * limits no peer's calls or bytes, so every link checks these two.
+ * How many calls and bytes one peer may take. libp2p limits neither, so every link checks these
+ * two token buckets.
  */
 import type { Clock } from '../../protocol/ports.ts'
 import { limits } from '../../protocol/limits.ts'
-
-export interface BucketRate {
-  readonly perSecond: number
-  readonly burst: number
-}
+import { TokenBucket } from '../../protocol/token-bucket.ts'
+import type { BucketRate } from '../../protocol/token-bucket.ts'
 
 export interface PeerRates {
   readonly calls: BucketRate
@@ -18,33 +15,6 @@ export interface PeerRates {
 export const defaultRates: PeerRates = {
   calls: { perSecond: limits.linkCallsPerSecond, burst: limits.linkCallsBurst },
   bytes: { perSecond: limits.linkBytesPerSecond, burst: limits.linkBytesBurst },
-}
-
-export class TokenBucket {
-  readonly #clock: Clock
-  readonly #rate: BucketRate
-  #tokens: number
-  #filledAtMs: number
-
-  constructor(clock: Clock, rate: BucketRate) {
-    this.#clock = clock
-    this.#rate = rate
-    this.#tokens = rate.burst
-    this.#filledAtMs = clock.monotonicMs()
-  }
-
-  /** True and takes `count` tokens, or false and takes none. */
-  take(count: number): boolean {
-    if (this.#tokens < count) {
-      const nowMs = this.#clock.monotonicMs()
-      const gained = (nowMs - this.#filledAtMs) * (this.#rate.perSecond / 1_000)
-      this.#tokens = Math.min(this.#rate.burst, this.#tokens + gained)
-      this.#filledAtMs = nowMs
-      if (this.#tokens < count) return false
-    }
-    this.#tokens -= count
-    return true
-  }
 }
 
 /** The two buckets of each peer; they outlive its links, the least recently used go first. */

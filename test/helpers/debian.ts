@@ -1,0 +1,47 @@
+/**
+ * Programs from Debian's packages that tests talk to: proxies, servers, tools. As root they are
+ * installed when they are missing; elsewhere the test is skipped and says so. Nothing of theirs is
+ * started by the package: each test runs a private instance.
+ */
+import { execFile } from 'node:child_process'
+import { accessSync, constants } from 'node:fs'
+import { delimiter, join } from 'node:path'
+import { promisify } from 'node:util'
+
+const execute = promisify(execFile)
+const folders = [...(process.env['PATH'] ?? '').split(delimiter), '/usr/sbin', '/sbin', '/usr/bin']
+
+/** Where a program is, or `undefined`. */
+export function findProgram(name: string): string | undefined {
+  return folders.map((folder) => join(folder, name)).find(isExecutable)
+}
+
+/** Finds a program, installing its package when we may. `undefined`: not here, so skip. */
+export async function needProgram(name: string, packageName = name): Promise<string | undefined> {
+  const found = findProgram(name)
+  if (found !== undefined || process.getuid?.() !== 0) return found
+  await install(packageName)
+  return findProgram(name)
+}
+
+/** One at a time on this machine: apt takes a lock and waits for it. */
+async function install(packageName: string): Promise<void> {
+  const args = ['-y', '-o', 'DPkg::Lock::Timeout=300', '--no-install-recommends', 'install', packageName]
+  // Services look at the run level: in single-user mode none is started.
+  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive', RUNLEVEL: '1' }
+  try {
+    await execute('apt-get', args, { env, timeout: 300_000 })
+  } catch {
+    await execute('apt-get', ['-o', 'DPkg::Lock::Timeout=300', 'update'], { env, timeout: 300_000 })
+    await execute('apt-get', args, { env, timeout: 300_000 }).catch(() => {})
+  }
+}
+
+function isExecutable(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK)
+    return true
+  } catch {
+    return false
+  }
+}
