@@ -1,9 +1,10 @@
 /**
  * Accounts this node is home to, and their devices: who may log in at its doors.
  *
- * A device is known by the X25519 key that it proves in the handshake.
+ * A device is known by the X25519 key that it proves in the handshake. The first one of an account
+ * is its primary, which says what others there are (frame `devices`).
  */
-import { hex } from '../../crypto/bytes.ts'
+import { equalBytes, hex } from '../../crypto/bytes.ts'
 import { OpenIMError } from '../../crypto/errors.ts'
 import type { Result } from '../../crypto/errors.ts'
 import { decode, encode, fixed, struct, text, vector } from '../../protocol/codec/struct.ts'
@@ -15,11 +16,15 @@ const accountPrefix = 'account/'
 
 interface AccountRecord {
   readonly address: string
+  /** The primary first. */
   readonly deviceKeys: Uint8Array[]
+  /** Devices that were let in once: they are told so. */
+  readonly revokedKeys: Uint8Array[]
 }
 const accountCodec = struct<AccountRecord>({
   address: text(128),
   deviceKeys: vector(fixed(32), limits.devicesMax),
+  revokedKeys: vector(fixed(32), limits.formerDevicesMax),
 })
 
 /** A device that logged in: its account's address and its key as hex. */
@@ -31,7 +36,9 @@ export interface KnownDevice {
 export class Accounts {
   readonly #kv: KvStore
   readonly #byDevice = new Map<string, KnownDevice>()
+  /** By account, the primary first. */
   readonly #devices = new Map<string, string[]>()
+  readonly #revoked = new Set<string>()
 
   constructor(components: { kv: KvStore }) {
     this.#kv = components.kv
@@ -40,11 +47,14 @@ export class Accounts {
   async start(): Promise<void> {
     for await (const entry of kvEntries(this.#kv, accountPrefix)) {
       const record = decode(accountCodec, entry.value)
-      for (const key of record.deviceKeys) this.#index(record.address, hex(key))
+      this.#index(record)
     }
   }
 
-  /** Lets a device of an account log in from now on. Idempotent. @throws ACCOUNT_DEVICES */
+  /**
+   * Lets a device of an account log in from now on; the first one is its primary. Idempotent.
+   * @throws ACCOUNT_DEVICES
+   */
   async register(address: string, deviceKey: Uint8Array): Promise<void> {
     const id = hex(deviceKey)
     const devices = this.#devices.get(address) ?? []
@@ -53,15 +63,46 @@ export class Accounts {
       const message = `an account has at most ${limits.devicesMax} devices; remove one first`
       throw new OpenIMError('ACCOUNT_DEVICES', message)
     }
-    const entry = await this.#kv.get(accountPrefix + address)
-    const known = entry === undefined ? [] : decode(accountCodec, entry.value).deviceKeys
-    const record: AccountRecord = { address, deviceKeys: [...known, deviceKey] }
-    await this.#kv.write([{ type: 'put', key: accountPrefix + address, value: encode(accountCodec, record) }])
-    this.#index(address, id)
+    const known = await this.#read(address)
+    await this.#write({
+      address,
+      deviceKeys: [...known.deviceKeys, deviceKey],
+      revokedKeys: known.revokedKeys.filter((key) => !equalBytes(key, deviceKey)),
+    })
+  }
+
+  /**
+   * The primary says which other devices there are. Gives the ids of those that are out now.
+   * @throws DEVICE_NOT_PRIMARY, DEVICE_TAKEN
+   */
+  async setDevices(by: KnownDevice, linkKeys: readonly Uint8Array[]): Promise<string[]> {
+    const known = await this.#read(by.account)
+    const [primary] = known.deviceKeys
+    if (primary === undefined || hex(primary) !== by.id) {
+      throw new OpenIMError('DEVICE_NOT_PRIMARY', 'only the primary device of an account may change its devices')
+    }
+    const taken = linkKeys.find((key) => (this.#byDevice.get(hex(key))?.account ?? by.account) !== by.account)
+    if (taken !== undefined) {
+      throw new OpenIMError('DEVICE_TAKEN', 'a device of another account of this node cannot be let in as yours')
+    }
+    const keys = new Map([primary, ...linkKeys].map((key) => [hex(key), key.slice()]))
+    const isSame = keys.size === known.deviceKeys.length && known.deviceKeys.every((key) => keys.has(hex(key)))
+    if (isSame) return []
+    const removed = known.deviceKeys.filter((key) => !keys.has(hex(key)))
+    const revoked = [...known.revokedKeys, ...removed].filter((key) => !keys.has(hex(key)))
+    await this.#write({
+      address: by.account,
+      deviceKeys: [...keys.values()].slice(0, limits.devicesMax),
+      revokedKeys: revoked.slice(-limits.formerDevicesMax),
+    })
+    return removed.map(hex)
   }
 
   authorise(deviceKey: Uint8Array): Result<KnownDevice> {
     const device = this.#byDevice.get(hex(deviceKey))
+    if (device === undefined && this.#revoked.has(hex(deviceKey))) {
+      return { ok: false, code: 'DEVICE_REVOKED', detail: 'the account does not list this device any more' }
+    }
     if (device === undefined) {
       return { ok: false, code: 'DEVICE_UNKNOWN', detail: 'no account here has this device' }
     }
@@ -72,8 +113,28 @@ export class Accounts {
     return this.#devices.get(account) ?? []
   }
 
-  #index(account: string, id: string): void {
-    this.#byDevice.set(id, { account, id })
-    this.#devices.set(account, [...this.#devices.get(account) ?? [], id])
+  async #read(address: string): Promise<AccountRecord> {
+    const entry = await this.#kv.get(accountPrefix + address)
+    return entry === undefined
+      ? { address, deviceKeys: [], revokedKeys: [] }
+      : decode(accountCodec, entry.value)
+  }
+
+  async #write(record: AccountRecord): Promise<void> {
+    const value = encode(accountCodec, record)
+    await this.#kv.write([{ type: 'put', key: accountPrefix + record.address, value }])
+    this.#index(record)
+  }
+
+  #index({ address, deviceKeys, revokedKeys }: AccountRecord): void {
+    const ids = deviceKeys.map(hex)
+    for (const id of this.#devices.get(address) ?? []) this.#byDevice.delete(id)
+    for (const id of ids) {
+      // A key belongs to the account that had it first.
+      if (!this.#byDevice.has(id)) this.#byDevice.set(id, { account: address, id })
+      this.#revoked.delete(id)
+    }
+    this.#devices.set(address, ids)
+    for (const key of revokedKeys) if (!this.#byDevice.has(hex(key))) this.#revoked.add(hex(key))
   }
 }

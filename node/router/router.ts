@@ -18,7 +18,8 @@ import type { HostedSession } from '../../protocol/session/types.ts'
 import type { AcceptedLink, Log } from '../ports.ts'
 import type { Accounts, KnownDevice } from './accounts.ts'
 import { ReceiptFeed } from './receipt-feed.ts'
-import type { FrameHandler, HandlerContext, LocationPort, MessengerPort } from './handler.ts'
+import type { FileHeld, FrameHandler, HandlerContext, LocationPort, MessengerPort } from './handler.ts'
+import { LinkLobby } from './link-lobby.ts'
 import { frameHandlers } from './handlers/index.ts'
 import { refusalDetail } from './refusal-detail.ts'
 
@@ -47,12 +48,14 @@ export class Router {
   readonly #components: RouterComponents
   readonly #self: NodeId
   readonly #host: SessionHost<KnownDevice>
+  readonly #lobby: LinkLobby
   /** By device: each has one session. */
   readonly #sessions = new Map<string, SessionState>()
 
   constructor(components: RouterComponents, options: { self: NodeId }) {
     this.#components = components
     this.#self = options.self
+    this.#lobby = new LinkLobby(components)
     this.#host = new SessionHost<KnownDevice>(components, {
       authorise: (deviceKey) => components.accounts.authorise(deviceKey),
       opened: (session) => this.#opened(session),
@@ -64,11 +67,12 @@ export class Router {
   }
 
   accept(link: AcceptedLink): void {
-    this.#host.accept(link)
+    if (this.#lobby.expects(link.deviceKey)) this.#lobby.accept(link)
+    else this.#host.accept(link)
   }
 
-  stop(): Promise<void> {
-    return this.#host.stop()
+  async stop(): Promise<void> {
+    await Promise.all([this.#lobby.stop(), this.#host.stop()])
   }
 
   get sessionCount(): number {
@@ -86,6 +90,12 @@ export class Router {
       type: 'inboxState', request: 0, box: places.box, homes: [this.#self], replicas: [...places.replicas],
     }
     this.#tellAccount(places.account, frame)
+  }
+
+  /** A holder signed for pieces of a file box, or its holders changed. */
+  fileHeld({ account, replicas, proofs, ...held }: FileHeld & { account: string }): void {
+    const places = { homes: [this.#self], replicas: [...replicas] }
+    this.#tellAccount(account, { type: 'fileHeld', request: 0, ...held, ...places, proofs: [...proofs] })
   }
 
   shelf(account: string, shelfKey: Uint8Array, holders: readonly ShelfHolder[]): void {
@@ -124,6 +134,7 @@ export class Router {
 
   #ended(session: Session, code: string): void {
     this.#stateOf(session)?.detach()
+    this.#lobby.close(session.who.id, code)
     if (this.#stateOf(session) !== undefined) this.#sessions.delete(session.who.id)
     this.#components.log.info({ device: session.who.id, code }, 'device session ended')
   }
@@ -147,12 +158,26 @@ export class Router {
       device: session.who,
       messenger,
       locations,
+      lobby: this.#lobby,
+      setDevices: (linkKeys) => this.#setDevices(session.who, linkKeys),
       reply: (answer) => this.#send(session, answer),
     }
     const work = this.#handle(context, handler, frame)
     state.work.add(work)
     void work.finally(() => state.work.delete(work))
     if (state.work.size >= framesMax) await Promise.race(state.work)
+  }
+
+  /** Sessions of devices that are out now end before anything else is done for them. */
+  async #setDevices(device: KnownDevice, linkKeys: readonly Uint8Array[]): Promise<void> {
+    const { accounts, messenger, log } = this.#components
+    const removed = await accounts.setDevices(device, linkKeys)
+    for (const id of removed) {
+      this.#sessions.get(id)?.session.end('DEVICE_REVOKED', 'the account does not list this device any more')
+      log.info({ device: id }, 'device removed')
+    }
+    // Also when nothing was: a crash may have come between the two.
+    await messenger.onDeviceRemoved(device.account)
   }
 
   /** Runs a handler; what it throws becomes a refusal, or a log line when nobody asked. */

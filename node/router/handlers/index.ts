@@ -2,7 +2,10 @@
 import type { Frame } from '../../../protocol/frame/frame.ts'
 import type { FrameHandler } from '../handler.ts'
 import { handleAcknowledge } from './acknowledge.ts'
+import { handleFileBox, handleFileFetch, handleFilePut } from './file.ts'
+import { handleDevices } from './devices.ts'
 import { handleInbox } from './inbox.ts'
+import { handleLinkClosed, handleLinkMessage, handleLinkOpen } from './link.ts'
 import { handleLocate, handlePublish } from './location.ts'
 import { handleShelfHolders, handleShelfPut, handleShelfTake } from './shelf.ts'
 import { handleSubmit } from './submit.ts'
@@ -13,9 +16,16 @@ export const frameHandlers: { readonly [T in Frame['type']]?: FrameHandler<T> } 
   withdraw: handleWithdraw,
   acknowledge: handleAcknowledge,
   inbox: handleInbox,
+  fileBox: handleFileBox,
+  filePut: handleFilePut,
+  fileFetch: handleFileFetch,
   shelfHolders: handleShelfHolders,
   shelfPut: handleShelfPut,
   shelfTake: handleShelfTake,
   publish: handlePublish,
   locate: handleLocate,
+  devices: handleDevices,
+  linkOpen: handleLinkOpen,
+  linkMessage: handleLinkMessage,
+  linkClosed: handleLinkClosed,
 }

@@ -3,7 +3,7 @@ import type { FrameHandler } from '../handler.ts'
 
 export const handleShelfHolders: FrameHandler<'shelfHolders'> = async (context, frame) => {
   const { messenger, device, reply } = context
-  const holders = await messenger.shelfHolders(device.account, frame.shelfKey)
+  const holders = await messenger.shelfHolders(device.account, frame)
   await reply({ type: 'shelfHeld', request: frame.request, shelfKey: frame.shelfKey, holders })
 }
 

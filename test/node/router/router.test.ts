@@ -58,6 +58,10 @@ class Scene {
     withdraw: async () => { this.calls.push('withdraw') },
     acknowledge: async () => { this.calls.push('acknowledge') },
     inbox: async () => ({ box, replicas: [] }),
+    fileBox: async () => ({ box, replicas: [], pieces: 0, proofs: [] }),
+    filePut: async () => ({ box, replicas: [], pieces: 0, proofs: [] }),
+    fileFetch: async () => ({ ok: false, code: 'INBOX_GONE' }),
+    onDeviceRemoved: async () => { this.calls.push('removed') },
     shelfHolders: async () => [],
     shelfPut: async () => ({ shelfKey: new Uint8Array(32), holders: [] }),
     shelfTake: async () => undefined,
@@ -319,7 +323,7 @@ test('after a stop no session is left, and a late login is refused', async () =>
 
 test('every frame of a device has a handler, and none of a node\'s', () => {
   assert.equal(Object.keys(frameHandlers).sort(), [
-    'acknowledge', 'inbox', 'locate', 'publish', 'shelfHolders', 'shelfPut', 'shelfTake', 'submit',
+    'acknowledge', 'devices', 'inbox', 'locate', 'publish', 'shelfHolders', 'shelfPut', 'shelfTake', 'submit',
     'withdraw',
   ])
   assert.ok(refusalDetail('x'.repeat(9_999)).length <= limits.refusalDetailBytesMax)
