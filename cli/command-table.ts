@@ -41,9 +41,19 @@ export const globalOptions: readonly OptionSpec[] = [
 ]
 
 const contact: ArgumentSpec = { name: '<contact>', text: 'name or address of a contact' }
+const file: ArgumentSpec = { name: '<id>', text: 'the id that openim files shows, or its first 4 characters' }
 const passphraseFile: OptionSpec = {
   flags: '--passphrase-file <file>',
   text: 'read the passphrase from the first line of a file',
+}
+
+const keysPassphraseFile: OptionSpec = {
+  flags: '--keys-passphrase-file <file>',
+  text: 'the same for the keys in it, where theirs is another one',
+}
+const newPassphraseFile: OptionSpec = {
+  flags: '--new-passphrase-file <file>',
+  text: 'read the new one from the first line of a file',
 }
 
 function duration(name: string, text: string): OptionSpec {
@@ -54,6 +64,9 @@ const logLevels = ['debug', 'info', 'warn', 'error', 'silent']
 const nodeOptions: readonly OptionSpec[] = [
   { flags: '--p2p-listen <multiaddr>', text: 'listen for other nodes here (repeatable)', repeatable: true },
   { flags: '--tcp-listen <host:port>', text: 'listen for own devices here (default: 127.0.0.1:0)' },
+  { flags: '--udp-listen <host:port>', text: 'the same over UDP (default: 127.0.0.1:0)' },
+  { flags: '--ws-listen <host:port>', text: 'the same over WebSocket (default: off)' },
+  { flags: '--http2-listen <host:port>', text: 'the same over HTTP/2 (default: off)' },
   { flags: '--bootstrap <multiaddr>', text: 'meet this node first (repeatable)', repeatable: true },
   { flags: '--profile <profile>', text: 'how much to do for others', choices: ['home', 'server', 'relay'] },
   { flags: '--log-level <level>', text: 'log to stderr', choices: logLevels },
@@ -109,15 +122,36 @@ const talking: readonly CommandSpec[] = [
     ],
   },
   {
+    name: 'verify',
+    summary: 'Compare the safety number with a contact',
+    examples: [
+      ['openim verify alice', 'show it as digits and QR code, and ask'],
+      ['openim verify alice --yes', 'you compared it, it is the same'],
+      ['openim verify alice --digits theirs.txt', 'compare with what they sent you; exit 5 when it differs'],
+      ['openim verify alice --accept', 'go on after an alarm: it was their doing'],
+    ],
+    args: [{ name: '[contact]', text: 'name or address; without one: alarms about your own account' }],
+    options: [
+      { flags: '--yes', text: 'the numbers are the same: verified' },
+      { flags: '--digits <file>', text: 'what they see: 60 digits or the QR code\'s text; - for stdin' },
+      { flags: '--accept', text: 'end an alarm about their key, or yours' },
+      { flags: '--unverify', text: 'take it back' },
+    ],
+    load: () => import('./commands/verify.ts'),
+  },
+  {
     name: 'send',
     summary: 'Send a message',
     examples: [
       ['openim send alice "see you at 8"', ''],
       ['uptime | openim send alice -', 'the text from stdin'],
+      ['openim send alice --file holiday.zip', 'up to 1 GB; goes on by itself after a restart'],
       ['openim send alice hi --wait delivered --timeout 10s --json', 'exit 6 when it takes longer'],
     ],
-    args: [contact, { name: '<text>', text: 'the message, or - for stdin' }],
+    args: [contact, { name: '[text]', text: 'the message, or - for stdin' }],
     options: [
+      { flags: '--file <path>', text: 'send this file instead of a text' },
+      { flags: '--name <name>', text: 'what they see as its name (default: its own)' },
       {
         flags: '--wait <state>',
         text: 'until it is so, else exit 6',
@@ -142,6 +176,35 @@ const talking: readonly CommandSpec[] = [
       { flags: '--cursor <name>', text: 'reading position to use and move on (default: cli)' },
     ],
     load: () => import('./commands/inbox.ts'),
+  },
+  {
+    name: 'files',
+    summary: 'List files sent and offered, or cancel one',
+    examples: [
+      ['openim files', 'with how far each is'],
+      ['openim files cancel 3f2a91bc', 'a file that you sent cannot be fetched any more'],
+    ],
+    load: () => import('./commands/files.ts'),
+    commands: [
+      {
+        name: 'cancel',
+        summary: 'End a transfer',
+        examples: [['openim files cancel 3f2a91bc', '']],
+        args: [file],
+        load: () => import('./commands/files-cancel.ts'),
+      },
+    ],
+  },
+  {
+    name: 'save',
+    summary: 'Fetch a file that was offered',
+    examples: [
+      ['openim save 3f2a91bc', 'here, under the name it came with'],
+      ['openim save 3f2a91bc ~/Downloads/', ''],
+    ],
+    args: [file, { name: '[path]', text: 'where to; a directory, or the new name' }],
+    options: [{ flags: '--force', text: 'replace a file of that name' }],
+    load: () => import('./commands/save.ts'),
   },
   {
     name: 'chat',
@@ -203,11 +266,56 @@ const operating: readonly CommandSpec[] = [
       },
       {
         name: 'restore',
-        summary: 'Bring a backup back into an empty data directory',
+        summary: 'Bring a backup back into an empty data directory, as a new device',
         examples: [['openim backup restore alice.openim-backup --data DIR', '']],
         args: [{ name: '<file>', text: 'made by backup create' }],
-        options: [passphraseFile],
+        options: [passphraseFile, keysPassphraseFile],
         load: () => import('./commands/backup-restore.ts'),
+      },
+    ],
+  },
+  {
+    name: 'devices',
+    summary: 'Devices of your account',
+    examples: [['openim devices renew', 'after a copy of this one was started elsewhere']],
+    commands: [
+      {
+        name: 'renew',
+        summary: 'Make a new device of this one (the node must be stopped)',
+        examples: [['openim devices renew', 'on the one that you keep; the other one stops']],
+        options: [passphraseFile],
+        load: () => import('./commands/devices-renew.ts'),
+      },
+    ],
+  },
+  {
+    name: 'passphrase',
+    summary: 'Seal the keys with a passphrase, change it or take it away',
+    examples: [
+      ['openim passphrase set', 'asked for at every start from then on'],
+      ['openim passphrase change', ''],
+    ],
+    commands: [
+      {
+        name: 'set',
+        summary: 'Seal keys that lie open (the node must be stopped)',
+        examples: [['openim passphrase set --passphrase-file secret.txt', '']],
+        options: [passphraseFile],
+        load: () => import('./commands/passphrase-set.ts'),
+      },
+      {
+        name: 'change',
+        summary: 'Take another passphrase (the node must be stopped)',
+        examples: [['openim passphrase change --passphrase-file old.txt --new-passphrase-file new.txt', '']],
+        options: [passphraseFile, newPassphraseFile],
+        load: () => import('./commands/passphrase-change.ts'),
+      },
+      {
+        name: 'remove',
+        summary: 'Leave the keys open on the disk (the node must be stopped)',
+        examples: [['openim passphrase remove', '']],
+        options: [passphraseFile],
+        load: () => import('./commands/passphrase-remove.ts'),
       },
     ],
   },

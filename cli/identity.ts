@@ -3,11 +3,11 @@
  */
 import { mkdir, open, readFile, stat, unlink } from 'node:fs/promises'
 import { userInfo } from 'node:os'
-import { dirname } from 'node:path'
+import { dirname, join } from 'node:path'
 import { errorCode, OpenIMError } from '../crypto/errors.ts'
 import { crypto } from '../crypto/index.ts'
 import { systemRandom } from '../crypto/random.ts'
-import { ensureDataDir, fileError } from '../node/data-dir.ts'
+import { dataFiles, ensureDataDir, fileError } from '../node/data-dir.ts'
 import { createNodeKeys, encodeKeysFile, hasKeys, saveKeys } from '../node/keys-file.ts'
 import type { NodeKeys } from '../node/keys-file.ts'
 import { rootSeed } from '../protocol/account.ts'
@@ -36,6 +36,9 @@ export function newIdentity(name: string, rootEntropy?: Uint8Array): Identity {
 /** Makes the data directory ready for an identity. @throws IDENTITY_EXISTS, DATA_DIR_*, STORE_FULL */
 export async function prepareDataDir(dataDir: string): Promise<void> {
   await ensureDataDir(dataDir)
+  if (await exists(join(dataDir, dataFiles.restoring))) {
+    throw new OpenIMError('DATA_DIR_FOREIGN', `a restore into ${dataDir} was cut off; do it again`)
+  }
   if (!await hasKeys(dataDir)) return
   throw new OpenIMError('IDENTITY_EXISTS', `there is already an identity in ${dataDir}`)
 }
@@ -48,6 +51,10 @@ export async function saveIdentity(paths: Paths, identity: Identity, passphrase?
   await prepareDataDir(paths.dataDir)
   await writeConfig(paths.configFile, identity.name)
   await saveKeys(paths.dataDir, encodeKeysFile(identity.keys, systemRandom, passphrase))
+}
+
+async function exists(path: string): Promise<boolean> {
+  return await stat(path).then(() => true, () => false)
 }
 
 /** @throws USAGE_ARGUMENT */

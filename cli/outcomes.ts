@@ -19,7 +19,7 @@ const toDoctor = 'See {openim} doctor'
 const toOtherDir = 'or name another directory with --data DIR'
 const toRestore = 'Put the newest backup back: {openim} backup restore FILE --data NEW_DIR'
 
-const keyHint = 'Ask them in person; if they did it, remove them and add a new invite of theirs'
+const keyHint = 'Ask them in person, then: {openim} verify CONTACT, or --accept if it was their doing'
 
 const usage = (hint: string): Outcome => ({ exit: exits.usage, hint })
 const unavailable = (hint: string): Outcome => ({ exit: exits.unavailable, hint })
@@ -35,6 +35,10 @@ const byCode: Readonly<Record<string, Outcome>> = {
   CONFIG_VALUE: usage('Correct or delete that setting; docs/operate.md lists them all'),
   KEYS_SEALED: usage('Give it with --passphrase-file FILE, or run this in a terminal'),
   KEYS_PASSPHRASE: usage('Try again; without it only the recovery phrase or a backup helps'),
+  ACCOUNT_CLONED: unavailable('Stop the other one for good, then here: {openim} devices renew'),
+  ACCOUNT_RETIRED: unavailable('Use the other one; a backup of what is here can still be made'),
+  PASSPHRASE_SET: usage('Take another one with: {openim} passphrase change'),
+  PASSPHRASE_NONE: usage('Set one with: {openim} passphrase set'),
   BACKUP_PASSPHRASE: usage('Try again; without its passphrase nobody can open a backup'),
   INVITE_EXPIRED: usage(toInvite),
   INVITE_USED: usage(toInvite),
@@ -43,6 +47,13 @@ const byCode: Readonly<Record<string, Outcome>> = {
   INVITE_VERSION: usage('Update openIM, or ask for an invite of an older one'),
   CONTACT_SELF: usage('They type {openim} add and the invite'),
   TEXT_TOO_LONG: usage('Send it in parts'),
+  FILE_TOO_LARGE: usage('Send it in parts'),
+  FILE_PATH: usage('Check the path'),
+  FILE_KIND: usage('Pack a directory first, or name a file'),
+  FILE_ACCESS: usage('Check its permissions: the node runs as its own user'),
+  FILE_EXISTS: usage('Name another place, or replace it with --force'),
+  FILE_EXPIRED: usage('Ask for it again: files wait for 14 days'),
+  FILE_GONE: usage('Ask for it again'),
 
   NODE_NOT_RUNNING: unavailable('Start it with: {openim} start'),
   NODE_STOPPED: unavailable('Start it again with: {openim} start'),
@@ -62,8 +73,14 @@ const byCode: Readonly<Record<string, Outcome>> = {
   CONTROL_LISTEN: unavailable('Check the data directory and its permissions'),
 
   CONTACT_UNKNOWN: { exit: exits.unknown, hint: 'List them with: {openim} contacts' },
+  FILE_UNKNOWN: { exit: exits.unknown, hint: 'List them with: {openim} files' },
+  FILE_QUOTA: { exit: exits.quota, hint: 'Cancel some with: {openim} files cancel ID' },
+  FILE_BUSY: { exit: exits.quota, hint: 'See {openim} files' },
   MESSAGE_UNKNOWN: { exit: exits.unknown, hint: 'The id comes from: {openim} send --json' },
-  CONTACT_KEY_CHANGED: { exit: exits.untrusted, hint: keyHint },
+  TRUST_CHANGED: { exit: exits.untrusted, hint: keyHint },
+  SAFETY_NUMBER_MISMATCH: {
+    exit: exits.untrusted, hint: 'Do not write secrets; meet, and compare again: {openim} verify CONTACT',
+  },
   WAIT_TIMEOUT: { exit: exits.late, hint: 'It goes on by itself; why it waits: {openim} doctor CONTACT' },
   PING_FAILED: { exit: exits.late, hint: 'See {openim} doctor CONTACT' },
   CONTROL_BUSY: { exit: exits.quota, hint: 'Wait for the other commands to end' },

@@ -22,19 +22,27 @@ export async function loadConfig(context: CommandContext, flags: Settings): Prom
 /** What the command line says. @throws USAGE_ARGUMENT */
 export function flagSettings(context: CommandContext): Settings {
   const listenP2p = listOption(context, 'p2pListen')
-  const listenTcp = option(context, 'tcpListen')
   const bootstrap = listOption(context, 'bootstrap')
   check('--p2p-listen', listenP2p ?? [], { fits: isListenMultiaddr, example: '/ip4/0.0.0.0/tcp/4481' })
-  const tcp = listenTcp === undefined ? [] : [listenTcp]
-  check('--tcp-listen', tcp, { fits: isHostPort, example: '127.0.0.1:4482' })
   check('--bootstrap', bootstrap ?? [], { fits: isMultiaddr, example: '/ip4/203.0.113.9/tcp/4481' })
   return {
     listenP2p,
-    listenTcp,
+    listenTcp: door(context, 'tcp'),
+    listenUdp: door(context, 'udp'),
+    listenWs: door(context, 'ws'),
+    listenHttp2: door(context, 'http2'),
     bootstrap,
     profile: option(context, 'profile') as Profile | undefined,
     logLevel: option(context, 'logLevel') as LogLevel | undefined,
   }
+}
+
+/** Where a door for devices listens. @throws USAGE_ARGUMENT */
+function door(context: CommandContext, name: string): string | undefined {
+  const place = option(context, `${name}Listen`)
+  const places = place === undefined ? [] : [place]
+  check(`--${name}-listen`, places, { fits: isHostPort, example: '127.0.0.1:4482' })
+  return place
 }
 
 interface Form {

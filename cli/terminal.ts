@@ -19,7 +19,7 @@ export type Style = 'good' | 'bad' | 'faint' | 'strong'
 const styles = { good: 'green', bad: 'red', faint: 'dim', strong: 'bold' } as const
 
 export interface TerminalStreams {
-  readonly stdin: Readable & { isTTY?: boolean }
+  readonly stdin: Readable & { isTTY?: boolean, setRawMode?(isRaw: boolean): unknown }
   readonly stdout: Writable & { isTTY?: boolean, columns?: number, rows?: number }
   readonly stderr: Writable & { isTTY?: boolean }
 }
@@ -67,6 +67,11 @@ export class Terminal {
   /** One line of talk. */
   say(line: string): void {
     if (!this.json) this.streams.stderr.write(`${line}\n`)
+  }
+
+  /** One line that the next one writes over; only where a person watches. Empty: takes it away. */
+  progress(line: string): void {
+    if (!this.json && this.watched) this.streams.stderr.write(`\r\x1b[K${line}`)
   }
 
   /** Talk that must be seen also by scripts. */

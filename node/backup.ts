@@ -122,16 +122,21 @@ export async function writeBackup(input: {
   readonly head: BackupHead
   readonly store: Store
   readonly random: Random
+  /** Called after each chunk, so far. */
+  readonly onProgress?: (done: BackupSummary) => void
 }): Promise<BackupSummary> {
-  const { path, passphrase, head, store, random } = input
+  const { path, passphrase, head, store, random, onProgress } = input
   const file = await open(path, 'wx', 0o600).catch((cause: unknown) => {
     if (errorCode(cause) !== 'EEXIST') throw fileError(cause, path)
     throw new OpenIMError('USAGE_EXISTS', `${path} exists already`, { cause })
   })
   const key = random.bytes(32)
   try {
-    const write = (chunk: Uint8Array): Promise<void> =>
-      file.appendFile(concat(encode(u32, chunk.length), chunk))
+    let bytes = 0
+    const write = async (chunk: Uint8Array): Promise<void> => {
+      await file.appendFile(concat(encode(u32, chunk.length), chunk))
+      bytes += lengthBytes + chunk.length
+    }
     let index = 0
     const append = (content: Uint8Array, last: boolean): Promise<void> =>
       write(sealValue({ key, plaintext: content, ad: chunkAd(index++, last), random }))
@@ -145,6 +150,7 @@ export async function writeBackup(input: {
       records += part.records.length
       mail += part.mail.length
       await append(encode(partCodec, part), false)
+      onProgress?.({ records, mail, bytes })
     }
     await append(encode(partCodec, { records: [], boxes: [], mail: [] }), true)
     await file.sync()
@@ -198,7 +204,7 @@ function finite(timeMs: number): number {
 
 // ── Reading ─────────────────────────────────────────────────────────────────────────────────
 
-/** An opened backup; parts come in order, each once. */
+/** An opened backup. */
 export class BackupReader {
   readonly head: BackupHead
   readonly #chunks: ChunkReader
@@ -217,6 +223,7 @@ export class BackupReader {
       const chunks = await ChunkReader.open(file, passphrase)
       const head = await chunks.next(headCodec)
       if (head.last) throw corrupt('it holds no data')
+      chunks.markStart()
       return new BackupReader(head.content, chunks)
     } catch (error) {
       await file.close()
@@ -224,7 +231,20 @@ export class BackupReader {
     }
   }
 
+  /** Reads all of it and keeps nothing: after this it can be restored. @throws BACKUP_CORRUPT */
+  async verify(onProgress?: (done: BackupSummary) => void): Promise<BackupSummary> {
+    let [records, mail] = [0, 0]
+    for await (const part of this.parts()) {
+      records += part.records.length
+      mail += part.mail.length
+      onProgress?.({ records, mail, bytes: this.#chunks.position })
+    }
+    return { records, mail, bytes: this.#chunks.position }
+  }
+
+  /** In order, from the first each time. @throws BACKUP_CORRUPT */
   async *parts(): AsyncGenerator<BackupPart> {
+    this.#chunks.rewind()
     for (;;) {
       const { content, last } = await this.#chunks.next(partCodec)
       yield content
@@ -232,6 +252,11 @@ export class BackupReader {
       await this.#chunks.expectEnd()
       return
     }
+  }
+
+  /** Bytes read of the file. */
+  get position(): number {
+    return this.#chunks.position
   }
 
   async close(): Promise<void> {
@@ -244,9 +269,24 @@ class ChunkReader {
   #key: Uint8Array = new Uint8Array()
   #at = 0
   #index = 0
+  #start = { at: 0, index: 0 }
 
   private constructor(file: FileHandle) {
     this.#file = file
+  }
+
+  get position(): number {
+    return this.#at
+  }
+
+  /** Where `rewind` goes back to. */
+  markStart(): void {
+    this.#start = { at: this.#at, index: this.#index }
+  }
+
+  rewind(): void {
+    this.#at = this.#start.at
+    this.#index = this.#start.index
   }
 
   static async open(file: FileHandle, passphrase: Uint8Array): Promise<ChunkReader> {

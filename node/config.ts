@@ -6,7 +6,14 @@
  * profile = "home"                 # home | server | relay
  * [listen]
  * p2p = 4481                       # a port, or multiaddrs: ["/ip4/0.0.0.0/tcp/4481/ws", …]
- * tcp = "127.0.0.1:0"              # door for devices, HOST:PORT; port 0: any free one
+ * tcp = "127.0.0.1:0"              # doors for devices, HOST:PORT; port 0: any free one
+ * udp = "127.0.0.1:0"
+ * ws = "0.0.0.0:4482"              # WebSocket and HTTP/2 are off until set
+ * http2 = "0.0.0.0:4483"
+ * trusted_proxies = []             # reverse proxies in front of the doors, by IP address
+ * [tls]                            # optional: the doors speak TLS, too
+ * cert = "/etc/ssl/node.pem"       # with its chain, PEM
+ * key = "/etc/ssl/node.key"
  * [p2p]
  * bootstrap = []                   # multiaddrs of nodes to meet first
  * mdns = true                      # find nodes in the same living room
@@ -44,9 +51,16 @@ export interface NodeConfig {
   readonly listen: {
     /** Multiaddrs without a peer id. */
     readonly p2p: readonly string[]
-    /** `host:port`. */
+    /** Doors for devices, `host:port`; absent: off. */
     readonly tcp: string
+    readonly udp: string
+    readonly ws: string | undefined
+    readonly http2: string | undefined
+    /** IP addresses that are not bounded per address. */
+    readonly trustedProxies: readonly string[]
   }
+  /** Files; absent: no TLS. */
+  readonly tls: { readonly cert: string, readonly key: string } | undefined
   readonly p2p: { readonly bootstrap: readonly string[], readonly mdns: boolean }
   readonly limits: { readonly heldForOthersBytes: number, readonly peers: number }
   readonly log: { readonly level: LogLevel }
@@ -58,6 +72,11 @@ export interface Settings {
   profile?: Profile | undefined
   listenP2p?: readonly string[] | undefined
   listenTcp?: string | undefined
+  listenUdp?: string | undefined
+  listenWs?: string | undefined
+  listenHttp2?: string | undefined
+  trustedProxies?: readonly string[] | undefined
+  tls?: { readonly cert: string, readonly key: string } | undefined
   bootstrap?: readonly string[] | undefined
   mdns?: boolean | undefined
   heldForOthersBytes?: number | undefined
@@ -140,6 +159,15 @@ const listenP2p = v.union([
   v.pipe(v.number(), v.check(isPort), v.transform(listenOnPort)),
   v.pipe(v.array(listenAddress), v.maxLength(limits.listenAddressesMax)),
 ], 'must be a port from 0 to 65535 or a list of multiaddrs such as ["/ip4/0.0.0.0/tcp/4481"]')
+const proxiesForm = 'must be a list of IP addresses such as ["127.0.0.1"]'
+const trustedProxies = v.pipe(
+  v.array(v.pipe(v.string(proxiesForm), v.check((text) => isIP(text) !== 0, proxiesForm)), proxiesForm),
+  v.maxLength(limits.listenAddressesMax),
+)
+const file = v.pipe(
+  v.string('must be the path of a file in quotes'),
+  v.check((text) => text !== '', 'must not be empty'),
+)
 const bootstrap = v.pipe(
   v.array(v.pipe(v.string(addressForm), v.check(isMultiaddr, addressForm)), 'must be a list of multiaddrs'),
   v.maxLength(limits.bootstrapMax, `must name at most ${limits.bootstrapMax} nodes`),
@@ -162,7 +190,15 @@ const logLevel = v.picklist(logLevels, `must be one of ${logLevels.join(', ')}`)
 const fileSchema = v.strictObject({
   name: v.optional(name),
   profile: v.optional(profile),
-  listen: v.optional(v.strictObject({ p2p: v.optional(listenP2p), tcp: v.optional(hostPort) })),
+  listen: v.optional(v.strictObject({
+    p2p: v.optional(listenP2p),
+    tcp: v.optional(hostPort),
+    udp: v.optional(hostPort),
+    ws: v.optional(hostPort),
+    http2: v.optional(hostPort),
+    trusted_proxies: v.optional(trustedProxies),
+  })),
+  tls: v.optional(v.strictObject({ cert: file, key: file }, 'must be a table with cert and key')),
   p2p: v.optional(v.strictObject({ bootstrap: v.optional(bootstrap), mdns: v.optional(mdns) })),
   limits: v.optional(v.strictObject({ held_for_others: v.optional(size), peers: v.optional(peers) })),
   log: v.optional(v.strictObject({ level: v.optional(logLevel) })),
@@ -170,10 +206,11 @@ const fileSchema = v.strictObject({
 
 /** Every setting by its full name, for "did you mean". */
 export const settingNames = [
-  'name', 'profile', 'listen.p2p', 'listen.tcp', 'p2p.bootstrap', 'p2p.mdns',
+  'name', 'profile', 'listen.p2p', 'listen.tcp', 'listen.udp', 'listen.ws', 'listen.http2',
+  'listen.trusted_proxies', 'tls.cert', 'tls.key', 'p2p.bootstrap', 'p2p.mdns',
   'limits.held_for_others', 'limits.peers', 'log.level',
 ] as const
-const tableNames = ['listen', 'p2p', 'limits', 'log'] as const
+const tableNames = ['listen', 'tls', 'p2p', 'limits', 'log'] as const
 
 // ── File ────────────────────────────────────────────────────────────────────────────────────
 
@@ -199,6 +236,11 @@ export function parseConfig(text: string, file: string): Settings {
     profile: output.profile,
     listenP2p: output.listen?.p2p,
     listenTcp: output.listen?.tcp,
+    listenUdp: output.listen?.udp,
+    listenWs: output.listen?.ws,
+    listenHttp2: output.listen?.http2,
+    trustedProxies: output.listen?.trusted_proxies,
+    tls: output.tls,
     bootstrap: output.p2p?.bootstrap,
     mdns: output.p2p?.mdns,
     heldForOthersBytes: output.limits?.held_for_others,
@@ -263,6 +305,9 @@ export function environmentSettings(env: Readonly<Record<string, string | undefi
     profile: read('OPENIM_PROFILE', profile),
     listenP2p: read('OPENIM_P2P_LISTEN', listenP2p, port),
     listenTcp: read('OPENIM_TCP_LISTEN', hostPort),
+    listenUdp: read('OPENIM_UDP_LISTEN', hostPort),
+    listenWs: read('OPENIM_WS_LISTEN', hostPort),
+    listenHttp2: read('OPENIM_HTTP2_LISTEN', hostPort),
     bootstrap: read('OPENIM_BOOTSTRAP', bootstrap, list),
     mdns: read('OPENIM_MDNS', mdns, (text) => ({ true: true, false: false })[text] ?? text),
     logLevel: read('OPENIM_LOG_LEVEL', logLevel),
@@ -288,7 +333,12 @@ export function nodeConfig(settings: Settings): NodeConfig {
     listen: {
       p2p: settings.listenP2p ?? listenOnPort(defaultP2pPort),
       tcp: settings.listenTcp ?? '127.0.0.1:0',
+      udp: settings.listenUdp ?? '127.0.0.1:0',
+      ws: settings.listenWs,
+      http2: settings.listenHttp2,
+      trustedProxies: settings.trustedProxies ?? [],
     },
+    tls: settings.tls,
     p2p: { bootstrap: settings.bootstrap ?? [], mdns: settings.mdns ?? true },
     limits: {
       heldForOthersBytes: settings.heldForOthersBytes ?? limits.lentBytesMax,

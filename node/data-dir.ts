@@ -8,6 +8,7 @@
  *   node.lock      0600  who runs here: { pid, startedTicks }
  *   control.sock   0600  the CLI's door, or control.path where it stands instead
  *   reports/             reports of unexpected errors
+ *   restoring/           a backup on its way in; afterwards gone
  * ```
  *
  * Two nodes on one directory would both write the ratchets of the same account, so the second is
@@ -29,6 +30,7 @@ export const dataFiles = {
   socket: 'control.sock',
   socketPath: 'control.path',
   reports: 'reports',
+  restoring: 'restoring',
 } as const
 
 /** What may stand in a directory that is to become a data directory. */
@@ -135,6 +137,7 @@ export async function lockDataDir(dir: string): Promise<DataDirLock> {
     await writeNew(own, content)
     // `link` fails when the name exists and never shows a half-written file.
     while (!await linkNew(own, path)) await removeStaleLock(dir, path, `${path}.stale-${suffix}`)
+    await sweepKeys(dir)
   } catch (cause) {
     throw fileError(cause, path)
   } finally {
@@ -148,6 +151,13 @@ export async function lockDataDir(dir: string): Promise<DataDirLock> {
       const now = await readFile(path, 'utf8').catch(() => '')
       if (now === content) await unlink(path).catch(() => {})
     },
+  }
+}
+
+/** A write of the keys that was cut off may have left them lying open. Only with the lock in hand. */
+async function sweepKeys(dir: string): Promise<void> {
+  for (const entry of await readdir(dir)) {
+    if (entry.startsWith(`${dataFiles.keys}.tmp-`) && isLeftover(entry)) await unlink(join(dir, entry))
   }
 }
 

@@ -3,12 +3,15 @@
  * thing what was found and, where there is something to do, what.
  */
 import { stat, statfs } from 'node:fs/promises'
+import { formatAddress } from '../protocol/address.ts'
 import type { ContactPlaces } from '../protocol/client/api.ts'
-import { utf8 } from '../crypto/bytes.ts'
+import { hexDecode, utf8 } from '../crypto/bytes.ts'
 import { OpenIMError } from '../crypto/errors.ts'
+import { crypto } from '../crypto/index.ts'
 import type { NodeId } from '../protocol/ids.ts'
 import type { KvStore } from '../protocol/ports.ts'
 import { services } from '../protocol/service/codes.ts'
+import type { DamagedRecord } from './node-store.ts'
 import type { Overlay } from './ports.ts'
 import type { DoctorCheck, DoctorReport, NodeStatus } from './status.ts'
 
@@ -22,6 +25,9 @@ export interface DoctorComponents {
   readonly kv: KvStore
   readonly dataDir: string
   readonly status: () => Promise<NodeStatus>
+  readonly damaged: () => Promise<readonly DamagedRecord[]>
+  /** Default: those of this process. */
+  readonly fallbacks?: readonly string[]
 }
 
 /** Everything about this node. */
@@ -31,10 +37,13 @@ export async function examineNode(components: DoctorComponents): Promise<DoctorR
     await checkDataDir(components.dataDir),
     await checkDisk(components.dataDir),
     await checkStore(components.kv),
+    checkRecords(await components.damaged()),
+    ...checkCryptography(components.fallbacks ?? crypto.fallbacks),
     checkPeers(status),
     checkLocation(status),
     checkReplicas(status),
     checkAccount(status),
+    checkTrust(status),
   ]
   return { ok: checks.every((check) => check.ok), checks }
 }
@@ -132,6 +141,45 @@ async function checkStore(kv: KvStore): Promise<DoctorCheck> {
   }
 }
 
+const contactRecord = /^client\/contact\/([0-9a-f]{64})$/
+
+/** A lost contact takes a person to come back; everything else is made anew or was one message. */
+function checkRecords(damaged: readonly DamagedRecord[]): DoctorCheck {
+  const contacts = damaged.flatMap(({ name }) => contactRecord.exec(name)?.[1] ?? [])
+    .map((rootKey) => formatAddress(hexDecode(rootKey)))
+  const newestMs = Math.max(...damaged.map(({ foundAtMs }) => foundAtMs))
+  return judged({
+    name: 'records',
+    ok: damaged.length === 0,
+    detail: damaged.length === 0
+      ? 'none damaged'
+      : `${damaged.length} damaged and set aside, last ${new Date(newestMs).toISOString()}: ${kindsOf(damaged)}`,
+    cure: contacts.length === 0
+      ? 'look at the disk; what can be made anew was, for the rest there is your backup'
+      : `look at the disk, and swap invites with ${contacts.join(', ')} again, or restore a backup`,
+  })
+}
+
+/** `2 session, 1 history` */
+function kindsOf(damaged: readonly DamagedRecord[]): string {
+  const counts = new Map<string, number>()
+  for (const { name } of damaged) {
+    const kind = name.replace(/^client\//, '').split('/', 1)[0]!
+    counts.set(kind, (counts.get(kind) ?? 0) + 1)
+  }
+  return [...counts].map(([kind, count]) => `${count} ${kind}`).join(', ')
+}
+
+/** Told only when there is something to tell. */
+function checkCryptography(fallbacks: readonly string[]): DoctorCheck[] {
+  return fallbacks.map((detail) => ({
+    name: 'cryptography',
+    ok: false,
+    detail,
+    cure: 'slower, not weaker; but find out why: install Node anew, test the memory, and report it',
+  }))
+}
+
 function checkPeers({ peers, dht }: NodeStatus): DoctorCheck {
   return judged({
     name: 'peers',
@@ -167,5 +215,25 @@ function checkAccount({ online, queue }: NodeStatus): DoctorCheck {
     ok: online,
     detail: online ? `logged in; ${queue.out} messages on their way` : 'is not logged in to its own node',
     cure: 'restart the node; if it stays, run with --verbose and report it',
+  })
+}
+
+/** What other people saw of our keys, and we of theirs. */
+function checkTrust({ alarms, contacts }: NodeStatus): DoctorCheck {
+  const witnesses = alarms.map(({ contact }) => contact)
+  const doubted = contacts.filter(({ trust }) => trust === 'changed').map(({ name }) => name)
+  if (witnesses.length > 0) {
+    return {
+      name: 'trust',
+      ok: false,
+      detail: `${witnesses.join(', ')} saw a list of your devices that was not made here`,
+      cure: 'unless you restored this account elsewhere, somebody has your root key: make a new account',
+    }
+  }
+  return judged({
+    name: 'trust',
+    ok: doubted.length === 0,
+    detail: doubted.length === 0 ? 'no contradiction seen' : `in doubt: ${doubted.join(', ')}`,
+    cure: 'ask them in person, then: openim verify CONTACT',
   })
 }

@@ -18,7 +18,8 @@
  * Alternative weighed: JSON with hex. Refused: secrets would be text that editors, backups and
  * `grep` show, and a shape that people are tempted to change by hand.
  */
-import { chmod, readFile, stat } from 'node:fs/promises'
+import { chmod, open, readFile, stat } from 'node:fs/promises'
+import type { FileHandle } from 'node:fs/promises'
 import { join } from 'node:path'
 import { inspect } from 'node:util'
 import { concat, equalBytes, utf8, wipe } from '../crypto/bytes.ts'
@@ -36,7 +37,7 @@ export interface NodeSecrets {
   readonly rootEntropy: Uint8Array
 }
 
-/** 32 bytes each. Shows nothing in logs, `inspect` and JSON. */
+/** 32 bytes each, its own copies. Shows nothing in logs, `inspect` and JSON; `wipe` forgets them. */
 export class NodeKeys implements NodeSecrets {
   /** Ed25519 seed of the node's peer key. */
   readonly nodeSeed: Uint8Array
@@ -48,10 +49,15 @@ export class NodeKeys implements NodeSecrets {
   readonly rootEntropy: Uint8Array
 
   constructor(secrets: NodeSecrets) {
-    this.nodeSeed = secrets.nodeSeed
-    this.doorSecret = secrets.doorSecret
-    this.dataKey = secrets.dataKey
-    this.rootEntropy = secrets.rootEntropy
+    this.nodeSeed = secrets.nodeSeed.slice()
+    this.doorSecret = secrets.doorSecret.slice()
+    this.dataKey = secrets.dataKey.slice()
+    this.rootEntropy = secrets.rootEntropy.slice()
+  }
+
+  /** Locks: what was made from them (key objects, open databases) is its maker's to drop. */
+  wipe(): void {
+    wipe(this.nodeSeed, this.doorSecret, this.dataKey, this.rootEntropy)
   }
 
   toJSON(): string {
@@ -64,9 +70,12 @@ export class NodeKeys implements NodeSecrets {
 }
 
 /** Fresh keys; with `rootEntropy` the account of a recovery phrase on a new node. */
-export function createNodeKeys(random: Random, rootEntropy: Uint8Array = random.bytes(32)): NodeKeys {
-  const [nodeSeed, doorSecret, dataKey] = [random.bytes(32), random.bytes(32), random.bytes(32)]
-  return new NodeKeys({ nodeSeed, doorSecret, dataKey, rootEntropy })
+export function createNodeKeys(random: Random, rootEntropy?: Uint8Array): NodeKeys {
+  const drawn = Array.from({ length: 4 }, () => random.bytes(32))
+  const [nodeSeed, doorSecret, dataKey, entropy] = drawn as [Uint8Array, Uint8Array, Uint8Array, Uint8Array]
+  const keys = new NodeKeys({ nodeSeed, doorSecret, dataKey, rootEntropy: rootEntropy ?? entropy })
+  wipe(...drawn)
+  return keys
 }
 
 const magic = utf8('openim-k')
@@ -101,7 +110,9 @@ export function encodeKeysFile(keys: NodeKeys, random: Random, passphrase?: Uint
   const body = passphrase === undefined ? plain : sealVault({ passphrase, plaintext: plain, random })
   const content = encode(fileCodec, { magic, version: 1, sealed: passphrase !== undefined, body })
   wipe(plain)
-  return concat(content, checksum(content))
+  const file = concat(content, checksum(content))
+  wipe(content)
+  return file
 }
 
 /** @throws KEYS_CORRUPT, KEYS_SEALED (a passphrase is needed), KEYS_PASSPHRASE (it is wrong) */
@@ -111,7 +122,11 @@ export function decodeKeysFile(bytes: Uint8Array, passphrase?: Uint8Array): Node
   if (passphrase === undefined) throw new OpenIMError('KEYS_SEALED', 'the keys are sealed with a passphrase')
   const opened = openVault({ passphrase, vault: file.body })
   if (!opened.ok) throw new OpenIMError('KEYS_PASSPHRASE', 'the passphrase does not open the keys')
-  return decodeKeys(opened.value)
+  try {
+    return decodeKeys(opened.value)
+  } finally {
+    wipe(opened.value)
+  }
 }
 
 function decodeKeys(body: Uint8Array): NodeKeys {
@@ -132,7 +147,10 @@ function checkedFile(bytes: Uint8Array): KeysFile {
 }
 
 function checksum(content: Uint8Array): Uint8Array {
-  return crypto.sha256(concat(checksumLabel, content)).subarray(0, checksumBytes)
+  const labelled = concat(checksumLabel, content)
+  const sum = crypto.sha256(labelled).subarray(0, checksumBytes)
+  wipe(labelled)
+  return sum
 }
 
 // ── On disk ─────────────────────────────────────────────────────────────────────────────────
@@ -157,19 +175,45 @@ export async function loadKeys(dataDir: string, passphrase?: Uint8Array): Promis
   const bytes = await readKeysFile(dataDir)
   // A copy from another machine may have come with the wrong mode.
   await chmod(join(dataDir, dataFiles.keys), 0o600).catch(() => {})
-  return decodeKeysFile(bytes, passphrase)
+  try {
+    return decodeKeysFile(bytes, passphrase)
+  } finally {
+    wipe(bytes)
+  }
 }
 
-/** @throws STORE_FULL, DATA_DIR_ACCESS, DATA_DIR_IO */
+/**
+ * The old file, if there was one, is overwritten before it is given up: it may be open to everybody
+ * while the new one is sealed. A disk that writes elsewhere (SSD, copy on write) keeps it all the
+ * same for a while. @throws STORE_FULL, DATA_DIR_ACCESS, DATA_DIR_IO
+ */
 export async function saveKeys(dataDir: string, keysFile: Uint8Array): Promise<void> {
-  await writeFileAtomic(join(dataDir, dataFiles.keys), keysFile, 0o600)
+  const path = join(dataDir, dataFiles.keys)
+  const old = await open(path, 'r+').catch(() => undefined)
+  try {
+    await writeFileAtomic(path, keysFile, 0o600)
+    // The new file is in place: what fails from here on is not worth failing for.
+    if (old !== undefined) await blank(old).catch(() => {})
+  } finally {
+    await old?.close()
+  }
+}
+
+async function blank(old: FileHandle): Promise<void> {
+  const { size, nlink } = await old.stat()
+  // Somebody keeps it under another name: then it is theirs.
+  if (nlink > 0) return
+  await old.write(new Uint8Array(Math.min(size, fileBytesMax)), 0)
+  await old.sync()
 }
 
 async function readKeysFile(dataDir: string): Promise<Uint8Array> {
   const path = join(dataDir, dataFiles.keys)
   try {
-    const bytes = await readFile(path)
-    return new Uint8Array(bytes)
+    const buffer = await readFile(path)
+    const bytes = new Uint8Array(buffer)
+    wipe(buffer)
+    return bytes
   } catch (cause) {
     if (errorCode(cause) === 'ENOENT' || errorCode(cause) === 'ENOTDIR') {
       throw new OpenIMError('KEYS_MISSING', `there is no identity in ${dataDir}`)

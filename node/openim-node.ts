@@ -24,16 +24,20 @@ import { services } from '../protocol/service/codes.ts'
 import { systemClock } from '../protocol/system-clock.ts'
 import type { NodeConfig } from './config.ts'
 import { LoopbackConnector } from './connectors/loopback-connector.ts'
-import { TCPConnector } from './connectors/tcp-connector.ts'
+import { doorAddresses, openDoors } from './connectors/open-doors.ts'
+import type { Doors } from './connectors/open-doors.ts'
 import { examineContact, examineNode } from './doctor.ts'
+import { diskFiles } from './disk-files.ts'
 import { openHostedAccount } from './hosted-account.ts'
 import { publicSubnets } from './messenger/placement.ts'
 import { NodeCore } from './node-core.ts'
+import { openNodeStore } from './node-store.ts'
+import type { NodeStore } from './node-store.ts'
 import { installNetworkGuard } from './overlay/network-guard.ts'
 import type { NetworkGuard } from './overlay/network-guard.ts'
 import { Libp2pOverlay } from './overlay/libp2p-overlay.ts'
 import type { PeerInfo } from './ports.ts'
-import type { ContactStatus, DoctorReport, NodeOptions, NodeReady, NodeStatus, PingResult } from './status.ts'
+import type { ContactStatus, DoctorReport, DoorAddresses, NodeOptions, NodeReady, NodeStatus, PingResult } from './status.ts'
 import { openLevelStore } from './storage/level-store.ts'
 import type { LevelStore } from './storage/level-store.ts'
 
@@ -41,10 +45,11 @@ const pingTimeoutMs = 5_000
 
 interface NodeParts {
   readonly store: LevelStore
+  readonly nodeStore: NodeStore
   readonly overlay: Libp2pOverlay
   readonly core: NodeCore
   readonly client: Client
-  readonly door: TCPConnector
+  readonly doors: Doors
   readonly version: string
 }
 
@@ -58,7 +63,7 @@ export class OpenIMNode {
 
   /**
    * Opens the store and wires the rooms; nothing is listened on yet.
-   * @throws STORE_LOCKED, STORE_CORRUPT, STORE_NEWER, STORE_FULL, STORE_SEAL
+   * @throws STORE_LOCKED, STORE_CORRUPT, STORE_NEWER, STORE_FULL, STORE_SEAL, ACCOUNT_RETIRED
    */
   static async open(options: NodeOptions): Promise<OpenIMNode> {
     const { dataDir, log } = options
@@ -81,6 +86,7 @@ export class OpenIMNode {
   async start(): Promise<NodeReady> {
     const { core, client } = this.#parts
     this.#guard = installNetworkGuard(this.#options.log)
+    this.#parts.doors.tls?.start()
     await core.start()
     await client.start()
     const { address } = await client.info()
@@ -100,15 +106,16 @@ export class OpenIMNode {
   }
 
   async #stop(): Promise<void> {
-    const { core, client, store } = this.#parts
+    const { core, client, doors, store } = this.#parts
     await client.stop()
     await core.stop()
+    await doors.tls?.stop()
     await store.close()
     this.#guard?.uninstall()
   }
 
   async status(): Promise<NodeStatus> {
-    const { overlay, core, version } = this.#parts
+    const { overlay, core, doors, version } = this.#parts
     const info = await this.client.info()
     const held = core.messenger.held()
     return {
@@ -121,14 +128,19 @@ export class OpenIMNode {
       nodeId: overlay.nodeId,
       dataDir: this.#options.dataDir,
       online: info.online,
+      standing: info.standing,
+      isRenewing: info.isRenewing,
       reachable: this.#isReached() ? 'yes' : 'unknown',
       peers: { now: overlay.peers().length, max: this.#options.config.limits.peers },
       dht: { mode: overlay.dhtMode, known: core.directory.size },
       p2p: overlay.addresses(),
       listen: this.#listen(),
+      doors: Object.fromEntries(doors.connectors.map((door) => [door.name, door.metrics()])),
       queue: { out: info.outbox, held },
       location: { holders: Math.max(info.locationHolders, core.locations.holders) },
       replicas: info.replicas,
+      alarms: info.alarms,
+      refused: info.refused,
       contacts: await this.#contactStatus(),
     }
   }
@@ -139,8 +151,15 @@ export class OpenIMNode {
 
   /** @throws CONTACT_UNKNOWN */
   async doctor(contact?: string): Promise<DoctorReport> {
-    const { overlay, store } = this.#parts
-    const components = { overlay, kv: store.kv, dataDir: this.#options.dataDir, status: () => this.status() }
+    const { overlay, nodeStore } = this.#parts
+    const components = {
+      overlay,
+      kv: nodeStore.store.kv,
+      dataDir: this.#options.dataDir,
+      status: () => this.status(),
+      damaged: () => nodeStore.damaged(),
+    }
+    await this.client.checkStanding()
     if (contact === undefined) return examineNode(components)
     const { name } = await this.client.contact(contact)
     return examineContact(components, name, {
@@ -176,9 +195,10 @@ export class OpenIMNode {
     return publicSubnets(inbound.map((peer) => peer.address)).length > 0
   }
 
-  #listen(): { tcp?: string } {
-    const tcp = this.#parts.door.address()
-    return tcp === undefined ? {} : { tcp }
+  #listen(): DoorAddresses {
+    const { connectors } = this.#parts.doors
+    const places = connectors.map((door) => [door.name, door.address()] as const)
+    return Object.fromEntries(places.filter((place): place is [string, string] => place[1] !== undefined))
   }
 
   async #nodesOf(target: string): Promise<readonly NodeId[]> {
@@ -192,6 +212,7 @@ export class OpenIMNode {
       name: contact.name,
       address: contact.address,
       trust: contact.trust,
+      ...(contact.alarm === undefined ? {} : { alarm: contact.alarm }),
       state: contact.state,
       ...(contact.lastSeenAtMs === undefined ? {} : { lastSeenAtMs: contact.lastSeenAtMs }),
       route: await this.#routeTo(contact.name, linked),
@@ -220,37 +241,34 @@ async function wire(options: NodeOptions, store: LevelStore): Promise<NodeParts>
   })
   const doorKey = crypto.dhKeyPair(keys.doorSecret)
   const loopback = new LoopbackConnector(system)
-  const door = new TCPConnector({ ...system, doorKey }, hostPort(config.listen.tcp))
+  const doors = await openDoors({ ...system, doorKey }, config)
+  const nodeStore = await openNodeStore({ ...system, store, dataKey: keys.dataKey })
   const core = await NodeCore.open({
     ...system,
     overlay,
-    store,
-    connectors: [loopback, door],
+    store: nodeStore.store,
+    connectors: [loopback, ...doors.connectors],
     nodeKeys: crypto.signingKeyPair(keys.nodeSeed),
     doorKey,
   }, { roles: rolesOf(config), lentBytesMax: config.limits.heldForOthersBytes })
   const client = await openHostedAccount({
     ...system,
-    kv: store.kv,
+    kv: nodeStore.account,
     loopback,
     register: (address, deviceKey) => core.accounts.register(address, deviceKey),
   }, {
     name: config.name,
-    dataKey: keys.dataKey,
     entropy: keys.rootEntropy,
     hint: () => hintOf(overlay.addresses()),
+    files: diskFiles,
+    doors: () => ({ doorKey: doorKey.publicKey, addresses: doorAddresses(doors) }),
   })
-  return { store, overlay, core, client, door, version: await packageVersion() }
+  return { store, nodeStore, overlay, core, client, doors, version: await packageVersion() }
 }
 
 function rolesOf(config: NodeConfig): Role[] {
   const roles: Role[] = config.limits.heldForOthersBytes > 0 ? ['storage'] : []
   return config.profile === 'home' ? roles : [...roles, 'bootstrap']
-}
-
-function hostPort(text: string): { host: string, port: number } {
-  const at = text.lastIndexOf(':')
-  return { host: text.slice(0, at).replace(/^\[|\]$/g, ''), port: Number(text.slice(at + 1)) }
 }
 
 /** The IPv4 address most strangers can use: a public one, else a local one, else this machine. */

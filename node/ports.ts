@@ -153,9 +153,56 @@ export interface MailboxStore {
   usage(): Promise<BoxUsage>
 }
 
+/** One envelope of a file box. */
+export interface Piece {
+  readonly id: EnvelopeId
+  readonly body: Uint8Array
+}
+
+export interface PieceEntry extends Piece {
+  /** 1, 2, 3 … in order of arrival in its box. */
+  readonly position: number
+}
+
+export interface PieceBox {
+  readonly box: BoxId
+  readonly limits: BoxLimits
+  /** Of the envelopes and what lies around each. */
+  readonly bytes: number
+}
+
+export interface PiecePage {
+  /** The page begins behind this position. */
+  readonly after: number
+  readonly itemsMax: number
+  readonly bytesMax: number
+}
+
+export type PieceResult = 'stored' | 'duplicate' | 'over-quota' | 'no-box'
+
+/**
+ * File boxes: few, large, filled once and dropped as a whole, so a place of their own. Write-once
+ * by id; a box that expired is not there. Everything it says is durable when the promise settles.
+ * @throws STORE_FULL, STORE_CLOSED, STORE_IO
+ */
+export interface PieceStore {
+  /** Creates the box or changes its limits; lowering them evicts nothing. */
+  setBox(box: BoxId, limits: BoxLimits): Promise<void>
+  dropBox(box: BoxId): Promise<void>
+  boxes(): Promise<PieceBox[]>
+  put(box: BoxId, pieces: readonly Piece[]): Promise<PieceResult[]>
+  /** How many pieces the box has. */
+  count(box: BoxId): Promise<number>
+  /** Up to both limits (at least one piece if there is any). */
+  list(box: BoxId, page: PiecePage): Promise<{ entries: PieceEntry[], more: boolean }>
+  /** Drops boxes that expired; returns how many. */
+  expire(nowMs: number): Promise<number>
+}
+
 /** One opened database. */
 export interface Store {
   readonly mailbox: MailboxStore
+  readonly pieces: PieceStore
   readonly kv: KvStore
   /** Waits for writes under way. Idempotent. */
   close(): Promise<void>
@@ -179,6 +226,8 @@ export interface Connector {
   stop(): Promise<void>
   /** `host:port` once started; undefined for the loopback. */
   address(): string | undefined
+  /** Counters since it was made, and what is open now. */
+  metrics(): Readonly<Record<string, number>>
 }
 
 // ── Log ─────────────────────────────────────────────────────────────────────────────────────

@@ -6,7 +6,7 @@
  * Every figure is what is true at that moment; what is not known is absent or `unknown`, never
  * guessed. Here too: what the composition root needs to open a node.
  */
-import type { RouteName, Trust } from '../protocol/client/api.ts'
+import type { AccountAlarm, RouteName, Standing, Trust } from '../protocol/client/api.ts'
 import type { NodeConfig } from './config.ts'
 import type { NodeKeys } from './keys-file.ts'
 import type { Log } from './ports.ts'
@@ -19,6 +19,9 @@ export interface NodeOptions {
   readonly log: Log
 }
 
+/** By name of the door: `tcp`, `udp`, `ws`, `http2`. */
+export type DoorAddresses = Readonly<Record<string, string>>
+
 /** Printed once by `openim start --json`, with `event: 'ready'` before it. */
 export interface NodeReady {
   readonly pid: number
@@ -27,7 +30,7 @@ export interface NodeReady {
   /** Multiaddrs that others can dial, each with the peer id at its end. */
   readonly p2p: readonly string[]
   /** `host:port` of each door for devices, with the port that was really taken. */
-  readonly listen: { readonly tcp?: string }
+  readonly listen: DoorAddresses
 }
 
 /** `unknown` until somebody outside told us how they see us. */
@@ -37,6 +40,8 @@ export interface ContactStatus {
   readonly name: string
   readonly address: string
   readonly trust: Trust
+  /** Error code of what there is to know about their key. */
+  readonly alarm?: string
   readonly state: 'requested' | 'active'
   /** When anything of theirs last reached us. */
   readonly lastSeenAtMs?: number
@@ -55,11 +60,17 @@ export interface NodeStatus {
   readonly dataDir: string
   /** Whether the hosted account's session with its node is up. */
   readonly online: boolean
+  /** Whether the keys of this device are its own alone; if not, nothing is sent and nothing taken. */
+  readonly standing: Standing
+  /** It is new in its account and not listed yet. */
+  readonly isRenewing: boolean
   readonly reachable: Reachability
   readonly peers: { readonly now: number, readonly max: number }
   readonly dht: { readonly mode: 'client' | 'server', readonly known: number }
   readonly p2p: readonly string[]
-  readonly listen: { readonly tcp?: string }
+  readonly listen: DoorAddresses
+  /** Each door's counters since it opened, by its name. */
+  readonly doors: Readonly<Record<string, Readonly<Record<string, number>>>>
   readonly queue: {
     /** Own messages not yet delivered. */
     readonly out: number
@@ -70,6 +81,10 @@ export interface NodeStatus {
   readonly location: { readonly holders: number }
   /** Nodes that hold mail for us while we are away. */
   readonly replicas: { readonly have: number, readonly want: number }
+  /** About the account's own keys; empty when all is well. */
+  readonly alarms: readonly AccountAlarm[]
+  /** What contacts wanted too often, since the start: sessions begun anew, messages once more. */
+  readonly refused: { readonly resets: number, readonly asks: number }
   readonly contacts: readonly ContactStatus[]
 }
 

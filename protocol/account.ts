@@ -14,10 +14,15 @@
  *     u8     version = 1
  *     opaque rootKey[32]
  *     u64    number           1, 2, 3 …
- *     opaque previous[32]     hash of list number − 1; zeros in list 1
+ *     opaque previous[32]     hash of the list before it, as far as its maker knew; zeros in list 1;
+ *                             all bits set: there were others, and none of them is known
  *     devices<V>              1 to 16 DeviceCertificates
  *     opaque signature[64]    by rootKey, over "openim device list v1" ‖ everything above
  * ```
+ *
+ * Numbers only have to grow. A device that follows the newest list adds one, and the chain is seen to
+ * hold. One that cannot be sure of it (made from a backup or from the recovery words) takes the
+ * seconds since 1970, far above what adding one reaches: a gap, never a second list of one number.
  *
  * A list's hash is SHA-256("openim device list hash v1" ‖ content without the signature). The
  * proof is the device's own word that it belongs to this account: without it anybody could list
@@ -65,6 +70,7 @@ const deviceLabel = utf8('openim device v1')
 const listLabel = 'openim device list v1'
 const listHashLabel = utf8('openim device list hash v1')
 const noHash = new Uint8Array(32)
+const unknownHash = new Uint8Array(32).fill(0xff)
 
 const certificateCodec = struct<DeviceCertificate>({
   signingKey: fixed(32),
@@ -100,18 +106,25 @@ export function certifyDevice(input: {
   return { signingKey, dhKey, addedHour, name, proof }
 }
 
-/** The next list of the chain (the first without `previous`). */
+/**
+ * The next list of the chain (the first without `previous`).
+ *
+ * @param input.numberMin leaves a gap below it when the chain is not there yet: for somebody who
+ *   may not know the newest list
+ */
 export function createDeviceList(input: {
   rootKeys: SigningKeyPair
   previous?: VerifiedDeviceList
   devices: readonly DeviceCertificate[]
+  numberMin?: number
 }): VerifiedDeviceList {
-  const { rootKeys, previous, devices } = input
+  const { rootKeys, previous, devices, numberMin = 1 } = input
+  const number = Math.max((previous?.list.number ?? 0) + 1, numberMin)
   const list: DeviceList = {
     version: 1,
     rootKey: rootKeys.publicKey,
-    number: (previous?.list.number ?? 0) + 1,
-    previous: previous?.hash ?? noHash,
+    number,
+    previous: previous?.hash ?? (number === 1 ? noHash : unknownHash),
     devices: [...devices],
   }
   const problem = listProblem(list)
@@ -145,11 +158,19 @@ function listProblem(list: DeviceList): string | undefined {
   if (list.number === 0) return 'lists are numbered from 1'
   if ((list.number === 1) !== equalBytes(list.previous, noHash)) return 'only list 1 has no previous list'
   if (list.devices.length === 0) return 'a list has at least one device'
-  const keys = new Set(list.devices.flatMap((device) => [hex(device.signingKey), hex(device.dhKey)]))
-  if (keys.size !== 2 * list.devices.length) return 'a key is listed twice'
-  for (const device of list.devices) {
+  return devicesProblem(list.devices, list.rootKey)
+}
+
+/** Why these cannot stand in one list of this account; `undefined` when they can. */
+export function devicesProblem(
+  devices: readonly DeviceCertificate[],
+  rootKey: Uint8Array,
+): string | undefined {
+  const keys = new Set(devices.flatMap((device) => [hex(device.signingKey), hex(device.dhKey)]))
+  if (keys.size !== 2 * devices.length) return 'a key is listed twice'
+  for (const device of devices) {
     if (!crypto.isVerifyKey(device.signingKey)) return 'a signing key is not usable'
-    const message = concat(deviceLabel, list.rootKey, device.signingKey, device.dhKey)
+    const message = concat(deviceLabel, rootKey, device.signingKey, device.dhKey)
     if (!crypto.verify({ publicKey: device.signingKey, message, signature: device.proof })) {
       return 'a device did not agree to be listed'
     }
@@ -166,7 +187,7 @@ function listHash(bytes: Uint8Array): Uint8Array {
  * How an offered list stands to the one we pinned:
  * - `same`: nothing to do;
  * - `newer`: take it; `chained` tells whether it follows the known one directly, so that the
- *   chain was checked (a gap is normal for somebody who was away);
+ *   chain was checked (a gap is normal for somebody who was away, or whose account was restored);
  * - `rollback`: an older one, replayed or restored from a backup: keep ours;
  * - `fork`: two lists of one number, or a next list that does not follow ours: the root key is in
  *   two hands. An alarm for the person; keep ours.
@@ -184,7 +205,11 @@ export function compareDeviceLists(lists: {
   if (step < 0) return { order: 'rollback' }
   if (step === 0) return { order: equalBytes(known.hash, offered.hash) ? 'same' : 'fork' }
   if (step > 1) return { order: 'newer', chained: false }
-  return equalBytes(offered.list.previous, known.hash) ? { order: 'newer', chained: true } : { order: 'fork' }
+  if (equalBytes(offered.list.previous, known.hash)) return { order: 'newer', chained: true }
+  // Its maker knew no list at all: that the numbers touch is chance.
+  return equalBytes(offered.list.previous, unknownHash)
+    ? { order: 'newer', chained: false }
+    : { order: 'fork' }
 }
 
 /** The certificate of one device; `undefined` when it is not (or no longer) listed. */

@@ -7,7 +7,7 @@
  *   opaque writeKey[32]      Ed25519, the capability that was given to one contact
  *   opaque readKey[32]       Ed25519, the owner's
  *   u32    expiryHour        hours since 1970, rounded up so that it tells little
- *   opaque ciphertext<V>     exactly one size class long
+ *   opaque ciphertext<V>     exactly one size class long, above the largest a Padmé length
  *   opaque signature[64]     by writeKey, over label ‖ everything above
  * ```
  *
@@ -15,10 +15,11 @@
  * read (read key signed) without an account database. An envelope's id is the hash of its signed
  * content and never covers the signature: signatures are malleable in principle, ids must not be.
  */
-import { concat, hex, utf8 } from '../crypto/bytes.ts'
+import { concat, utf8 } from '../crypto/bytes.ts'
 import { crypto } from '../crypto/index.ts'
 import type { SigningKeyPair } from '../crypto/provider.ts'
 import type { Result } from '../crypto/errors.ts'
+import { padme } from './codec/padding.ts'
 import { Writer } from './codec/writer.ts'
 import { decode, encode, fixed, oneOf, opaque, struct, tryDecode, u32 } from './codec/struct.ts'
 import type { BoxId, EnvelopeId } from './ids.ts'
@@ -39,19 +40,17 @@ const signatureLabel = utf8('openim envelope v1')
 const signatureBytes = 64
 const hourMs = 3_600_000
 
-const ciphertextBytesMax = limits.sizeClassesBytes[limits.sizeClassesBytes.length - 1]!
-
 export const envelopeCodec = struct<Envelope>({
   version: oneOf([1], 'envelope version'),
   writeKey: fixed(32),
   readKey: fixed(32),
   expiryHour: u32,
-  ciphertext: opaque(ciphertextBytesMax),
+  ciphertext: opaque(limits.ciphertextBytesMax),
   signature: fixed(signatureBytes),
 })
 
 export function boxId(keys: { writeKey: Uint8Array, readKey: Uint8Array }): BoxId {
-  return hex(crypto.sha256(concat(boxLabel, keys.writeKey, keys.readKey))) as BoxId
+  return crypto.sha256Hex(concat(boxLabel, keys.writeKey, keys.readKey)) as BoxId
 }
 
 /** Hours since 1970, rounded up. */
@@ -68,13 +67,19 @@ export function sizeClass(length: number): number | undefined {
   return limits.sizeClassesBytes.find((size) => size >= length)
 }
 
+/** What any ciphertext of at least `length` bytes is long: a class, above them Padmé. */
+export function ciphertextLength(length: number): number | undefined {
+  const padded = sizeClass(length) ?? padme(length)
+  return padded <= limits.ciphertextBytesMax ? padded : undefined
+}
+
 /** Id of an encoded envelope: covers all but the signature at its end. */
 export function envelopeId(encoded: Uint8Array): EnvelopeId {
   const content = encoded.subarray(0, encoded.length - signatureBytes)
-  return hex(crypto.sha256(concat(idLabel, content))) as EnvelopeId
+  return crypto.sha256Hex(concat(idLabel, content)) as EnvelopeId
 }
 
-/** Seals an envelope with the inbox's write key. `ciphertext` is already one size class long. */
+/** Seals an envelope with the box's write key. `ciphertext` is already padded (`ciphertextLength`). */
 export function createEnvelope(input: {
   writeKeys: SigningKeyPair
   readKey: Uint8Array
@@ -109,7 +114,7 @@ export function parseEnvelope(encoded: Uint8Array): Result<CheckedEnvelope> {
   const decoded = tryDecode(envelopeCodec, encoded)
   if (!decoded.ok) return decoded
   const envelope = decoded.value
-  if (sizeClass(envelope.ciphertext.length) !== envelope.ciphertext.length) {
+  if (ciphertextLength(envelope.ciphertext.length) !== envelope.ciphertext.length) {
     const detail = `${envelope.ciphertext.length} bytes is no size class`
     return { ok: false, code: 'ENVELOPE_SIZE_CLASS', detail }
   }
@@ -132,6 +137,11 @@ export function verifyEnvelope(encoded: Uint8Array, envelope: Envelope): boolean
     message: concat(signatureLabel, body),
     signature: envelope.signature,
   })
+}
+
+/** The same of one whose bytes are gone: encodings are canonical, so there is no other. */
+export function isSigned(envelope: Envelope): boolean {
+  return verifyEnvelope(encode(envelopeCodec, envelope), envelope)
 }
 
 /** For trusted bytes (our own store). @throws CODEC_* */

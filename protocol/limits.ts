@@ -12,8 +12,12 @@ export const limits = {
   // Envelopes and inboxes
   /** Size classes of an envelope's ciphertext; a watcher learns the class, not the length. */
   sizeClassesBytes: [512, 2_048, 4_096, 16_384, 65_536],
-  /** The largest class plus keys, expiry and signature. */
-  envelopeBytesMax: 65_536 + 256,
+  /** Above the classes: Padmé steps, up to what one frame of a device session carries. */
+  ciphertextBytesMax: 249_856,
+  /** The largest ciphertext plus keys, expiry and signature. */
+  envelopeBytesMax: 249_856 + 256,
+  /** What an inbox takes: the largest class. Above it are pieces of files, in file boxes. */
+  mailBytesMax: 65_536 + 256,
   /** Offline messages wait this long (DESIGN §6); a mailbox that nobody empties must end. */
   envelopeTtlMs: 14 * day,
   /** Clock skew between honest nodes that we put up with. */
@@ -36,7 +40,39 @@ export const limits = {
   /** Share of it for owners we do not know, and for one of them. */
   lentToStrangersShare: 0.5,
   lentPerOwnerBytesMax: 64 * 1024 * 1024,
+  /** Share of the budget that files may take, so that messages always find room; and for one owner. */
+  lentToFilesShare: 0.5,
+  lentFilesPerOwnerBytesMax: 128 * 1024 * 1024,
   leaseTtlMs: 30 * day,
+
+  // Files (attachments)
+  /** The whole length; larger ones are for other tools. */
+  fileBytesMax: 1024 * 1024 * 1024,
+  /** Files up to this go in pieces of the largest size class, larger ones in the largest ciphertext. */
+  fileSmallBytesMax: 1024 * 1024,
+  /** Pieces of one file: the largest file in the largest pieces needs 4,299. */
+  filePiecesMax: 8_192,
+  /** Room of a file box: the largest file, padded, and 500 bytes around each piece. */
+  fileBoxBytesMax: (1024 + 4) * 1024 * 1024,
+  fileNameBytesMax: 255,
+  mediaTypeBytesMax: 127,
+  /** File boxes one account keeps at home, and their room together. */
+  fileBoxesMax: 256,
+  fileBoxesBytesMax: 4 * 1024 * 1024 * 1024,
+  /** Signed receipts of holders in one frame to the device. */
+  fileProofsMax: 64,
+  /** Pieces under way at once, per file: what a transfer costs in memory. */
+  filePiecesUnderWay: 4,
+  /** Files under way at once, each way; the others wait. */
+  filesUnderWay: 2,
+  /** Reads of file boxes under way at once for one account: each may hold two pieces in memory. */
+  fileFetchesMax: 16,
+  /** A holder that takes nothing for so long is replaced while a file is being sent. */
+  fileHolderPatienceMs: minute,
+  /** A checkpoint of what has arrived is written after so many bytes: what a crash fetches again. */
+  fileCheckpointBytes: 4 * 1024 * 1024,
+  /** Progress is told to the app no more often. */
+  fileProgressMs: 200,
 
   // Deposits and reads between nodes
   depositItemsMax: 64,
@@ -105,6 +141,8 @@ export const limits = {
   deviceLinkLowBytes: 64 * 1024,
   /** Connection, Noise handshake; and again for the greeting. */
   handshakeMs: 10 * second,
+  /** A device that knows several ways to its node tries the next one after this (RFC 8305 §5). */
+  dialStaggerMs: 250,
   keepAliveMs: 30 * second,
   /** A ping unanswered for this long means a dead link. */
   pongMs: 10 * second,
@@ -115,15 +153,78 @@ export const limits = {
   reconnectMaxMs: 30 * second,
   devicesMax: 16,
 
-  // TCP door
-  connectionsMax: 4_096,
+  // Doors for devices
+  connectionsMax: 12_288,
   /** A household or a company behind one address. */
   connectionsPerAddressMax: 256,
+  /** Connections that a door lets in, of one address (a household after a power cut) and of all. */
+  connectsPerAddressPerSecond: 20,
+  connectsPerAddressBurst: 256,
+  connectsPerSecond: 1_000,
+  connectsBurst: 4_000,
+  /** Addresses whose rate is remembered. */
+  connectRatesMax: 4_096,
   /** Connections whose device is not proven yet; each may cost four X25519 operations. */
   handshakesMax: 256,
   handshakesPerAddressMax: 32,
+  /** HTTP request head at a door: WebSocket upgrades need some 500 bytes, proxies add as much. */
+  doorHeaderBytesMax: 8 * 1024,
+  /** A WebSocket message is one Noise message; browsers may send it in some pieces. */
+  webSocketFragmentsMax: 64,
+  /** Pings that a WebSocket client may send; our own keep-alive needs none. */
+  webSocketPingsPerSecond: 4,
+  webSocketPingsBurst: 32,
+  /** Devices that a proxy may bring over one HTTP/2 connection. */
+  http2StreamsMax: 1_024,
+  /** Requests of one HTTP/2 connection that end before a device is proven. */
+  http2UnprovenPerSecond: 20,
+  http2UnprovenBurst: 256,
+  /** An HTTP/2 connection without a stream is closed after this. */
+  http2IdleMs: 60 * second,
+  /** Certificate files are looked at this often. */
+  tlsReloadMs: minute,
   /** 16 devices with the longest names need 3,306. */
   deviceListBytesMax: 4_096,
+
+  // UDP door
+  /** UDP payload: with IPv6 and UDP headers below 1,280, what every path carries (RFC 8200 §5). */
+  udpDatagramBytes: 1_200,
+  /** Every packet is padded to this, so that the answer to one is never larger than it. */
+  udpPacketBytesMin: 48,
+  /** What may be sent before the receiver said more: small, for peers that nobody vouched for. */
+  udpWindowInitialBytes: 64 * 1024,
+  /** The window follows the path up to this: 40 Mbit/s at 200 ms. */
+  udpWindowBytesMax: 1024 * 1024,
+  /** Pieces of the stream that came out of order; more of them cost more than sending again. */
+  udpGapsMax: 1_024,
+  /** Received packet numbers remembered for acknowledgements. */
+  udpAckRangesMax: 64,
+  /** An acknowledgement waits for so many packets, or so long. */
+  udpAckPackets: 4,
+  udpAckDelayMs: 25,
+  /** A handshake is said again after this, doubling. */
+  udpRetryMs: 300,
+  /** Devices send at least this often: routers forget UDP mappings, some after 30 seconds. */
+  udpKeepAliveMs: 25 * second,
+  /** Longer than the session's keep-alive takes to find a dead link. */
+  udpIdleMs: 60 * second,
+  /** Handshakes under way above which an address must be proven first, and tries a second. */
+  udpCookieHandshakes: 32,
+  udpHandshakesPerSecond: 50,
+  /** A cookie is good for this long, at most twice. */
+  udpCookieMs: 30 * second,
+  /** Answers to packets of connections that we do not know. */
+  udpResetsPerSecond: 32,
+  /** Probes without an answer after which a device tries a fresh socket: its address may be gone. */
+  udpRebindProbes: 3,
+  /** Packets under one key: about 1 GB. */
+  udpKeyPackets: 2 ** 20,
+  /** Forged packets after which a connection ends (RFC 9001 §6.6). */
+  udpForgeriesMax: 2 ** 36,
+  /** How far behind the newest a packet may come and still be new: about 2 MB under way. */
+  udpReplayPackets: 2_048,
+  /** Asked of the system for each socket, which may give less; a queue above it is thrown away. */
+  udpSocketBytes: 1024 * 1024,
 
   // Links between nodes
   linkFrameBytesMax: 65_536,
@@ -179,6 +280,33 @@ export const limits = {
   wrapBytesMax: 1_792,
   /** Message ids in one receipt, per state. */
   receiptIdsMax: 256,
+  /** Envelopes asked for again in one message, or answered. */
+  askIdsMax: 64,
+
+  // Devices of one account
+  /** Inboxes of one contact that are read until nothing can come any more. */
+  oldBoxesMax: 8,
+  /** Devices that a contact once listed: their late messages are refused by name. */
+  formerDevicesMax: 64,
+  /** History that a freshly linked device gets: about a week of a busy conversation. */
+  historySyncMax: 1_000,
+  /** Entries of one page of it, and bytes: the page fits the largest envelope with all wraps. */
+  historyPageEntriesMax: 256,
+  historyPageBytesMax: 24 * 1024,
+  /** Pages for one new device that are on their way at once. */
+  historyPagesAhead: 8,
+  /** A contact's device list is fetched at most this often for a device that it does not name. */
+  deviceListFetchMs: 10 * minute,
+  /** Sessions with one device are begun at most this often. */
+  sessionBeginMs: 10 * minute,
+  /** A message for a sibling is forwarded by the next device when the first one did not for so long. */
+  forwardPatienceMs: 5 * minute,
+  /** What our other devices have yet to confirm; more of it ends with the oldest. */
+  copiesMax: 100_000,
+  /** Receipts of one contact that came before the message they are of. */
+  earlyReceiptsMax: 1_024,
+  /** Mail for inboxes that a sibling has not told us of yet, in memory; the node has it too. */
+  strayMailMax: 512,
 
   // People
   textBytesMax: 32 * 1024,
@@ -212,6 +340,18 @@ export const limits = {
   repeatsMax: 5,
   /** A session that cannot be read is repaired at most this often. */
   sessionRepairMs: 10 * minute,
+  /** A linked device waits this long for the primary to tell of a list that contacts know already. */
+  ownListPatienceMs: day,
+  /** New sessions that one device of a contact may begin while we have one with it; k an hour. */
+  sessionResetsPerHour: 6,
+  /** Messages in which unreadable envelopes are asked for, per contact: one burst, then some an hour. */
+  asksBurst: 4,
+  asksPerHour: 12,
+  /** Envelopes of which a contact gets the message sealed anew because it asked. */
+  askAnswersPerHour: 256,
+  /** What was asked for and not answered is asked for again after this, doubling up to a day. */
+  askRetryMs: hour,
+  askRetryMaxMs: day,
   /** Steps towards a contact that failed (look-up, shelf, inbox) are tried again, doubling. */
   errandMinMs: 1 * second,
   errandMaxMs: 5 * minute,
@@ -229,14 +369,31 @@ export const limits = {
   inviteTtlMaxMs: 30 * day,
   /** An invite is given out at once when the node is slow or away. */
   inviteOpenMs: 6 * second,
-  /** Signed prekeys are replaced this often; their secrets are kept two periods longer. */
+  /** Signed prekeys are replaced this often; their secrets are kept until nobody can come with them. */
   prekeyRotationMs: 7 * day,
+  /** After so many sessions without a one-time prekey they are replaced sooner, if this much has gone by. */
+  lastResortUsesMax: 32,
+  prekeyRotationMinMs: day,
   /** A holder with this few one-time prekeys left gets new ones. */
   prekeysLow: 2,
   /** Named reading positions, and records of what could not be read. */
   cursorNameBytesMax: 64,
   unreadableMax: 1_000,
   historyPageMax: 1_000,
+
+  // Linking a device
+  /** Of a link code: two fit a QR code of version 5. */
+  linkHintsMax: 2,
+  linkCodeBytesMax: 256,
+  /** A code is good for this long; it is meant to be typed or scanned at once. */
+  linkTtlMs: 10 * minute,
+  /** A device request or a link package: 16 devices with the longest names need some 7,000. */
+  linkPartBytesMax: 32 * 1024,
+  /** What a guest and the device that let it in may say to each other through the node. */
+  linkMessagesMax: 64,
+  /** Devices of one node that let somebody in at the same time. */
+  linkPlacesMax: 256,
+  linkMessageBytesMax: 40 * 1024,
 
   // Settings and the control socket of a node
   configBytesMax: 64 * 1024,

@@ -22,6 +22,8 @@ const root = resolve(import.meta.dirname, '..')
 /** Many processes, real networks, long simulations, 10⁵ cases: minutes, not seconds. */
 const slowPaths = [
   'test/scenes', 'test/simulation', 'test/interop', 'test/fuzz',
+  'test/crypto/mutations', 'test/crypto/secure-session-soak.test.ts',
+  'test/crypto/attacks/clients-crash.test.ts',
   'test/cli/transcripts.test.ts',
   'test/compliance/overlay-libp2p.test.ts',
   'test/protocol/client/storm.test.ts',

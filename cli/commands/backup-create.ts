@@ -1,11 +1,13 @@
 /** `openim backup create`: everything of our own in one encrypted file, from a stopped node. */
 import { readFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
+import { wipe } from '../../crypto/bytes.ts'
 import { systemRandom } from '../../crypto/random.ts'
 import { writeBackup } from '../../node/backup.ts'
 import { dataFiles, lockDataDir } from '../../node/data-dir.ts'
 import { keysAreSealed } from '../../node/keys-file.ts'
 import { silentLog } from '../../node/ports.ts'
+import { backupProgress } from '../backup-progress.ts'
 import type { CommandContext, CommandResult } from '../context.ts'
 import { readConfigText } from '../identity.ts'
 import { askPassphrase } from '../passphrase.ts'
@@ -25,13 +27,17 @@ export async function run(context: CommandContext): CommandResult {
     const store = await openLevelStore({ directory: join(dataDir, dataFiles.store), clock, log: silentLog })
     try {
       const head = { createdAtMs: clock.now(), keysFile, config }
-      const summary = await writeBackup({ path, passphrase, head, store, random: systemRandom })
+      const onProgress = backupProgress(context, 'Writing')
+      const summary = await writeBackup({ path, passphrase, head, store, random: systemRandom, onProgress })
+      terminal.progress('')
       if (terminal.json) await terminal.value({ file: path, ...summary })
       const { records, mail, bytes } = summary
       terminal.say(`✓ ${path}: ${records} records, ${mail} waiting messages, ${formatSize(bytes)}`)
       if (sealed) terminal.say('  The keys in it stay sealed with their own passphrase: keep both.')
     } finally {
+      terminal.progress('')
       await store.close()
+      wipe(passphrase, keysFile)
     }
   } finally {
     await lock.release()

@@ -15,9 +15,11 @@ import type { MessageId } from '../../protocol/ids.ts'
 import type { CommandContext, CommandResult } from '../context.ts'
 import { withNode } from '../context.ts'
 import type { ControlClient } from '../control-client.ts'
-import { escapeLines, escapeText } from '../escape.ts'
+import { escapeText, shellWord } from '../escape.ts'
 import { outcomeOf } from '../outcomes.ts'
-import { seenText, stateText, trustText } from '../tables.ts'
+import {
+  alarmText, entryLines, keyText, seenText, stateText, trustText, unreadableText,
+} from '../tables.ts'
 import { formatTime } from '../units.ts'
 
 const historyShown = 10
@@ -86,8 +88,8 @@ class Chat {
   }
 
   #headline(): string {
-    const { name, trust, state, lastSeenAtMs } = this.#contact
-    const key = state === 'active' ? trustText(trust) : 'asked, no answer yet'
+    const { name, state, lastSeenAtMs } = this.#contact
+    const key = state === 'active' ? keyText(this.#contact) : 'asked, no answer yet'
     const seen = seenText(lastSeenAtMs, this.#context.clock.now())
     return `${this.#context.terminal.style('strong', escapeText(name))}  ${key}  seen ${seen}  /help`
   }
@@ -112,9 +114,12 @@ class Chat {
       case 'contact':
         if (event.contact.address === this.#contact.address) this.#contactChanged(event.contact)
         return
+      case 'trust':
+        if (event.contact === this.#contact.name) this.#trustChanged(event)
+        return
       case 'undecryptable':
         if (event.contact !== this.#contact.name) return
-        this.#print(`! a message could not be read (${event.code}); it is asked for again`)
+        this.#print(`! ${unreadableText(event)}`)
         return
       case 'connection':
         this.#print(event.online ? 'Connected.' : 'Not connected: messages wait here.')
@@ -128,8 +133,16 @@ class Chat {
     if (contact.state === 'active' && before.state !== 'active') {
       this.#print(`✓ ${name} answered: you are connected`)
     }
-    if (contact.trust === 'changed' && before.trust !== 'changed') {
-      this.#print(`! The key of ${name} CHANGED. Ask them in person before you write on.`)
+  }
+
+  #trustChanged({ from, to, code }: Extract<ClientEvent, { type: 'trust' }>): void {
+    const name = escapeText(this.#contact.name)
+    if (code !== undefined) {
+      this.#print(`! The key of ${name}: ${alarmText(code)} (${code})`)
+      const verify = `${this.#context.openim} verify ${shellWord(name)}`
+      if (to === 'changed') this.#print(`! Nothing is sent until you settled it: ${verify}`)
+    } else if (to !== from) {
+      this.#print(`The key of ${name}: ${trustText(to)}`)
     }
   }
 
@@ -141,7 +154,8 @@ class Chat {
     const name = entry.direction === 'in' ? terminal.style('strong', escapeText(entry.contact)) : 'me'
     const gap = entry.afterGap === true ? terminal.style('faint', '(one before this never came) ') : ''
     const state = entry.status === undefined ? '' : terminal.style('faint', `  ${stateText(entry.status)}`)
-    const [first = '', ...more] = escapeLines(entry.text)
+    const [first = '', ...more] = entryLines(entry)
+      .map((line) => (entry.unreadable === undefined ? line : terminal.style('faint', line)))
     const indent = ' '.repeat(time.length + 1)
     const head = `${terminal.style('faint', time)} ${name}  ${gap}${first}`
     this.#print([head, ...more.map((line) => indent + line)].join('\n') + state)

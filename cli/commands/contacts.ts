@@ -2,7 +2,7 @@
 import type { CommandContext, CommandResult } from '../context.ts'
 import { withNode } from '../context.ts'
 import { contactShape } from '../json-shapes.ts'
-import { table, seenText, trustText } from '../tables.ts'
+import { keyText, seenText, table } from '../tables.ts'
 
 export async function run(context: CommandContext): CommandResult {
   const { terminal, clock } = context
@@ -18,7 +18,7 @@ export async function run(context: CommandContext): CommandResult {
   const rows = contacts.map((contact) => [
     contact.name,
     seenText(contact.lastSeenAtMs, clock.now()),
-    contact.state === 'active' ? trustText(contact.trust) : 'asked, no answer yet',
+    contact.state === 'active' ? keyText(contact) : 'asked, no answer yet',
     contact.address,
   ])
   await terminal.data(table(['CONTACT', 'SEEN', 'KEY', 'ADDRESS'], rows))

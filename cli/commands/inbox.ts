@@ -3,14 +3,15 @@
  * its sender as read. With `--follow` it goes on until Ctrl-C.
  */
 import { OpenIMError } from '../../crypto/errors.ts'
-import type { HistoryEntry } from '../../protocol/client/api.ts'
+import type { ClientEvent, HistoryEntry } from '../../protocol/client/api.ts'
 import type { CommandContext, CommandResult } from '../context.ts'
 import { flag, option, withNode } from '../context.ts'
 import type { ControlClient } from '../control-client.ts'
-import { escapeLines, escapeText } from '../escape.ts'
+import { escapeText } from '../escape.ts'
 import { exits } from '../exits.ts'
 import { InboxCursor } from '../inbox-cursor.ts'
-import { messageShape } from '../json-shapes.ts'
+import { messageShape, trustShape, unreadableShape } from '../json-shapes.ts'
+import { alarmText, entryLines, trustText, unreadableText } from '../tables.ts'
 import { formatTime } from '../units.ts'
 
 const cursorName = /^[\w.-]{1,32}$/
@@ -32,6 +33,7 @@ export async function run(context: CommandContext): CommandResult {
     if (!flag(context, 'follow')) {
       const shown = await drain(context, node, cursor)
       if (shown === 0) context.terminal.say('Nothing new.')
+      await showUnreadable(context, node)
       return
     }
     return await follow(context, node, cursor)
@@ -70,7 +72,8 @@ async function follow(context: CommandContext, node: ControlClient, cursor: Inbo
   // Listening first, reading after: nothing that arrives between is missed.
   await node.follow((event) => {
     if (event.type === 'message') wake.resolve()
-    if (event.type === 'undecryptable') context.terminal.warn(undecryptable(event.contact, event.code))
+    if (event.type === 'trust') void tellTrust(context, event)
+    if (event.type === 'undecryptable') void tellUnreadable(context, event)
   })
   for (;;) {
     wake = Promise.withResolvers<void>()
@@ -79,6 +82,20 @@ async function follow(context: CommandContext, node: ControlClient, cursor: Inbo
     if (why === 'interrupted') return interrupt.reason === 'SIGINT' ? exits.interrupted : exits.ok
     if (why === 'closed') throw new OpenIMError('NODE_STOPPED', 'the node stopped')
   }
+}
+
+/** On stdout for a bot, which must see it; for a person it is talk. */
+async function tellTrust(
+  { terminal }: CommandContext,
+  event: Extract<ClientEvent, { type: 'trust' }>,
+): Promise<void> {
+  if (terminal.json) {
+    await terminal.value(trustShape(event))
+    return
+  }
+  const { contact, to, code } = event
+  const what = code === undefined ? trustText(to) : `${alarmText(code)} (${code})`
+  terminal.warn(`! The key of ${escapeText(contact)}: ${what}`)
 }
 
 async function showAll(context: CommandContext, node: ControlClient, from?: string): Promise<void> {
@@ -97,14 +114,28 @@ async function print({ terminal, clock }: CommandContext, entry: HistoryEntry): 
     await terminal.value(messageShape(entry))
     return
   }
-  const [first = '', ...more] = escapeLines(entry.text)
+  const [first = '', ...more] = entryLines(entry)
   const time = formatTime(entry.sentAtMs, clock.now())
   const gap = entry.afterGap === true ? terminal.style('faint', '(one before this never came) ') : ''
   const head = `${terminal.style('faint', time)} ${terminal.style('strong', escapeText(entry.contact))}  `
+  if (entry.alarm !== undefined) {
+    terminal.warn(`! The key of ${escapeText(entry.contact)}: ${alarmText(entry.alarm)} (${entry.alarm})`)
+  }
   const indent = ' '.repeat(time.length + 1)
   await terminal.data([`${head}${gap}${first}`, ...more.map((line) => indent + line)].join('\n'))
 }
 
-function undecryptable(contact: string, code: string): string {
-  return `! a message of ${escapeText(contact)} could not be read (${code}); it is asked for again`
+/** What is asked for again is nowhere else; what is lost has its line among the messages. */
+async function showUnreadable(context: CommandContext, node: ControlClient): Promise<void> {
+  for (const unreadable of await node.call('unreadable', {})) {
+    if (unreadable.state === 'asked') context.terminal.warn(`! ${unreadableText(unreadable)}`)
+  }
+}
+
+async function tellUnreadable(
+  { terminal }: CommandContext,
+  event: Extract<ClientEvent, { type: 'undecryptable' }>,
+): Promise<void> {
+  if (terminal.json) await terminal.value(unreadableShape(event))
+  else terminal.warn(`! ${unreadableText(event)}`)
 }

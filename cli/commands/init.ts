@@ -2,9 +2,14 @@
  * `openim init`: makes an identity (or takes the one of a recovery phrase), sealed by a passphrase
  * when asked for, and hands out the 24 recovery words once.
  */
-import { readFile, rm } from 'node:fs/promises'
+import { readFile, rm, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { wipe } from '../../crypto/bytes.ts'
 import { OpenIMError } from '../../crypto/errors.ts'
+import { systemRandom } from '../../crypto/random.ts'
 import { recoveryEntropy, recoveryPhrase } from '../../crypto/recovery.ts'
+import { dataFiles } from '../../node/data-dir.ts'
+import { silentLog } from '../../node/ports.ts'
 import type { CommandContext, CommandResult } from '../context.ts'
 import { flag, option } from '../context.ts'
 import {
@@ -24,12 +29,18 @@ export async function run(context: CommandContext): CommandResult {
   const identity = newIdentity(name, rootEntropy)
   // Words first: an identity whose words could not be written down must not come to be.
   const recoveryFile = await writeRecovery(context, identity)
+  if (rootEntropy !== undefined) await recoverAccount(context, identity)
   await saveIdentity(paths, identity, passphrase).catch(async (error: unknown) => {
     if (recoveryFile !== undefined) await rm(recoveryFile, { force: true })
     throw error
   })
+  if (passphrase !== undefined) wipe(passphrase)
   terminal.say(`✓ Identity   ${name}   ${identity.address}`)
   if (rootEntropy === undefined) showRecovery(context, identity, recoveryFile)
+  if (rootEntropy !== undefined) {
+    terminal.say('  The words bring back who you are, not whom you know: swap invites again. Who knew you sees')
+    terminal.say('  a new device of the same person; an old one that still runs finds out and stops.')
+  }
   const guard = sealed ? 'sealed with your passphrase' : 'readable by you alone'
   terminal.say(`✓ Keys       ${paths.dataDir}   ${guard}`)
   terminal.say(`✓ Config     ${paths.configFile}`)
@@ -44,6 +55,27 @@ export async function run(context: CommandContext): CommandResult {
     sealed,
     ...(recoveryFile === undefined ? {} : { recoveryFile }),
   })
+}
+
+/**
+ * The account is made at once, marked as one that may have been before. Keys come after it: what is
+ * cut off has no keys, and was nothing yet.
+ */
+async function recoverAccount(context: CommandContext, { keys, name }: Identity): Promise<void> {
+  const { paths: { dataDir }, clock } = context
+  await prepareDataDir(dataDir)
+  const directory = join(dataDir, dataFiles.store)
+  if (await stat(directory).then(() => true, () => false)) {
+    throw new OpenIMError('DATA_DIR_FOREIGN', `${dataDir} holds a store without its keys; move it away`)
+  }
+  const { openLevelStore } = await import('../../node/storage/level-store.ts')
+  const { recoverStore } = await import('../../node/renewal.ts')
+  const store = await openLevelStore({ directory, clock, log: silentLog })
+  try {
+    await recoverStore({ store, keys, name, clock, random: systemRandom, log: silentLog })
+  } finally {
+    await store.close()
+  }
 }
 
 /** @throws USAGE_FILE, RECOVERY_PHRASE */

@@ -28,6 +28,7 @@ export async function run(context: CommandContext): CommandResult {
     if (name === undefined) return
     const shown = escapeText(name)
     terminal.say(`✓ ${shown} joined.  Say hello: ${context.openim} chat ${shellWord(shown)}`)
+    terminal.say(`To be sure that it is them: ${context.openim} verify ${shellWord(shown)}`)
   })
 }
 

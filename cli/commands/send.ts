@@ -5,15 +5,20 @@
  * failure, it goes out by itself. With `--wait STATE` a script gets exit 6 when that state is not
  * reached in time; the state it has is printed either way.
  */
+import { resolve } from 'node:path'
 import { OpenIMError } from '../../crypto/errors.ts'
-import type { MessageState, MessageStatus } from '../../protocol/client/api.ts'
+import type { FileStatus, MessageState, MessageStatus } from '../../protocol/client/api.ts'
 import { limits } from '../../protocol/limits.ts'
 import type { CommandContext, CommandResult } from '../context.ts'
 import { option, withNode } from '../context.ts'
 import { escapeText } from '../escape.ts'
-import { stateMs, statusShape } from '../json-shapes.ts'
+import { exits } from '../exits.ts'
+import { shortId } from '../file-id.ts'
+import { fileShape, stateMs, statusShape } from '../json-shapes.ts'
+import { readStdinText } from '../stdin-text.ts'
 import { stateText } from '../tables.ts'
-import { formatDuration } from '../units.ts'
+import { watchTransfer } from '../transfer.ts'
+import { formatDuration, formatSize } from '../units.ts'
 
 const glanceMs = 2_000
 const patienceMs = 10_000
@@ -21,16 +26,19 @@ type Ranks = Readonly<Record<MessageState, number>>
 const rank: Ranks = { failed: -1, queued: 0, stored: 1, delivered: 2, read: 3 }
 
 export async function run(context: CommandContext): CommandResult {
-  const [contact, given] = context.args as [string, string]
-  const text = given === '-' ? await readStdin(context) : given
+  const [contact, given] = context.args as [string, string | undefined]
+  const file = option(context, 'file')
+  if ((file === undefined) === (given === undefined)) {
+    throw new OpenIMError('USAGE_ARGUMENT', 'say what to send: either a text or --file PATH')
+  }
+  if (file !== undefined) return await sendFile(context, contact, file)
+  const text = given === '-' ? await readStdin(context) : given!
   const wanted = option(context, 'wait') as MessageState | undefined
   const asked = context.options['timeout'] as number | undefined
   const timeoutMs = asked ?? (wanted === undefined ? glanceMs : patienceMs)
   const state = wanted ?? 'delivered'
 
   const { status, waitedMs } = await withNode(context, async (node) => {
-    const { trust } = await node.call('contact', { contact })
-    if (trust === 'changed') throw keyChanged(contact)
     const startedMs = context.clock.monotonicMs()
     let latest = await node.call('send', { contact, text })
     if (rank[latest.state] < rank[state] && latest.state !== 'failed') {
@@ -41,6 +49,43 @@ export async function run(context: CommandContext): CommandResult {
   await show(context, status, waitedMs)
   const reached = rank[status.state] >= rank[wanted ?? 'queued']
   if (!reached) throw notReached(status, state, timeoutMs)
+}
+
+/** The node reads the file and goes on by itself; here it is only watched. */
+async function sendFile(context: CommandContext, contact: string, file: string): CommandResult {
+  const { terminal, openim } = context
+  const name = option(context, 'name')
+  const named = name === undefined ? {} : { name }
+  return await withNode(context, async (node) => {
+    let id = ''
+    const sent = await watchTransfer(context, node, async () => {
+      const begun = await node.call('sendFile', { contact, path: resolve(file), ...named })
+      id = begun.id
+      return begun
+    })
+    if (sent === undefined) {
+      const short = shortId(id)
+      terminal.say(`The node goes on by itself.  See: ${openim} files   stop it: ${openim} files cancel ${short}`)
+      return exits.interrupted
+    }
+    if (terminal.json) await terminal.value(fileShape(sent))
+    else terminal.say(sentText(sent))
+    const wanted = option(context, 'wait') as MessageState | undefined
+    if (wanted === undefined) return exits.ok
+    const timeoutMs = context.options['timeout'] as number | undefined ?? patienceMs
+    const status = await node.call('waitFor', { id: sent.id, state: wanted, timeoutMs })
+    await show(context, status, context.clock.now() - status.sentAtMs)
+    if (rank[status.state] < rank[wanted]) throw notReached(status, wanted, timeoutMs)
+    return exits.ok
+  })
+}
+
+function sentText({ name, size, stored }: FileStatus): string {
+  const { have = 0, want = 0 } = stored ?? {}
+  const where = want === 0
+    ? 'only this node holds it: leave it on until they have it'
+    : `${have} other nodes hold it for 14 days`
+  return `✓ sent ${escapeText(name)}, ${formatSize(size)}; ${where}`
 }
 
 async function show(context: CommandContext, status: MessageStatus, waitedMs: number): Promise<void> {
@@ -65,29 +110,11 @@ function notReached(status: MessageStatus, wanted: MessageState, timeoutMs: numb
   return new OpenIMError('WAIT_TIMEOUT', `the message is ${status.state}, not ${wanted}, after ${limit}`)
 }
 
-function keyChanged(contact: string): OpenIMError {
-  const what = `the key of ${escapeText(contact)} changed: somebody else may have it`
-  return new OpenIMError('CONTACT_KEY_CHANGED', what)
-}
-
-/** All of stdin as one message, without the line end that every program adds. */
+/** All of stdin as one message. */
 async function readStdin({ terminal }: CommandContext): Promise<string> {
-  const chunks: Buffer[] = []
-  let bytes = 0
-  for await (const chunk of terminal.streams.stdin) {
-    bytes += (chunk as Buffer).length
-    if (bytes > limits.textBytesMax + 2) throw tooLong(bytes)
-    chunks.push(chunk as Buffer)
-  }
-  let text: string
-  try {
-    text = new TextDecoder('utf-8', { fatal: true }).decode(Buffer.concat(chunks))
-  } catch (cause) {
-    throw new OpenIMError('USAGE_ARGUMENT', 'stdin is not UTF-8 text', { cause })
-  }
-  const trimmed = text.replace(/\r?\n$/, '')
-  if (trimmed === '') throw new OpenIMError('USAGE_ARGUMENT', 'there is nothing on stdin to send')
-  return trimmed
+  const text = await readStdinText(terminal, { bytesMax: limits.textBytesMax, tooLong })
+  if (text === '') throw new OpenIMError('USAGE_ARGUMENT', 'there is nothing on stdin to send')
+  return text
 }
 
 function tooLong(bytes: number): OpenIMError {

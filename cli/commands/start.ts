@@ -6,7 +6,7 @@ import type { CommandContext, CommandResult } from '../context.ts'
 import { flag } from '../context.ts'
 import { defaultName, newIdentity, saveIdentity } from '../identity.ts'
 import { createLog } from '../log.ts'
-import { askPassphrase } from '../passphrase.ts'
+import { unlock } from '../passphrase.ts'
 import { flagSettings, loadConfig } from '../settings.ts'
 import { showInvite } from '../show-invite.ts'
 import { formatDuration } from '../units.ts'
@@ -15,8 +15,7 @@ import { OpenIMError } from '../../crypto/errors.ts'
 import { ControlServer } from '../../node/control/control-server.ts'
 import { claimSocketPath } from '../../node/control/control-path.ts'
 import { ensureDataDir, lockDataDir } from '../../node/data-dir.ts'
-import { hasKeys, keysAreSealed, loadKeys } from '../../node/keys-file.ts'
-import type { NodeKeys } from '../../node/keys-file.ts'
+import { hasKeys } from '../../node/keys-file.ts'
 import type { NodeReady } from '../../node/status.ts'
 
 export async function run(context: CommandContext): CommandResult {
@@ -50,6 +49,7 @@ export async function run(context: CommandContext): CommandResult {
     } finally {
       await control?.stop()
       await node.stop()
+      keys.wipe()
     }
   } finally {
     await lock.release()
@@ -60,12 +60,6 @@ async function makeIdentity(context: CommandContext): Promise<void> {
   const identity = newIdentity(defaultName())
   await saveIdentity(context.paths, identity)
   context.terminal.say(`✓ Made an identity for ${identity.name} in ${context.paths.dataDir}`)
-}
-
-async function unlock(context: CommandContext): Promise<NodeKeys> {
-  const { dataDir } = context.paths
-  if (!await keysAreSealed(dataDir)) return await loadKeys(dataDir)
-  return await loadKeys(dataDir, await askPassphrase(context, { what: 'of the keys', confirm: false }))
 }
 
 async function announce(

@@ -3,7 +3,7 @@ import type { NodeStatus } from '../../node/status.ts'
 import type { CommandContext, CommandResult } from '../context.ts'
 import { withNode } from '../context.ts'
 import { escapeText } from '../escape.ts'
-import { seenText, table, trustText } from '../tables.ts'
+import { keyText, seenText, table } from '../tables.ts'
 import { formatDuration, formatSize } from '../units.ts'
 
 export async function run(context: CommandContext): CommandResult {
@@ -14,12 +14,15 @@ export async function run(context: CommandContext): CommandResult {
     return
   }
   await terminal.data(nodeText(status))
+  if (status.alarms.length > 0) {
+    terminal.warn(`! Somebody shows other people a list of your devices: see ${context.openim} verify`)
+  }
   if (status.contacts.length === 0) return
   const rows = status.contacts.map((contact) => [
     contact.name,
     seenText(contact.lastSeenAtMs, clock.now()),
     contact.route === 'none' ? '–' : contact.route,
-    contact.state === 'active' ? trustText(contact.trust) : 'asked, no answer yet',
+    contact.state === 'active' ? keyText(contact) : 'asked, no answer yet',
   ])
   await terminal.data(table(['CONTACT', 'SEEN', 'ROUTE', 'KEY'], rows))
 }
@@ -36,7 +39,7 @@ function nodeText(status: NodeStatus): string {
     `  p2p     ${seenAs[status.reachable]}   ${peers.now} of ${peers.max} peers`,
     `          DHT ${dht.mode}, ${dht.known} nodes known`,
     ...status.p2p.map((address) => `          ${address}`),
-    ...(listen.tcp === undefined ? [] : [`  tcp     ${listen.tcp}`]),
+    ...Object.entries(listen).map(([door, place]) => `  ${door.padEnd(8)}${place}`),
     `  queue   ${queue.out} out   ${formatSize(held.bytes)} of ${formatSize(held.bytesMax)} held for others`,
     `  record  at ${location.holders} nodes   replicas ${replicas.have} of ${replicas.want}`,
   ]

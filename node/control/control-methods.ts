@@ -2,11 +2,13 @@
  * The handlers behind the control socket, one a method, each with the shape its parameters must
  * have. They translate and nothing more: what a method means is said in `ClientApi` and `NodeStatus`.
  */
+import { basename } from 'node:path'
 import * as v from 'valibot'
-import type { MessageStatus } from '../../protocol/client/api.ts'
+import type { ClientApi, FileStatus, MessageStatus } from '../../protocol/client/api.ts'
 import type { MessageId } from '../../protocol/ids.ts'
 import type { Clock } from '../../protocol/ports.ts'
 import { OpenIMError } from '../../crypto/errors.ts'
+import { openSink, openSource, sinkPlace } from '../disk-files.ts'
 import type { ControlledNode, ControlMethod, ParamsOf, ResultOf } from './control-protocol.ts'
 
 export interface CallContext {
@@ -66,6 +68,19 @@ export const controlMethods: { readonly [M in ControlMethod]: Handler<M> } = {
     v.strictObject({ contact: text, name: text }),
     ({ node }, p) => node.client.rename(p.contact, p.name),
   ),
+  safetyNumber: handler<'safetyNumber'>(contactOnly, ({ node }, p) => node.client.safetyNumber(p.contact)),
+  verify: handler<'verify'>(
+    v.strictObject({ contact: text, compared: text }),
+    ({ node }, p) => node.client.verify(p.contact, p.compared),
+  ),
+  markVerified: handler<'markVerified'>(contactOnly, ({ node }, p) => node.client.markVerified(p.contact)),
+  unverify: handler<'unverify'>(contactOnly, ({ node }, p) => node.client.unverify(p.contact)),
+  acceptChange: handler<'acceptChange'>(contactOnly, ({ node }, p) => node.client.acceptChange(p.contact)),
+  acknowledgeAlarms: handler<'acknowledgeAlarms'>(none, async ({ node }) => {
+    await node.client.acknowledgeAlarms()
+    return null
+  }),
+  unreadable: handler<'unreadable'>(none, ({ node }) => node.client.unreadable()),
   remove: handler<'remove'>(contactOnly, async ({ node }, p) => {
     await node.client.remove(p.contact)
     return null
@@ -78,6 +93,20 @@ export const controlMethods: { readonly [M in ControlMethod]: Handler<M> } = {
   messageStatus: handler<'messageStatus'>(
     v.strictObject({ id: messageId }),
     async ({ node }, p) => await node.client.status(p.id) ?? null,
+  ),
+  sendFile: handler<'sendFile'>(
+    v.strictObject({ contact: text, path: text, name: v.optional(text) }),
+    ({ node }, p) => sendFile(node.client, p),
+  ),
+  files: handler<'files'>(none, ({ node }) => node.client.files.list()),
+  file: handler<'file'>(v.strictObject({ id: messageId }), ({ node }, p) => node.client.files.status(p.id)),
+  saveFile: handler<'saveFile'>(
+    v.strictObject({ id: messageId, path: text, overwrite: v.optional(v.boolean()) }),
+    ({ node }, p) => saveFile(node.client, p),
+  ),
+  cancelFile: handler<'cancelFile'>(
+    v.strictObject({ id: messageId }),
+    ({ node }, p) => node.client.files.cancel(p.id),
   ),
   waitFor: handler<'waitFor'>(v.strictObject({ id: messageId, state: messageState, timeoutMs }), waitFor),
 
@@ -104,6 +133,30 @@ export const controlMethods: { readonly [M in ControlMethod]: Handler<M> } = {
     follow()
     return null
   }),
+}
+
+async function sendFile(client: ClientApi, params: ParamsOf<'sendFile'>): Promise<FileStatus> {
+  const { contact, path, name } = params
+  const source = await openSource(path)
+  try {
+    const { status } = await client.files.send(contact, source, { name: name ?? basename(path), ref: path })
+    return status
+  } catch (error) {
+    await source.close()
+    throw error
+  }
+}
+
+async function saveFile(client: ClientApi, params: ParamsOf<'saveFile'>): Promise<FileStatus> {
+  const { id, path, overwrite = false } = params
+  const { size } = await client.files.status(id)
+  const { sink, ref } = await openSink(sinkPlace(path, { id, overwrite }), size)
+  try {
+    return (await client.files.save(id, sink, { ref })).status
+  } catch (error) {
+    await sink.discard()
+    throw error
+  }
 }
 
 /** Answers with the state it has when the time is over: the caller compares. */

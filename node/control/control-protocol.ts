@@ -15,8 +15,8 @@
  */
 import type { ErrorDetails } from '../../crypto/errors.ts'
 import type {
-  ClientApi, ClientEvent, ClientInfo, Contact, ContactPlaces, HistoryEntry, Invite, MessageState,
-  MessageStatus,
+  ClientApi, ClientEvent, ClientInfo, Contact, ContactPlaces, FileStatus, HistoryEntry, Invite, MessageState,
+  MessageStatus, SafetyNumber, Unreadable,
 } from '../../protocol/client/api.ts'
 import type { MessageId } from '../../protocol/ids.ts'
 import type { PeerInfo } from '../ports.ts'
@@ -59,9 +59,24 @@ export interface ControlMethods {
   /** Where mail for them goes; null until their first inbox card came. */
   readonly places: Method<{ contact: string }, ContactPlaces | null>
   readonly rename: Method<{ contact: string, name: string }, Contact>
+  readonly safetyNumber: Method<{ contact: string }, SafetyNumber>
+  /** `compared`: 60 digits, or the text of a QR code, as the other side shows them. */
+  readonly verify: Method<{ contact: string, compared: string }, Contact>
+  readonly markVerified: Method<{ contact: string }, Contact>
+  readonly unverify: Method<{ contact: string }, Contact>
+  readonly acceptChange: Method<{ contact: string }, Contact>
+  readonly acknowledgeAlarms: Method<None, null>
+  readonly unreadable: Method<None, Unreadable[]>
   readonly remove: Method<{ contact: string }, null>
   readonly send: Method<{ contact: string, text: string }, MessageStatus>
   readonly messageStatus: Method<{ id: MessageId }, MessageStatus | null>
+  /** `path` is absolute; the node reads the file itself. The transfer goes on without the caller. */
+  readonly sendFile: Method<{ contact: string, path: string, name?: string }, FileStatus>
+  readonly files: Method<None, FileStatus[]>
+  readonly file: Method<{ id: MessageId }, FileStatus>
+  /** `path` is absolute and the final place. */
+  readonly saveFile: Method<{ id: MessageId, path: string, overwrite?: boolean }, FileStatus>
+  readonly cancelFile: Method<{ id: MessageId }, FileStatus>
   /** Settles with the status once it is reached, when `timeoutMs` is over, or on cancel. */
   readonly waitFor: Method<{ id: MessageId, state: MessageState, timeoutMs: number }, MessageStatus>
   readonly history: Method<HistoryQuery, HistoryEntry[]>

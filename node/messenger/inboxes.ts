@@ -21,6 +21,7 @@ import type { NodeDescriptor } from '../../protocol/node-descriptor.ts'
 import type { Clock, KvOperation, KvStore } from '../../protocol/ports.ts'
 import type { DepositReply } from '../../protocol/service/deposit.ts'
 import { tombstoneIdsMax } from '../../protocol/service/acknowledge.ts'
+import { boxKinds } from '../../protocol/service/lease.ts'
 import { Repeater, within } from '../../protocol/timers.ts'
 import type { Courier, Log, MailboxStore, Overlay } from '../ports.ts'
 import { buryAt, drainReplica, signTombstones } from './drain.ts'
@@ -173,6 +174,7 @@ export class Inboxes {
     // Only now: its replicas may have changed meanwhile.
     const current = this.#open.get(box)?.record
     const record: HomeInbox = {
+      kind: boxKinds.mail,
       account,
       writeKey: frame.writeKey.slice(),
       readSeed: frame.readSeed.slice(),
@@ -210,8 +212,27 @@ export class Inboxes {
     if (inbox === undefined || inbox.record.account !== device.account) return
     const work = inbox.acknowledging.then(() => this.#acknowledgedByAll(device, box, ids))
     inbox.acknowledging = work.catch(() => {})
-    const done = await work
+    await this.#bury(inbox, await work)
+  }
+
+  /** Mail that only waited for a device which is gone is deleted now. */
+  async onDeviceRemoved(account: string): Promise<void> {
+    const boxes = new Set<BoxId>()
+    for await (const { key } of kvEntries(this.#components.kv, ackedPrefix)) {
+      boxes.add(key.slice(ackedPrefix.length, key.lastIndexOf('/')) as BoxId)
+    }
+    for (const box of boxes) {
+      const inbox = this.#open.get(box)
+      if (inbox?.record.account !== account) continue
+      const work = inbox.acknowledging.then(() => this.#acknowledgedByRest(account, box))
+      inbox.acknowledging = work.catch(() => {})
+      await this.#bury(inbox, await work)
+    }
+  }
+
+  async #bury(inbox: OpenInbox, done: readonly EnvelopeId[]): Promise<void> {
     if (done.length === 0) return
+    const { box } = inbox
     const { mailbox, clock } = this.#components
     const expiresAtMs = clock.now() + limits.envelopeTtlMs + hourMs
     const proofs = signTombstones({ writeKey: inbox.record.writeKey, readKeys: inbox.readKeys }, done)
@@ -268,6 +289,24 @@ export class Inboxes {
         : { type: 'put', key, value: encode(ackedCodec, { devices: acked }) })
     }
     if (operations.length > 0) await kv.write(operations)
+    return done
+  }
+
+  /** What every device that is left has acknowledged. */
+  async #acknowledgedByRest(account: string, box: BoxId): Promise<EnvelopeId[]> {
+    const devices = this.#options.devicesOf(account)
+    const { kv } = this.#components
+    const prefix = `${ackedPrefix}${box}/`
+    const done: EnvelopeId[] = []
+    const over: string[] = []
+    for await (const { key, value } of kvEntries(kv, prefix)) {
+      const acked = decode(ackedCodec, value).devices
+      const isDone = devices.every((device) => acked.includes(device))
+      if (isDone) done.push(key.slice(prefix.length) as EnvelopeId)
+      // A single device needs no book-keeping.
+      if (isDone || devices.length <= 1) over.push(key)
+    }
+    if (over.length > 0) await kv.write(over.map((key) => ({ type: 'delete', key })))
     return done
   }
 

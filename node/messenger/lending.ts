@@ -1,16 +1,31 @@
 /**
- * How much of other people's mail this node takes: one budget of bytes, friends first.
+ * How much of other people's mail and files this node takes: one budget of bytes, friends first.
  *
  * A friend is the home of somebody our own people write to. Strangers together get a share of the
- * budget, and every single owner is capped, so that nobody can fill a living-room node. What each
+ * budget, and every single owner is capped, so that nobody can fill a living-room node. Files get
+ * a share, too, and a cap of their own, so that they never take the room of messages. What each
  * owner used is added up in byte-hours: the ledger that reciprocity will be based on.
  */
 import { limits } from '../../protocol/limits.ts'
 import type { NodeId } from '../../protocol/ids.ts'
+import { boxKinds } from '../../protocol/service/lease.ts'
+import type { BoxKind } from '../../protocol/service/lease.ts'
 
 export type LendingDecision =
   | { readonly allow: true }
-  | { readonly allow: false, readonly reason: 'budget' | 'strangers' | 'owner' }
+  | { readonly allow: false, readonly reason: 'budget' | 'strangers' | 'owner' | 'files' }
+
+/** Bytes of one owner: of one kind. */
+export interface Lent {
+  readonly home: NodeId
+  readonly kind: BoxKind
+  readonly bytes: number
+}
+
+const ownerBytesMax: Readonly<Record<BoxKind, number>> = {
+  [boxKinds.mail]: limits.lentPerOwnerBytesMax,
+  [boxKinds.file]: limits.lentFilesPerOwnerBytesMax,
+}
 
 const hourMs = 3_600_000
 
@@ -44,19 +59,33 @@ class Tally {
     if (!isFriend) this.#strangers = Math.max(0, this.#strangers + bytes)
   }
 
-  clear(): void {
-    this.#byOwner.clear()
-    this.#total = 0
-    this.#strangers = 0
+}
+
+/** Both kinds. */
+class Tallies {
+  readonly #byKind: Readonly<Record<BoxKind, Tally>> = {
+    [boxKinds.mail]: new Tally(), [boxKinds.file]: new Tally(),
+  }
+
+  kind(kind: BoxKind): Tally {
+    return this.#byKind[kind]
+  }
+
+  get total(): number {
+    return this.kind(boxKinds.mail).total + this.kind(boxKinds.file).total
+  }
+
+  get strangers(): number {
+    return this.kind(boxKinds.mail).strangers + this.kind(boxKinds.file).strangers
   }
 }
 
 export class Lending {
   readonly #bytesMax: number
   readonly #isFriend: (home: NodeId) => boolean
-  readonly #held = new Tally()
+  #held = new Tallies()
   /** On its way to the disk: counts against the budget, or many deposits at once would exceed it. */
-  readonly #promised = new Tally()
+  readonly #promised = new Tallies()
   readonly #byteHours = new Map<NodeId, number>()
   #countedAtMs: number
 
@@ -79,42 +108,48 @@ export class Lending {
     return this.#countedAtMs
   }
 
-  /** Whether `more` bytes may be kept for this owner's home now. */
-  decide(home: NodeId, more: number): LendingDecision {
-    const held = this.#held
-    const promised = this.#promised
-    if (held.total + promised.total + more > this.#bytesMax) return { allow: false, reason: 'budget' }
-    if (held.of(home) + promised.of(home) + more > limits.lentPerOwnerBytesMax) {
+  /** Whether so many more bytes may be kept for this owner's home now. */
+  decide({ home, kind, bytes: more }: Lent): LendingDecision {
+    const sum = (of: (tallies: Tallies) => number): number => of(this.#held) + of(this.#promised) + more
+    const isStranger = !this.#isFriend(home)
+    const strangersMax = this.#bytesMax * limits.lentToStrangersShare
+    if (sum(({ total }) => total) > this.#bytesMax) return { allow: false, reason: 'budget' }
+    if (sum((tallies) => tallies.kind(kind).of(home)) > ownerBytesMax[kind]) {
       return { allow: false, reason: 'owner' }
     }
-    const strangersMax = this.#bytesMax * limits.lentToStrangersShare
-    if (!this.#isFriend(home) && held.strangers + promised.strangers + more > strangersMax) {
+    if (isStranger && sum(({ strangers }) => strangers) > strangersMax) {
       return { allow: false, reason: 'strangers' }
     }
-    return { allow: true }
+    if (kind === boxKinds.mail) return { allow: true }
+    const share = limits.lentToFilesShare
+    const isOver = sum((tallies) => tallies.kind(kind).total) > this.#bytesMax * share ||
+      (isStranger && sum((tallies) => tallies.kind(kind).strangers) > strangersMax * share)
+    return isOver ? { allow: false, reason: 'files' } : { allow: true }
   }
 
   /** Sets bytes aside until the returned function is called, when it is known what came of them. */
-  promise(home: NodeId, bytes: number): () => void {
+  promise({ home, kind, bytes }: Lent): () => void {
     const isFriend = this.#isFriend(home)
-    this.#promised.add(home, bytes, isFriend)
-    return () => this.#promised.add(home, -bytes, isFriend)
+    this.#promised.kind(kind).add(home, bytes, isFriend)
+    return () => this.#promised.kind(kind).add(home, -bytes, isFriend)
   }
 
   /** Counts bytes that came (positive) or went (negative). */
-  count(home: NodeId, bytes: number): void {
-    this.#held.add(home, bytes, this.#isFriend(home))
+  count({ home, kind, bytes }: Lent): void {
+    this.#held.kind(kind).add(home, bytes, this.#isFriend(home))
   }
 
   /** Starts over from what the store really holds; also adds the time since to the ledger. */
-  recount(nowMs: number, held: Iterable<{ readonly home: NodeId, readonly bytes: number }>): void {
+  recount(nowMs: number, held: Iterable<Lent>): void {
     const hours = Math.max(0, nowMs - this.#countedAtMs) / hourMs
-    for (const [home, bytes] of this.#held.owners) {
-      this.#byteHours.set(home, (this.#byteHours.get(home) ?? 0) + bytes * hours)
+    for (const kind of Object.values(boxKinds)) {
+      for (const [home, bytes] of this.#held.kind(kind).owners) {
+        this.#byteHours.set(home, (this.#byteHours.get(home) ?? 0) + bytes * hours)
+      }
     }
     this.#countedAtMs = nowMs
-    this.#held.clear()
-    for (const { home, bytes } of held) this.count(home, bytes)
+    this.#held = new Tallies()
+    for (const lent of held) this.count(lent)
   }
 
   /** Byte-hours lent to each owner's home since start. */

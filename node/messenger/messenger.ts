@@ -5,6 +5,8 @@
 import { hexDecode } from '../../crypto/bytes.ts'
 import type { Random } from '../../crypto/random.ts'
 import type { SigningKeyPair } from '../../crypto/provider.ts'
+import type { Result } from '../../crypto/errors.ts'
+import type { FileBoxFrame, FileFetchFrame } from '../../protocol/frame/file.ts'
 import type { InboxFrame } from '../../protocol/frame/inbox.ts'
 import type { ReceiptFrame } from '../../protocol/frame/receipt.ts'
 import type { ShelfHolder, ShelfTakeFrame } from '../../protocol/frame/shelf.ts'
@@ -16,9 +18,14 @@ import type { Clock } from '../../protocol/ports.ts'
 import { encode } from '../../protocol/codec/struct.ts'
 import { services } from '../../protocol/service/codes.ts'
 import { depositRequestCodec } from '../../protocol/service/deposit.ts'
+import type { FetchReply } from '../../protocol/service/fetch.ts'
+import { boxKinds } from '../../protocol/service/lease.ts'
+import type { BoxKind } from '../../protocol/service/lease.ts'
 import type { ShelfTaken } from '../../protocol/service/shelf.ts'
 import { Repeater } from '../../protocol/timers.ts'
 import type { Courier, Log, MailboxItem, Overlay, Store } from '../ports.ts'
+import { FileBoxes } from './file-boxes.ts'
+import type { FileHeld } from './file-boxes.ts'
 import { Inboxes } from './inboxes.ts'
 import type { HomeDevice, InboxPlaces } from './inboxes.ts'
 import { MailFeed } from './mail-feed.ts'
@@ -57,6 +64,7 @@ export interface MessengerOptions {
 export interface MessengerListener {
   receipt(device: string, receipt: ReceiptFrame): void
   places(places: InboxPlaces): void
+  fileHeld(held: FileHeld): void
   shelf(account: string, shelfKey: Uint8Array, holders: readonly ShelfHolder[]): void
 }
 
@@ -66,6 +74,7 @@ export class Messenger {
   readonly #shelves: ShelfService
   readonly #ownShelves: OwnShelves
   readonly #inboxes: Inboxes
+  readonly #files: FileBoxes
   readonly #outbox: Outbox
   readonly #feeds = new Map<string, Set<MailFeed>>()
   readonly #friends = new Set<NodeId>()
@@ -75,12 +84,12 @@ export class Messenger {
   constructor(components: MessengerComponents, options: MessengerOptions) {
     this.#components = components
     const { overlay, store, clock } = components
-    const parts = { ...components, kv: store.kv, mailbox: store.mailbox }
+    const parts = { ...components, kv: store.kv, mailbox: store.mailbox, pieces: store.pieces }
     this.#replicas = new ReplicaService(parts, {
       lends: options.lends,
       lentBytesMax: options.lentBytesMax,
       isFriend: (home) => this.#friends.has(home),
-      isHome: (box) => this.#inboxes.isHome(box),
+      homeKind: (box) => this.#homeKind(box),
       onMail: (box, items) => this.#onMail(box, items),
     })
     const depositHere = (envelopes: readonly Uint8Array[]) => this.#replicas.deposit(envelopes)
@@ -94,6 +103,12 @@ export class Messenger {
       devicesOf: options.devicesOf,
       depositHere,
       onPlaces: (places) => this.#listener?.places(places),
+    })
+    this.#files = new FileBoxes(parts, {
+      storageNodes: options.storageNodes,
+      depositHere,
+      fetchHere: (from, body) => this.#replicas.fetch(from, body),
+      onHeld: (held) => this.#listener?.fileHeld(held),
     })
     this.#ownShelves = new OwnShelves({ ...parts, shelves: this.#shelves }, {
       storageNodes: options.storageNodes,
@@ -120,6 +135,7 @@ export class Messenger {
       this.#friends.add(entry.key.slice(friendPrefix.length) as NodeId)
     }
     await this.#inboxes.load()
+    await this.#files.load()
     await this.#replicas.start()
     await this.#shelves.start()
     await this.#ownShelves.start()
@@ -128,13 +144,15 @@ export class Messenger {
   /** Begins to send, drain and keep up; call when the overlay runs. */
   async start(): Promise<void> {
     this.#inboxes.start()
+    this.#files.start()
     await this.#outbox.start()
     this.#upkeep.start()
   }
 
   async stop(): Promise<void> {
     for (const feeds of this.#feeds.values()) for (const feed of feeds) feed.stop()
-    await Promise.all([this.#inboxes.stop(), this.#outbox.stop(), this.#upkeep.stop()])
+    const parts = [this.#inboxes, this.#files, this.#outbox, this.#upkeep]
+    await Promise.all(parts.map((part) => part.stop()))
   }
 
   /** Begins to feed a device's session with its mail; the returned function ends it. */
@@ -165,6 +183,11 @@ export class Messenger {
     return this.#inboxes.acknowledge(device, box, ids)
   }
 
+  /** A device may not log in any more: mail does not wait for it. */
+  onDeviceRemoved(account: string): Promise<void> {
+    return this.#inboxes.onDeviceRemoved(account)
+  }
+
   async inbox(account: string, frame: InboxFrame): Promise<InboxPlaces> {
     const places = await this.#inboxes.apply(account, frame)
     // Mail may lie in it already (a device that lost its session opens its inboxes again).
@@ -172,8 +195,23 @@ export class Messenger {
     return places
   }
 
-  shelfHolders(account: string, shelfKey: Uint8Array): Promise<ShelfHolder[]> {
-    return this.#ownShelves.holders(account, shelfKey)
+  fileBox(account: string, frame: FileBoxFrame): Promise<FileHeld> {
+    return this.#files.apply(account, frame)
+  }
+
+  filePut(account: string, envelope: Uint8Array): Promise<FileHeld> {
+    return this.#files.put(account, envelope)
+  }
+
+  fileFetch(account: string, frame: FileFetchFrame): Promise<Result<FetchReply>> {
+    return this.#files.fetch(account, frame)
+  }
+
+  shelfHolders(
+    account: string,
+    shelf: { readonly shelfKey: Uint8Array, readonly placement: Uint8Array },
+  ): Promise<ShelfHolder[]> {
+    return this.#ownShelves.holders(account, shelf)
   }
 
   shelfPut(account: string, puts: readonly Uint8Array[]): Promise<LaidOut> {
@@ -196,6 +234,11 @@ export class Messenger {
 
   get outboxSize(): number {
     return this.#outbox.size
+  }
+
+  #homeKind(box: BoxId): BoxKind | undefined {
+    if (this.#inboxes.isHome(box)) return boxKinds.mail
+    return this.#files.isHome(box) ? boxKinds.file : undefined
   }
 
   #onMail(box: BoxId, items: readonly MailboxItem[]): void {
@@ -223,7 +266,7 @@ export class Messenger {
     const account = this.#ownShelves.accountOf(shelfKey)
     if (account === undefined || left > shelfLow) return
     const key = hexDecode(shelfKey)
-    this.#ownShelves.holders(account, key).then(
+    this.#ownShelves.holders(account, { shelfKey: key }).then(
       (holders) => this.#listener?.shelf(account, key, holders),
       (error: unknown) => {
         this.#components.log.warn({ err: error }, 'a device was not told to lay out prekeys')

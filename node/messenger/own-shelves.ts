@@ -2,8 +2,8 @@
  * Where the prekeys of our own devices lie: at this node and at the replicas that strangers are
  * pointed to. The device signs each holder's share; the node only brings it there.
  */
-import { hex } from '../../crypto/bytes.ts'
-import { decode, encode, struct, text, tryDecode, vector } from '../../protocol/codec/struct.ts'
+import { equalBytes, hex } from '../../crypto/bytes.ts'
+import { decode, encode, fixed, struct, text, tryDecode, vector } from '../../protocol/codec/struct.ts'
 import type { ShelfHolder, ShelfTakeFrame } from '../../protocol/frame/shelf.ts'
 import { nodeIdCodec } from '../../protocol/ids.ts'
 import type { NodeId } from '../../protocol/ids.ts'
@@ -26,10 +26,13 @@ const hourMs = 3_600_000
 
 interface OwnShelf {
   readonly account: string
+  /** Of the request boxes that strangers are pointed to. */
+  readonly placement: Uint8Array
   readonly holders: NodeId[]
 }
 const ownShelfCodec = struct<OwnShelf>({
   account: text(128),
+  placement: fixed(32),
   holders: vector(nodeIdCodec, limits.replicasMax),
 })
 
@@ -77,13 +80,24 @@ export class OwnShelves {
     return this.#own.get(shelfKey)?.account
   }
 
-  /** Where this shelf should lie: here first, then the front replicas. */
-  async holders(account: string, shelfKey: Uint8Array): Promise<ShelfHolder[]> {
+  /**
+   * Where this shelf should lie: here first, then the front replicas.
+   * @param shelf.placement as the device said it last, when absent
+   */
+  async holders(
+    account: string,
+    shelf: { readonly shelfKey: Uint8Array, readonly placement?: Uint8Array },
+  ): Promise<ShelfHolder[]> {
+    const { shelfKey } = shelf
     const key = hex(shelfKey)
     const { overlay, shelves } = this.#components
-    if (!this.#own.has(key)) await this.#save(key, { account, holders: [] })
-    const chosen = this.#choose(shelfKey)
-    const held = new Set(this.#own.get(key)?.holders)
+    const known = this.#own.get(key)
+    const placement = shelf.placement?.slice() ?? known?.placement ?? shelfKey
+    if (known === undefined || !equalBytes(known.placement, placement)) {
+      await this.#save(key, { account, placement, holders: known?.holders ?? [] })
+    }
+    const chosen = this.#choose(placement)
+    const held = new Set(known?.holders)
     const here: ShelfHolder = { nodeId: overlay.nodeId, left: await shelves.left(shelfKey) }
     // What is left elsewhere is not known; a holder that kept a share counts as full.
     const left = (nodeId: NodeId): number => (held.has(nodeId) ? limits.shelfOneTimePerHolder : 0)
@@ -103,9 +117,10 @@ export class OwnShelves {
     }))
     const { overlay } = this.#components
     const elsewhere = holders.map((holder) => holder.nodeId).filter((nodeId) => nodeId !== overlay.nodeId)
-    const before = this.#own.get(hex(shelfKey))?.holders ?? []
-    const all = [...new Set([...elsewhere, ...before])].slice(0, limits.replicasMax)
-    if (holders.length > 0) await this.#save(hex(shelfKey), { account, holders: all })
+    const known = this.#own.get(hex(shelfKey))
+    const all = [...new Set([...elsewhere, ...known?.holders ?? []])].slice(0, limits.replicasMax)
+    const placement = known?.placement ?? shelfKey
+    if (holders.length > 0) await this.#save(hex(shelfKey), { account, placement, holders: all })
     return { shelfKey, holders }
   }
 
@@ -120,13 +135,13 @@ export class OwnShelves {
     return best
   }
 
-  #choose(shelfKey: Uint8Array): NodeId[] {
+  #choose(placement: Uint8Array): NodeId[] {
     const { overlay, clock } = this.#components
-    const chosen = new Set(this.#options.holdersFor(shelfKey))
+    const chosen = new Set(this.#options.holdersFor(placement))
     const candidates = this.#options.storageNodes()
     const spread = new SubnetSpread()
     const nowHour = Math.floor(clock.now() / hourMs)
-    for (const descriptor of rankHolders({ key: shelfKey, candidates, nowHour })) {
+    for (const descriptor of rankHolders({ key: placement, candidates, nowHour })) {
       if (chosen.size >= limits.replicas) break
       if (descriptor.nodeId === overlay.nodeId || !spread.admits(descriptor)) continue
       spread.add(descriptor)

@@ -3,12 +3,15 @@
  * boxes it holds for others, shelves, and envelopes on their way out. Read back only from our own
  * store, yet decoded as strictly as anything else.
  */
-import { fixed, oneOf, opaque, struct, text, u32, u64, vector } from '../../protocol/codec/struct.ts'
+import { bool, fixed, oneOf, opaque, struct, text, u32, u64, vector } from '../../protocol/codec/struct.ts'
 import { purposes, privacyLevels } from '../../protocol/frame/submit.ts'
 import type { Purpose, PrivacyLevel } from '../../protocol/frame/submit.ts'
 import { nodeIdCodec } from '../../protocol/ids.ts'
 import type { NodeId } from '../../protocol/ids.ts'
 import { limits } from '../../protocol/limits.ts'
+import { storeReceiptBytesMax } from '../../protocol/service/deposit.ts'
+import { boxKinds } from '../../protocol/service/lease.ts'
+import type { BoxKind } from '../../protocol/service/lease.ts'
 
 /** A node that granted us a lease. */
 export interface LeasedReplica {
@@ -18,8 +21,9 @@ export interface LeasedReplica {
   readonly silentSinceMs: number
 }
 
-/** An inbox this node is home to. */
+/** An inbox or file box this node is home to. */
 export interface HomeInbox {
+  readonly kind: BoxKind
   readonly account: string
   readonly writeKey: Uint8Array
   readonly readSeed: Uint8Array
@@ -32,7 +36,8 @@ export interface HomeInbox {
   readonly replicas: LeasedReplica[]
 }
 
-export const homeInboxCodec = struct<HomeInbox>({
+const homeInboxFields = {
+  kind: oneOf(Object.values(boxKinds), 'box kind'),
   account: text(128),
   writeKey: fixed(32),
   readSeed: fixed(32),
@@ -45,11 +50,35 @@ export const homeInboxCodec = struct<HomeInbox>({
     struct<LeasedReplica>({ nodeId: nodeIdCodec, expiryHour: u32, silentSinceMs: u64 }),
     limits.replicasMax,
   ),
+}
+
+export const homeInboxCodec = struct<HomeInbox>(homeInboxFields)
+export const ownFileBoxCodec = struct<OwnFileBox>({ ...homeInboxFields, isKept: bool })
+
+/** A file box of our own people, under `file/BOX`. */
+export interface OwnFileBox extends HomeInbox {
+  /** Its holders were told to somebody: they stay as they are. */
+  readonly isKept: boolean
+}
+
+/** A step of a holder towards having all of a file box, under `held/BOX/NUMBER`. */
+export interface HeldPieces {
+  readonly holder: NodeId
+  /** Up to this position of our own box. */
+  readonly position: number
+  readonly receipt: Uint8Array
+}
+
+export const heldPiecesCodec = struct<HeldPieces>({
+  holder: nodeIdCodec,
+  position: u64,
+  receipt: opaque(storeReceiptBytesMax),
 })
 
 /** A box held here for somebody else's home. */
 export interface LentBox {
   readonly home: NodeId
+  readonly kind: BoxKind
   readonly sequence: number
   readonly bytesMax: number
   readonly expiryHour: number
@@ -57,6 +86,7 @@ export interface LentBox {
 
 export const lentBoxCodec = struct<LentBox>({
   home: nodeIdCodec,
+  kind: oneOf(Object.values(boxKinds), 'box kind'),
   sequence: u64,
   bytesMax: u32,
   expiryHour: u32,

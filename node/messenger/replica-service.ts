@@ -26,11 +26,14 @@ import type { DepositReply, DepositResult } from '../../protocol/service/deposit
 import {
   fetchReplyCodec, fetchRequestCodec, parseReadProof, verifyReadProof,
 } from '../../protocol/service/fetch.ts'
-import { leaseReplyCodec, leaseResults, parseLease, verifyLease } from '../../protocol/service/lease.ts'
-import type { Lease, LeaseResult } from '../../protocol/service/lease.ts'
+import {
+  boxKinds, leaseReplyCodec, leaseResults, parseLease, verifyLease,
+} from '../../protocol/service/lease.ts'
+import type { BoxKind, Lease, LeaseResult } from '../../protocol/service/lease.ts'
 import { signatureBytes } from '../../protocol/signed.ts'
-import type { Log, MailboxItem, MailboxStore, Overlay, PutResult } from '../ports.ts'
+import type { Log, MailboxItem, MailboxStore, Overlay, PieceStore, PutResult } from '../ports.ts'
 import { Lending } from './lending.ts'
+import type { Lent } from './lending.ts'
 import { lentBoxCodec } from './records.ts'
 import type { LentBox } from './records.ts'
 import { Turns } from './turns.ts'
@@ -54,6 +57,7 @@ const resultOfPut: Record<PutResult, DepositResult> = {
 /** An envelope that may be put, and the room set aside for it. */
 interface Admitted {
   readonly item: MailboxItem
+  readonly kind: BoxKind
   readonly release: () => void
 }
 
@@ -63,6 +67,7 @@ export type MailListener = (box: BoxId, items: readonly MailboxItem[]) => void
 export interface ReplicaServiceComponents {
   readonly overlay: Overlay
   readonly mailbox: MailboxStore
+  readonly pieces: PieceStore
   readonly kv: KvStore
   readonly clock: Clock
   readonly log: Log
@@ -74,8 +79,8 @@ export interface ReplicaServiceOptions {
   readonly lends: boolean
   readonly lentBytesMax: number
   readonly isFriend: (home: NodeId) => boolean
-  /** Whether we are home to this box. */
-  readonly isHome: (box: BoxId) => boolean
+  /** What the box is if we are home to it. */
+  readonly homeKind: (box: BoxId) => BoxKind | undefined
   readonly onMail: MailListener
 }
 
@@ -98,7 +103,7 @@ export class ReplicaService {
     const { overlay } = components
     overlay.handle(services.lease, (from, body) => this.#serveLease(from, body))
     overlay.handle(services.deposit, (_from, body) => this.#serveDeposit(body))
-    overlay.handle(services.fetch, (from, body) => this.#serveFetch(from, body))
+    overlay.handle(services.fetch, (from, body) => this.fetch(from, body))
     overlay.handle(services.acknowledge, (_from, body) => this.#serveAcknowledge(body))
   }
 
@@ -111,7 +116,7 @@ export class ReplicaService {
 
   /** Removes what expired and counts again what is held. Now and then. */
   async upkeep(): Promise<void> {
-    const { clock, mailbox } = this.#components
+    const { clock, mailbox, pieces } = this.#components
     const nowMs = clock.now()
     for (const box of [...this.#lent.keys()]) {
       await this.#turns.run(box, async () => {
@@ -120,26 +125,30 @@ export class ReplicaService {
       })
     }
     while (await mailbox.expire(nowMs, 500) === 500);
+    await pieces.expire(nowMs)
     await this.#recount()
   }
 
   async #recount(): Promise<void> {
-    const { clock, mailbox } = this.#components
+    const { clock, mailbox, pieces } = this.#components
     this.#hasFreed = false
-    const held: { home: NodeId, bytes: number }[] = []
-    for (const { box, usage } of await mailbox.boxes()) {
+    const mail = (await mailbox.boxes()).map(({ box, usage }) => ({ box, bytes: usage.bytes }))
+    const held: Lent[] = []
+    for (const { box, bytes } of [...mail, ...await pieces.boxes()]) {
       const lent = this.#lent.get(box)
-      if (lent !== undefined) held.push({ home: lent.home, bytes: usage.bytes })
+      if (lent !== undefined) held.push({ ...lent, bytes })
     }
     this.#lending.recount(clock.now(), held)
   }
 
-  /** Our own inbox may have the same box: then only the lease ends. */
+  /** Our own box may be the same one: then only the lease ends. */
   async #drop(box: BoxId): Promise<void> {
-    const { mailbox, kv } = this.#components
+    const { mailbox, pieces, kv } = this.#components
+    const kind = this.#lent.get(box)?.kind
     this.#lent.delete(box)
     this.#hasFreed = true
-    const drops = this.#options.isHome(box) ? [] : [mailbox.dropBox(box)]
+    const store = kind === boxKinds.file ? pieces : mailbox
+    const drops = this.#options.homeKind(box) !== undefined ? [] : [store.dropBox(box)]
     await Promise.all([...drops, kv.write([{ type: 'delete', key: lentPrefix + box }])])
   }
 
@@ -173,11 +182,11 @@ export class ReplicaService {
         results.push(entry)
         continue
       }
-      const { item } = entry
+      const { item, kind } = entry
       const outcome = outcomes[i]!
       results.push(resultOfPut[outcome])
       if (outcome === 'stored' || outcome === 'duplicate') held.push(item)
-      if (outcome === 'stored') {
+      if (outcome === 'stored' && kind === boxKinds.mail) {
         const mail = fresh.get(item.box)
         if (mail === undefined) fresh.set(item.box, [item])
         else mail.push(item)
@@ -206,16 +215,34 @@ export class ReplicaService {
     const admitted = checked.flatMap((entry, at) => typeof entry === 'number' ? [] : [{ ...entry, at }])
     if (admitted.length === 0) return outcomes
     try {
-      const put = await this.#components.mailbox.put(admitted.map(({ item }) => item))
+      const put = await this.#store(admitted)
       for (const [i, { item, at }] of admitted.entries()) {
         outcomes[at] = put[i]!
         const lent = this.#lent.get(item.box)
-        if (put[i] === 'stored' && lent !== undefined) this.#lending.count(lent.home, item.body.length)
+        if (put[i] === 'stored' && lent !== undefined) {
+          this.#lending.count({ ...lent, bytes: item.body.length })
+        }
       }
       return outcomes
     } finally {
       for (const { release } of admitted) release()
     }
+  }
+
+  /** Mail in one commit; pieces box by box. */
+  async #store(admitted: readonly Admitted[]): Promise<PutResult[]> {
+    const { mailbox, pieces } = this.#components
+    const mail = admitted.filter(({ kind }) => kind === boxKinds.mail).map(({ item }) => item)
+    const files = new Map<BoxId, MailboxItem[]>()
+    for (const { item, kind } of admitted) {
+      if (kind === boxKinds.file) files.set(item.box, [...files.get(item.box) ?? [], item])
+    }
+    const outcomes = new Map<MailboxItem, PutResult>()
+    const note = (items: readonly MailboxItem[], results: readonly PutResult[]): void =>
+      items.forEach((item, i) => outcomes.set(item, results[i]!))
+    if (mail.length > 0) note(mail, await mailbox.put(mail))
+    for (const [box, items] of files) note(items, await pieces.put(box, items))
+    return admitted.map(({ item }) => outcomes.get(item)!)
   }
 
   #receiptFor(held: readonly MailboxItem[]): Uint8Array | undefined {
@@ -232,9 +259,12 @@ export class ReplicaService {
     if (!parsed.ok || !this.#isTimely(parsed.value)) return depositResults.invalid
     const { envelope, box, id, expiresAtMs } = parsed.value
     const lent = this.#lent.get(box)
-    if (lent === undefined && !this.#options.isHome(box)) return depositResults.noBox
-    if (lent !== undefined) {
-      const decision = this.#lending.decide(lent.home, bytes.length)
+    const kind = lent?.kind ?? this.#options.homeKind(box)
+    if (kind === undefined) return depositResults.noBox
+    if (kind === boxKinds.mail && bytes.length > limits.mailBytesMax) return depositResults.invalid
+    const room = lent === undefined ? undefined : { ...lent, bytes: bytes.length }
+    if (lent !== undefined && room !== undefined) {
+      const decision = this.#lending.decide(room)
       if (!decision.allow) {
         const { log } = this.#components
         log.info({ home: lent.home, reason: decision.reason }, 'refused a deposit: no room')
@@ -242,8 +272,8 @@ export class ReplicaService {
       }
     }
     if (!verifyEnvelope(bytes, envelope)) return depositResults.invalid
-    const release = lent === undefined ? () => {} : this.#lending.promise(lent.home, bytes.length)
-    return { item: { box, id, expiresAtMs, body: bytes }, release }
+    const release = room === undefined ? () => {} : this.#lending.promise(room)
+    return { item: { box, id, expiresAtMs, body: bytes }, kind, release }
   }
 
   #isTimely({ expiresAtMs }: CheckedEnvelope): boolean {
@@ -269,24 +299,25 @@ export class ReplicaService {
   }
 
   async #grant(lease: Lease, signed: Uint8Array): Promise<LeaseResult> {
-    const { kv, mailbox } = this.#components
+    const { kv, mailbox, pieces } = this.#components
     if (!this.#options.lends) return leaseResults.notOffered
     const box = boxId(lease)
     const known = this.#lent.get(box)
-    if (!this.#isSane(lease)) return leaseResults.invalid
+    if (!this.#isSane(lease) || (known?.kind ?? lease.kind) !== lease.kind) return leaseResults.invalid
     if (known !== undefined && known.sequence > lease.sequence) return leaseResults.stale
     if (!verifyLease(signed).ok) return leaseResults.invalid
     if (lease.itemsMax === 0) {
       await this.#drop(box)
       return leaseResults.granted
     }
-    const hasRoom = this.#lent.size < lentBoxesMax && this.#lending.decide(lease.home, 0).allow
+    const { home, kind, sequence, itemsMax, bytesMax, expiryHour } = lease
+    // An inbox fills slowly, if at all; a file comes whole and at once, or should go elsewhere.
+    const bytes = kind === boxKinds.file ? bytesMax : 0
+    const hasRoom = this.#lent.size < lentBoxesMax && this.#lending.decide({ home, kind, bytes }).allow
     if (known === undefined && !hasRoom) return leaseResults.noRoom
-    const lent: LentBox = {
-      home: lease.home, sequence: lease.sequence, bytesMax: lease.bytesMax, expiryHour: lease.expiryHour,
-    }
-    const { itemsMax, bytesMax } = lease
-    await mailbox.setBox(box, { itemsMax, bytesMax, expiresAtMs: expiryMs(lease.expiryHour) })
+    const lent: LentBox = { home, kind, sequence, bytesMax, expiryHour }
+    const store = kind === boxKinds.file ? pieces : mailbox
+    await store.setBox(box, { itemsMax, bytesMax, expiresAtMs: expiryMs(expiryHour) })
     await kv.write([{ type: 'put', key: lentPrefix + box, value: encode(lentBoxCodec, lent) }])
     this.#lent.set(box, lent)
     return leaseResults.granted
@@ -296,15 +327,18 @@ export class ReplicaService {
     const { overlay, clock } = this.#components
     const nowMs = clock.now()
     const expiresAtMs = expiryMs(lease.expiryHour)
+    const isFile = lease.kind === boxKinds.file
     return lease.holder === overlay.nodeId && expiresAtMs > nowMs &&
       expiresAtMs <= nowMs + limits.leaseTtlMs + hourMs + limits.clockSkewMs &&
-      lease.itemsMax <= limits.boxItemsMax && lease.bytesMax <= limits.boxBytesMax
+      lease.itemsMax <= (isFile ? limits.filePiecesMax : limits.boxItemsMax) &&
+      lease.bytesMax <= (isFile ? limits.fileBoxBytesMax : limits.boxBytesMax)
   }
 
-  async #serveFetch(from: NodeId, body: Uint8Array): Promise<Result<Uint8Array>> {
+  /** Answers whoever has the box's read key; the way in for other nodes and our own devices alike. */
+  async fetch(from: NodeId, body: Uint8Array): Promise<Result<Uint8Array>> {
     const request = tryDecode(fetchRequestCodec, body)
     if (!request.ok) return request
-    const { overlay, clock, mailbox } = this.#components
+    const { overlay, clock, mailbox, pieces } = this.#components
     const { proof: signed, after } = request.value
     const proof = parseReadProof(signed)
     if (!proof.ok) return proof
@@ -313,13 +347,15 @@ export class ReplicaService {
       return { ok: false, code: 'FETCH_PROOF', detail: 'the read proof is for another node or out of date' }
     }
     const box = boxId(proof.value)
-    if (!this.#lent.has(box) && !this.#options.isHome(box)) {
+    const kind = this.#lent.get(box)?.kind ?? this.#options.homeKind(box)
+    if (kind === undefined) {
       // So that an owner whose lease got lost here hears of it, and leases anew.
       return { ok: false, code: 'INBOX_GONE', detail: 'this node does not hold the inbox' }
     }
     const verified = verifyReadProof(signed)
     if (!verified.ok) return verified
-    const { entries, more } = await mailbox.list(box, {
+    const store = kind === boxKinds.file ? pieces : mailbox
+    const { entries, more } = await store.list(box, {
       after,
       itemsMax: Math.min(request.value.itemsMax, limits.fetchItemsMax),
       bytesMax: Math.min(request.value.bytesMax, limits.fetchBytesMax),
@@ -341,7 +377,7 @@ export class ReplicaService {
     const parsed = parseTombstone(bytes)
     if (!parsed.ok) return false
     const box = boxId(parsed.value)
-    if (!this.#lent.has(box) || !verifyTombstone(bytes).ok) return false
+    if (this.#lent.get(box)?.kind !== boxKinds.mail || !verifyTombstone(bytes).ok) return false
     const expiresAtMs = clock.now() + limits.envelopeTtlMs + hourMs
     const { envelopeIds } = parsed.value
     const found = await mailbox.acknowledge(box, envelopeIds, { expiresAtMs, proof: bytes.slice() })

@@ -154,6 +154,7 @@ async function askLease(
     readKey: crypto.signingKeyPair(inbox.readSeed).publicKey,
     holder,
     home: self,
+    kind: inbox.kind,
     sequence,
     itemsMax: inbox.itemsMax,
     bytesMax: inbox.bytesMax,

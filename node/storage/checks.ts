@@ -7,7 +7,7 @@ import { utf8 } from '../../crypto/bytes.ts'
 import { envelopeId } from '../../protocol/envelope.ts'
 import { limits } from '../../protocol/limits.ts'
 import type { KvOperation } from '../../protocol/ports.ts'
-import type { BoxLimits, MailboxItem } from '../ports.ts'
+import type { BoxLimits, MailboxItem, Piece } from '../ports.ts'
 
 export function checkBoxLimits({ itemsMax, bytesMax, expiresAtMs }: BoxLimits): void {
   assert(itemsMax >= 0 && bytesMax >= 0, `box limits of ${itemsMax} items and ${bytesMax} bytes`)
@@ -26,6 +26,14 @@ export function ownedItem(item: MailboxItem): MailboxItem {
   checkItem(item)
   const { box, id, expiresAtMs, body } = item
   return { box, id, expiresAtMs, body: body.slice() }
+}
+
+/** What lies around a piece in its box: id and length. */
+export const pieceOverheadBytes = 36
+
+export function checkPiece({ id, body }: Piece): void {
+  assert(body.length <= limits.envelopeBytesMax, `an envelope of ${body.length} bytes`)
+  assert(envelopeId(body) === id, 'the id of a piece is the envelope id of its body')
 }
 
 export function ownedOperation(operation: KvOperation): KvOperation {

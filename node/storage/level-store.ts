@@ -8,6 +8,7 @@
  *                   unless it is told that there was one
  *     level/        the database (level-rows.ts)
  *     ballast       room for the worst moment (disk-room.ts)
+ *     pieces/       pieces of files (disk-pieces.ts)
  *     scratch-*     LevelDBs of their own for data that may be lost
  * ```
  *
@@ -30,6 +31,7 @@ import { encode } from '../../protocol/codec/struct.ts'
 import { limits } from '../../protocol/limits.ts'
 import type { Clock } from '../../protocol/ports.ts'
 import type { Log, Store } from '../ports.ts'
+import { DiskPieces } from './disk-pieces.ts'
 import { DiskRoom } from './disk-room.ts'
 import { CommitQueue } from './level-commit.ts'
 import { LevelDatabase, openScratch, storeError } from './level-database.ts'
@@ -107,10 +109,13 @@ export async function openLevelStore(options: LevelStoreOptions): Promise<LevelS
       })
     }
 
+    const piecesOptions = { directory: join(directory, 'pieces'), reserveBytes: room.reserveBytes }
+    const pieces = await DiskPieces.open({ clock, log }, piecesOptions)
     const scratches: Promise<LevelHandle>[] = []
     let closing: Promise<void> | undefined
     return {
       mailbox: new LevelMailbox({ database, queue, clock, onCorrupt }),
+      pieces,
       kv: new LevelKv({ database, queue, onCorrupt }),
       scratch(name) {
         if (!queue.accepts) return Promise.reject(new OpenIMError('STORE_CLOSED', 'the store is closed'))
@@ -121,7 +126,7 @@ export async function openLevelStore(options: LevelStoreOptions): Promise<LevelS
       health: () => ({ corrupt, logBytesLost, full: queue.full }),
       close() {
         closing ??= (async () => {
-          await queue.close()
+          await Promise.all([queue.close(), pieces.close()])
           for (const scratch of await Promise.allSettled(scratches)) {
             if (scratch.status === 'fulfilled') await scratch.value.close()
           }

@@ -17,8 +17,11 @@ import { assert, OpenIMError } from '../../crypto/errors.ts'
 import { randomFraction } from '../../crypto/random.ts'
 import type { Random } from '../../crypto/random.ts'
 import type { Clock, KvStore, Timer } from '../../protocol/ports.ts'
-import type { MailboxStore, Store } from '../ports.ts'
-import { checkBoxLimits, checkOperations, checkTombstone, ownedItem, ownedOperation } from './checks.ts'
+import type { MailboxStore, PieceStore, Store } from '../ports.ts'
+import {
+  checkBoxLimits, checkOperations, checkPiece, checkTombstone, ownedItem, ownedOperation,
+} from './checks.ts'
+import { PieceTable } from './memory-pieces.ts'
 import { KvTable, MailTable } from './memory-tables.ts'
 
 export interface MemoryStoreComponents {
@@ -37,6 +40,7 @@ export interface MemoryStoreOptions {
 /** What outlives a crash. */
 interface Disk {
   readonly mail: MailTable
+  readonly pieces: PieceTable
   readonly kv: KvTable
 }
 
@@ -48,6 +52,7 @@ interface Write {
 
 export class MemoryStore implements Store {
   readonly mailbox: MailboxStore
+  readonly pieces: PieceStore
   readonly kv: KvStore
   readonly #components: MemoryStoreComponents
   readonly #options: MemoryStoreOptions
@@ -62,12 +67,13 @@ export class MemoryStore implements Store {
   constructor(
     components: MemoryStoreComponents,
     options: MemoryStoreOptions = {},
-    disk: Disk = { mail: new MailTable(), kv: new KvTable() },
+    disk: Disk = { mail: new MailTable(), pieces: new PieceTable(), kv: new KvTable() },
   ) {
     this.#components = components
     this.#options = options
     this.#disk = disk
     this.mailbox = this.#mailboxFace()
+    this.pieces = this.#piecesFace()
     this.kv = this.#kvFace()
   }
 
@@ -141,7 +147,8 @@ export class MemoryStore implements Store {
   }
 
   #reserve(bytes: number): void {
-    const used = this.#disk.mail.usage().bytes + this.#disk.kv.bytes
+    const { mail, kv, pieces } = this.#disk
+    const used = mail.usage().bytes + kv.bytes + pieces.bytes
     const capacity = this.#options.capacityBytes ?? Infinity
     if (bytes > 0 && used + bytes > capacity) {
       throw new OpenIMError('STORE_FULL',
@@ -182,6 +189,29 @@ export class MemoryStore implements Store {
       tombstone: async (box, id) => this.#readable().mail.tombstone(box, id, clock.now()),
       expire: async (nowMs, budget) => await this.#write(0, () => mail.expire(nowMs, budget)),
       usage: async () => this.#readable().mail.usage(),
+    }
+  }
+
+  #piecesFace(): PieceStore {
+    const { clock } = this.#components
+    const { pieces: table } = this.#disk
+    return {
+      setBox: async (box, limits) => {
+        checkBoxLimits(limits)
+        const own = { ...limits }
+        return await this.#write(1, () => table.setBox(box, own))
+      },
+      dropBox: async (box) => await this.#write(0, () => table.dropBox(box)),
+      boxes: async () => this.#readable().pieces.boxes(clock.now()),
+      put: async (box, pieces) => {
+        for (const piece of pieces) checkPiece(piece)
+        const own = pieces.map(({ id, body }) => ({ id, body: body.slice() }))
+        const bytes = own.reduce((sum, { body }) => sum + body.length, 0)
+        return await this.#write(bytes, () => table.put(box, own, clock.now()))
+      },
+      count: async (box) => this.#readable().pieces.count(box, clock.now()),
+      list: async (box, page) => this.#readable().pieces.list(box, { ...page, nowMs: clock.now() }),
+      expire: async (nowMs) => await this.#write(0, () => table.expire(nowMs)),
     }
   }
 

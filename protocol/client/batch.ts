@@ -50,7 +50,7 @@ export class Batch {
     this.#effects.push(effect)
   }
 
-  /** Runs when the batch is not written after all. Must not throw. */
+  /** Runs when the batch is not written after all, before earlier ones. Must not throw. */
   otherwise(regret: () => void): void {
     this.#regrets.push(regret)
   }
@@ -71,7 +71,7 @@ export class Batch {
 
   /** The batch will not be written. */
   drop(): void {
-    for (const regret of this.#regrets) regret()
+    for (const regret of this.#regrets.reverse()) regret()
     this.#regrets.length = 0
   }
 }

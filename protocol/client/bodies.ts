@@ -6,21 +6,29 @@ import { equalBytes } from '../../crypto/bytes.ts'
 import type { Result } from '../../crypto/errors.ts'
 import { verifyDeviceList } from '../account.ts'
 import type { DeviceId } from '../ids.ts'
-import { openCard } from '../inbox-card.ts'
 import type { InboxCard } from '../inbox-card.ts'
 import type { ContactAcceptBody } from '../message/contact-accept.ts'
 import type { ContactRequestBody } from '../message/contact-request.ts'
-import type { Body, Payload } from '../message/payload.ts'
+import { isSiblingBody } from '../message/payload.ts'
+import { checkFile, noteOf } from '../message/file.ts'
+import type { FileNote } from '../message/file.ts'
+import type { Body, Payload, SiblingBody } from '../message/payload.ts'
+import type { Answering } from './answering.ts'
 import { pinDevices } from './bundles.ts'
+import { copyCard } from './contact-states.ts'
 import type { ContactBook } from './contact-book.ts'
 import type { Context } from './context.ts'
+import type { Gossip } from './gossip.ts'
+import { offerFile } from './file-records.ts'
 import { keys } from './keys.ts'
 import type { Ordering } from './ordering.ts'
 import type { Outbox } from './outbox.ts'
 import type { ReceiptsDue } from './receipts-due.ts'
-import { contactRootKey, contactStates, states, trusts } from './records.ts'
-import { cardTarget, devicesOf } from './sealing.ts'
+import { contactRootKey, contactStates, states } from './records.ts'
+import { cardTarget } from './sealing.ts'
+import { noted } from './trust.ts'
 import type { Turn } from './turns.ts'
+import type { Unreadables } from './unreadables.ts'
 
 export interface BodyParts {
   readonly context: Context
@@ -28,6 +36,9 @@ export interface BodyParts {
   readonly ordering: Ordering
   readonly outbox: Outbox
   readonly receipts: ReceiptsDue
+  readonly gossip: Gossip
+  readonly unreadables: Unreadables
+  readonly answering: Answering
   /** Something about this contact wants the network: an answer, a card, waiting texts. */
   readonly onNeed: (turn: Turn) => void
 }
@@ -47,12 +58,16 @@ type BodyHandler<T extends Body['type']> =
 
 const done: Result<undefined> = { ok: true, value: undefined }
 
-const handlers: { readonly [T in Body['type']]: BodyHandler<T> } = {
+/** What only our own devices say to each other is siblings.ts's. */
+type PeerType = Exclude<Body, SiblingBody>['type']
+
+const handlers: { readonly [T in PeerType]: BodyHandler<T> } = {
   text: (parts, turn, incoming) => takeText(parts, turn, incoming, incoming.body.text),
 
-  async receipts({ outbox }, turn, { body }) {
-    await outbox.confirm(turn.batch, turn.id, { ids: body.delivered, state: states.delivered })
-    await outbox.confirm(turn.batch, turn.id, { ids: body.read, state: states.read })
+  async receipts({ outbox, gossip }, turn, { body, device, payload: { sentAtMs } }) {
+    if (body.heads !== undefined) await gossip.take(turn, { device, sentAtMs }, body.heads)
+    await outbox.confirm(turn, { ids: body.delivered, state: states.delivered })
+    await outbox.confirm(turn, { ids: body.read, state: states.read })
     return done
   },
 
@@ -67,17 +82,32 @@ const handlers: { readonly [T in Body['type']]: BodyHandler<T> } = {
 
   contactAccept: async (parts, turn, { body }) => meet(parts, turn, body),
 
-  async cardUpdate(parts, turn, { body }) {
-    const list = turn.contact === undefined ? undefined : devicesOf(turn.contact)
-    if (turn.contact === undefined || list === undefined) return { ok: false, code: 'CONTACT_UNKNOWN' }
-    if (body.deviceListNumber === list.list.number && !equalBytes(body.deviceListHash, list.hash)) {
-      turn.contact = { ...turn.contact, trust: trusts.changed }
-      announce(parts, turn)
-      return { ok: false, code: 'DEVICE_LIST_FORK' }
+  async cardUpdate(parts, turn, { body, device, payload: { sentAtMs } }) {
+    if (turn.contact === undefined) return { ok: false, code: 'CONTACT_UNKNOWN' }
+    const head = { number: body.deviceListNumber, hash: body.deviceListHash }
+    await parts.gossip.theirHead(turn, { device, sentAtMs }, head)
+    if (body.card.sequence > (turn.contact.card?.sequence ?? 0)) {
+      turn.contact = { ...turn.contact, seed: body.seed.slice() }
     }
-    // They have a newer list: fetched with fresh prekeys, as for a repair.
-    if (body.deviceListNumber > list.list.number) turn.contact = { ...turn.contact, isBroken: true }
     takeCard(parts, turn, body.card)
+    return done
+  },
+
+  async file(parts, turn, incoming) {
+    const { body, payload: { messageId: id } } = incoming
+    const checked = checkFile(body)
+    if (!checked.ok) return checked
+    offerFile(turn.batch, id, { contact: turn.id, isOutgoing: false, body, atMs: parts.context.clock.now() })
+    return takeText(parts, turn, incoming, '', noteOf(body))
+  },
+
+  async askAgain({ answering }, turn, { body }) {
+    await answering.answer(turn, body)
+    return done
+  },
+
+  async askReply({ unreadables }, turn, { body }) {
+    await unreadables.take(turn, body)
     return done
   },
 
@@ -87,7 +117,9 @@ const handlers: { readonly [T in Body['type']]: BodyHandler<T> } = {
 
 /** Does what the message says. Whether it came before is the caller's to know. */
 export function handleBody(parts: BodyParts, turn: Turn, incoming: Incoming): Promise<Result<undefined>> {
-  const handler = handlers[incoming.body.type] as BodyHandler<Body['type']>
+  const { body } = incoming
+  if (isSiblingBody(body)) return Promise.resolve({ ok: false, code: 'MESSAGE_NOT_FOR_DEVICE' })
+  const handler = handlers[body.type] as BodyHandler<Body['type']>
   return handler(parts, turn, incoming as never)
 }
 
@@ -96,10 +128,12 @@ async function takeText(
   turn: Turn,
   incoming: Incoming,
   text: string,
+  file?: FileNote,
 ): Promise<Result<undefined>> {
   const { device, payload: { messageId: id, sentAtMs, sequence } } = incoming
   const receivedAtMs = parts.context.clock.now()
-  await parts.ordering.take(turn, { device, sequence, record: { id, text, sentAtMs, receivedAtMs } })
+  const record = { isOutgoing: false, id, text, sentAtMs, receivedAtMs, file }
+  await parts.ordering.take(turn, { device, sequence, record })
   return done
 }
 
@@ -114,17 +148,22 @@ function meet(
   const pinned = pinDevices(turn, list.value)
   if (!pinned.ok) announce(parts, turn)
   if (!pinned.ok || turn.contact === undefined) return pinned
+  // Both asked at once, or they answered: our own request has done its work.
+  const request = turn.contact.introduction?.request
+  if (request !== undefined) parts.outbox.settle(turn, request)
   const { contact } = turn
   const keepsName = contact.isNamed || contact.state === contactStates.active
   const name = keepsName ? contact.name : parts.book.offerName(body.name, turn.id)
-  // Both asked at once, or they answered: our own request has done its work.
-  if (contact.introduction?.request !== undefined) {
-    parts.outbox.settle(turn.batch, contact.introduction.request)
-  }
   const seed = body.seed.slice()
   turn.contact = { ...contact, name, seed, state: contactStates.active, introduction: undefined }
+  const isNew = contact.state !== contactStates.active
+  // Of an older acquaintance that ended.
+  if (isNew) turn.contact = { ...turn.contact, card: undefined }
+  if (isNew && parts.book.isNamesake(body.name, turn.id)) {
+    turn.contact = noted(turn.contact, 'CONTACT_NAMESAKE')
+  }
   takeCard(parts, turn, body.card)
-  if (contact.state !== contactStates.active) announce(parts, turn)
+  if (isNew) announce(parts, turn)
   return done
 }
 
@@ -136,23 +175,16 @@ function announce(parts: BodyParts, turn: Turn): void {
   })
 }
 
-/** Takes a card that is newer than ours, or of another inbox, and sends what is under way there. */
+/** Takes a card that is newer than ours and sends what is under way there. */
 function takeCard(parts: BodyParts, turn: Turn, offered: InboxCard): void {
   const { contact } = turn
   if (contact === undefined) return
   parts.onNeed(turn)
   const card = copyCard(offered)
   const known = contact.card
-  const isOther = known === undefined || openCard(known).box !== openCard(card).box
-  if (!isOther && card.sequence <= known.sequence) return
+  if (known !== undefined && card.sequence <= known.sequence) return
   turn.contact = { ...contact, card }
   parts.outbox.reroute(turn.batch, turn.id, cardTarget(card))
-}
-
-/** Out of the decoder's buffer: cards live long, messages do not. */
-function copyCard(card: InboxCard): InboxCard {
-  const { writeSeed, readKey, sealKey } = card
-  return { ...card, writeSeed: writeSeed.slice(), readKey: readKey.slice(), sealKey: sealKey.slice() }
 }
 
 /** The mark against doubles. */

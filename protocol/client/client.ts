@@ -32,7 +32,7 @@ import { errorCode, OpenIMError } from '../../crypto/errors.ts'
 import type { Random } from '../../crypto/random.ts'
 import { expiryHour, expiryMs } from '../envelope.ts'
 import type { Frame } from '../frame/frame.ts'
-import type { MessageId } from '../ids.ts'
+import type { DeviceId, MessageId } from '../ids.ts'
 import { formatInvite, parseInvite } from '../invite.ts'
 import type { InviteContent, InviteHint } from '../invite.ts'
 import { limits } from '../limits.ts'
@@ -41,19 +41,24 @@ import { within } from '../timers.ts'
 import { createAccount, readAccount } from './account-state.ts'
 import type { NewAccount, OwnAccount } from './account-state.ts'
 import type {
-  ClientApi, ClientEvent, ClientInfo, Contact, ContactPlaces, HistoryEntry, Invite, MessageState,
-  MessageStatus,
+  ClientApi, ClientEvent, ClientInfo, Contact, ContactPlaces, Device, DevicesApi, FileOpener, FilesApi,
+  HistoryEntry, Invite, LinkOffer, MessageState, MessageStatus, SafetyNumber, Unreadable,
 } from './api.ts'
 import { silentClientLog } from './context.ts'
 import type { ClientLog, Context } from './context.ts'
 import { Emitter } from './emitter.ts'
 import { historyFace } from './history.ts'
 import { keys } from './keys.ts'
+import { createLinkedAccount } from './linked-account.ts'
+import type { NewLinkedAccount } from './linked-account.ts'
 import { isAtLeast, statusFace } from './message-status.ts'
+import { OwnDevices } from './own-devices.ts'
 import { composeParts, loadParts, removeContact, resetParts, startParts, stopParts } from './parts.ts'
 import type { Parts } from './parts.ts'
+import { clearOldDevice } from './renewal.ts'
 import { contactId, contactStates, messageCodec, newContact, readRecord, threadCodec } from './records.ts'
 import type { ContactRecord } from './records.ts'
+import type { NodeDoors } from './linking.ts'
 import type { Turn } from './turns.ts'
 import type { Connect } from './uplink.ts'
 
@@ -70,9 +75,13 @@ export interface ClientComponents {
 export interface ClientOptions {
   /** Where strangers with an invite may dial first. */
   readonly hint?: () => InviteHint | undefined
+  /** So that transfers of files go on after a restart. */
+  readonly files?: FileOpener
+  /** The node's doors, for new devices; without it this client lets none in. */
+  readonly doors?: () => NodeDoors | undefined
 }
 
-export class Client implements ClientApi {
+export class Client implements ClientApi, DevicesApi {
   readonly #context: Context
   readonly #connect: Connect
   readonly #options: ClientOptions
@@ -81,13 +90,17 @@ export class Client implements ClientApi {
   #state: 'opened' | 'started' | 'stopped' = 'opened'
   #isOnline = false
 
-  private constructor(account: OwnAccount, components: ClientComponents, options: ClientOptions) {
+  private constructor(
+    account: { account: OwnAccount, own: OwnDevices },
+    components: ClientComponents,
+    options: ClientOptions,
+  ) {
     const { kv, clock, random, log = silentClientLog } = components
     this.#connect = components.connect
     this.#options = options
     this.#events = new Emitter((error) => log.warn({ err: error }, 'a listener of the client threw'))
-    this.#context = { kv, clock, random, log, account, emit: (event) => this.#events.emit(event) }
-    this.#parts = composeParts(this.#context)
+    this.#context = { kv, clock, random, log, ...account, emit: (event) => this.#events.emit(event) }
+    this.#parts = composeParts(this.#context, options)
   }
 
   /** Writes a fresh account into an empty store. @throws ACCOUNT_EXISTS, ACCOUNT_NAME */
@@ -95,13 +108,29 @@ export class Client implements ClientApi {
     return createAccount(input)
   }
 
+  /** Looks whether our keys are at work elsewhere, as it does by itself now and then. */
+  checkStanding(): Promise<void> {
+    return this.#parts.standing.check()
+  }
+
+  /**
+   * The same for a device that was linked, from the primary's answer (linked-account.ts).
+   * @throws LINK_PACKAGE, ACCOUNT_EXISTS
+   */
+  static createLinked(input: NewLinkedAccount): Promise<OwnAccount> {
+    return createLinkedAccount(input)
+  }
+
   /** Reads everything it needs; no network. @throws ACCOUNT_MISSING, CODEC_*, STORE_* */
   static async open(components: ClientComponents, options: ClientOptions = {}): Promise<Client> {
-    const account = await readAccount(components.kv)
+    const { kv, clock } = components
+    await clearOldDevice(kv, clock)
+    const account = await readAccount(kv)
     if (account === undefined) {
       throw new OpenIMError('ACCOUNT_MISSING', 'there is no account in this store: create one first')
     }
-    const client = new Client(account, components, options)
+    const own = await OwnDevices.load(kv, account)
+    const client = new Client({ account, own }, components, options)
     await loadParts(client.#context, client.#parts)
     return client
   }
@@ -113,7 +142,7 @@ export class Client implements ClientApi {
     startParts(this.#parts)
     this.#parts.uplink.start(this.#connect({
       frame: (frame) => this.#frame(frame),
-      state: (online) => this.#connection(online),
+      state: (online, code) => this.#connection(online, code),
       reset: () => resetParts(this.#parts),
     }))
   }
@@ -128,21 +157,29 @@ export class Client implements ClientApi {
   }
 
   async info(): Promise<ClientInfo> {
-    const { book, inboxes, locations, sending, uplink } = this.#parts
+    const {
+      answering, book, gossip, inboxes, intake, locations, renewing, resets, sending, standing, uplink,
+    } = this.#parts
     const { account } = this.#context
     return {
       address: account.address,
       name: account.name,
       deviceId: account.deviceId,
       online: uplink.online,
+      standing: standing.state,
+      isRenewing: renewing.isPending,
       outbox: sending.undelivered,
+      alarms: gossip.alarms,
+      refused: { resets: resets.refused, asks: answering.refused },
       contacts: book.size,
       replicas: { have: inboxes.front.replicas.length, want: limits.replicas },
       locationHolders: locations.holders,
+      ...intake.progress === undefined ? {} : { sync: intake.progress },
     }
   }
 
   async invite(options: { expiresInMs?: number } = {}): Promise<Invite> {
+    this.#parts.standing.assertGood()
     const { clock, random, account } = this.#context
     const { inboxes, uplink } = this.#parts
     const expiresInMs = options.expiresInMs ?? limits.inviteTtlMs
@@ -166,7 +203,7 @@ export class Client implements ClientApi {
     const hint = this.#options.hint?.()
     const content: InviteContent = {
       rootKey: account.rootKey,
-      seed: account.rendezvousSeed,
+      seed: this.#context.own.rendezvousSeed,
       introToken: record.token,
       expiryHour: record.expiryHour,
       ...hint === undefined ? {} : { hint },
@@ -175,6 +212,7 @@ export class Client implements ClientApi {
   }
 
   async add(uri: string, options: { name?: string } = {}): Promise<Contact> {
+    this.#parts.standing.assertGood()
     const { account, clock } = this.#context
     const invite = parseInvite(uri, clock.now())
     if (!invite.ok) throw new OpenIMError(invite.code, invite.detail ?? 'the invite cannot be used')
@@ -228,7 +266,7 @@ export class Client implements ClientApi {
   }
 
   async contacts(): Promise<Contact[]> {
-    return await Promise.all(this.#parts.book.all().map((contact) => this.#face(contact)))
+    return await Promise.all(this.#parts.book.people().map((contact) => this.#face(contact)))
   }
 
   async contact(nameOrAddress: string): Promise<Contact> {
@@ -264,6 +302,58 @@ export class Client implements ClientApi {
     return await this.contact(claimed)
   }
 
+  async safetyNumber(nameOrAddress: string): Promise<SafetyNumber> {
+    return this.#parts.verification.number(this.#parts.book.find(nameOrAddress).id)
+  }
+
+  async verify(nameOrAddress: string, compared: string): Promise<Contact> {
+    const { book, verification } = this.#parts
+    return await this.#face(await verification.verify(book.find(nameOrAddress).id, compared))
+  }
+
+  async markVerified(nameOrAddress: string): Promise<Contact> {
+    const { book, verification } = this.#parts
+    return await this.#face(await verification.mark(book.find(nameOrAddress).id))
+  }
+
+  async unverify(nameOrAddress: string): Promise<Contact> {
+    const { book, verification } = this.#parts
+    return await this.#face(await verification.unverify(book.find(nameOrAddress).id))
+  }
+
+  async acceptChange(nameOrAddress: string): Promise<Contact> {
+    const { book, verification } = this.#parts
+    return await this.#face(await verification.accept(book.find(nameOrAddress).id))
+  }
+
+  acknowledgeAlarms(): Promise<void> {
+    return this.#parts.gossip.acknowledge()
+  }
+
+  async devices(): Promise<Device[]> {
+    return this.#parts.devices.list()
+  }
+
+  certify(request: Uint8Array): Promise<Uint8Array> {
+    return this.#parts.devices.certify(request)
+  }
+
+  openLink(): Promise<LinkOffer> {
+    return this.#parts.linking.open()
+  }
+
+  async confirmLink(isSame: boolean): Promise<void> {
+    this.#parts.linking.confirm(isSame)
+  }
+
+  async closeLink(): Promise<void> {
+    this.#parts.linking.close()
+  }
+
+  removeDevice(id: DeviceId): Promise<{ readonly invitesEnded: number }> {
+    return this.#parts.devices.remove(id)
+  }
+
   /** Their messages stay in the history; nothing more is exchanged. */
   async remove(nameOrAddress: string): Promise<void> {
     const { book, turns } = this.#parts
@@ -274,6 +364,7 @@ export class Client implements ClientApi {
     if (this.#state === 'stopped') {
       throw new OpenIMError('CLIENT_STOPPED', 'the client was stopped: open it anew')
     }
+    this.#parts.standing.assertGood()
     return await this.#parts.sending.send(this.#parts.book.find(contact).id, text)
   }
 
@@ -319,13 +410,20 @@ export class Client implements ClientApi {
       contact === undefined ? query : { ...query, contact: book.find(contact).id },
     )
     return await Promise.all(entries.map(async (entry) => {
-      const { isOutgoing, id } = entry.record
-      return historyFace(
-        entry,
-        book.nameOf(entry.record.contact),
-        isOutgoing ? await this.status(id) : undefined,
-      )
+      const { isOutgoing, id, contact } = entry.record
+      const shown = historyFace(entry, book.nameOf(contact), isOutgoing ? await this.status(id) : undefined)
+      const face = shown.file === undefined ? shown : { ...shown, file: await this.files.status(id) }
+      const alarm = isOutgoing ? undefined : book.get(contact)?.alarm
+      return alarm === undefined || alarm === '' ? face : { ...face, alarm }
     }))
+  }
+
+  get files(): FilesApi {
+    return this.#parts.files
+  }
+
+  unreadable(): Promise<Unreadable[]> {
+    return this.#parts.unreadables.list()
   }
 
   cursor(name: string): Promise<number> {
@@ -349,7 +447,8 @@ export class Client implements ClientApi {
     return this.#parts.book.face(contact, thread?.lastSeenAtMs)
   }
 
-  #connection(online: boolean): void {
+  #connection(online: boolean, code?: string): void {
+    if (code === 'SESSION_REPLACED') this.#parts.standing.replaced()
     if (online === this.#isOnline) return
     this.#isOnline = online
     this.#events.emit({ type: 'connection', online })
@@ -357,19 +456,28 @@ export class Client implements ClientApi {
 
   /** Frames of the node, one at a time; what is returned holds up the next one. */
   async #frame(frame: Frame): Promise<void> {
-    const { uplink, outbox, receiving, inboxes, upkeep } = this.#parts
+    const { uplink, outbox, receiving, inboxes, standing, upkeep } = this.#parts
     if (uplink.answer(frame)) return
     switch (frame.type) {
       case 'receipt':
         outbox.receive(frame)
         return
       case 'deliver':
+        // Left at the node: another device takes it over.
+        if (standing.state !== 'good') return
         await receiving.deliver(frame)
         return
       case 'inboxState':
         await inboxes.receive(frame).catch((error: unknown) => {
           this.#context.log.warn({ code: errorCode(error) }, 'a change of replicas could not be written')
         })
+        return
+      case 'fileHeld':
+        this.#parts.files.receive(frame)
+        return
+      case 'linkMessage':
+      case 'linkClosed':
+        this.#parts.linking.receive(frame)
         return
       case 'shelfHeld':
         upkeep.onShelf()

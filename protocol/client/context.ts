@@ -7,6 +7,7 @@ import type { Random } from '../../crypto/random.ts'
 import type { Clock, KvStore } from '../ports.ts'
 import type { OwnAccount } from './account-state.ts'
 import type { ClientEvent } from './api.ts'
+import type { OwnDevices } from './own-devices.ts'
 
 /** Structured log; never secrets, never content. The node's log fits. */
 export interface ClientLog {
@@ -21,7 +22,10 @@ export interface Context {
   readonly clock: Clock
   readonly random: Random
   readonly log: ClientLog
+  /** Keys of this device. */
   readonly account: OwnAccount
+  /** What changes: device list, siblings, shared secrets. */
+  readonly own: OwnDevices
   /** To the app's listeners; called only after the change is durable. */
   emit(event: ClientEvent): void
 }

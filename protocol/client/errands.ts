@@ -1,11 +1,13 @@
 /**
- * What a contact still wants from the network: an open inbox, a request, an answer, a new card, a
- * repaired session, waiting texts. Nothing of it is remembered here: a look at the contact tells,
+ * What a contact still wants from the network: an open inbox, a request, an answer, a new card,
+ * sessions that are missing or broken, a newer device list, waiting texts; and of the self contact,
+ * what our other devices are to be told. Nothing of it is remembered here: a look at the contact tells,
  * so a crash forgets nothing. One errand run per contact at a time; what fails is tried again
  * with doubling pauses.
  */
 import type { Result } from '../../crypto/errors.ts'
 import { jittered } from '../../crypto/random.ts'
+import type { BoxId } from '../ids.ts'
 import { limits } from '../limits.ts'
 import type { Timer } from '../ports.ts'
 import type { ContactBook } from './contact-book.ts'
@@ -17,6 +19,8 @@ import type { ReceiptsDue } from './receipts-due.ts'
 import type { ContactId } from './records.ts'
 import { cardTarget } from './sealing.ts'
 import type { Sending } from './sending.ts'
+import type { Turns } from './turns.ts'
+import type { Unreadables } from './unreadables.ts'
 
 export interface ErrandParts {
   readonly book: ContactBook
@@ -25,6 +29,12 @@ export interface ErrandParts {
   readonly outbox: Outbox
   readonly sending: Sending
   readonly receipts: ReceiptsDue
+  readonly turns: Turns
+  readonly unreadables: Unreadables
+  /** What our other devices are to be told; true when it is worth calling again. */
+  readonly tellSiblings: () => Promise<boolean>
+  /** A contact's newest list was looked for: what waited for it is tried again. */
+  readonly onList: (id: ContactId) => void
 }
 
 interface Errand {
@@ -40,14 +50,28 @@ export class Errands {
   readonly #parts: ErrandParts
   readonly #errands = new Map<ContactId, Errand>()
   readonly #queue = new Set<ContactId>()
-  /** The node knows their inboxes in this session. */
-  #opened = new Set<ContactId>()
+  /** The node knows these inboxes in this session. */
+  #opened = new Set<BoxId>()
+  readonly #steps: readonly ((id: ContactId) => Promise<Result<undefined>>)[]
   #running = 0
   #isOpen = false
 
   constructor(context: Context, parts: ErrandParts) {
     this.#context = context
     this.#parts = parts
+    const { introductions } = parts
+    this.#steps = [
+      (id) => this.#rotate(id),
+      (id) => this.#request(id),
+      (id) => this.#list(id),
+      (id) => introductions.reach(id),
+      (id) => this.#answer(id),
+      (id) => this.#tell(id),
+      (id) => this.#repair(id),
+      (id) => this.#ask(id),
+      (id) => introductions.retire(id),
+      (id) => this.#send(id),
+    ]
   }
 
   /** A new session: every inbox is opened again, everything is looked at again. */
@@ -89,11 +113,12 @@ export class Errands {
 
   /** A card changed: the network gets a moment to settle, then the contact is told. */
   pokeLater(id: ContactId): void {
-    this.#context.clock.after(limits.cardSettleMs, () => this.poke(id))
+    // Every device of ours could tell; whoever comes first in the list does, the others if it is off.
+    const delayMs = limits.cardSettleMs * (1 + this.#context.own.rank)
+    this.#context.clock.after(delayMs, () => this.poke(id))
   }
 
   forget(id: ContactId): void {
-    this.#opened.delete(id)
     this.#errands.get(id)?.retry?.cancel()
     this.#errands.delete(id)
   }
@@ -142,8 +167,8 @@ export class Errands {
       const opened = await this.#open(id)
       if (!opened.ok) return opened.code
       let problem: string | undefined
-      for (const step of [this.#request, this.#answer, this.#tell, this.#repair, this.#send]) {
-        const result = await step.call(this, id)
+      for (const step of this.#steps) {
+        const result = await step(id)
         if (!result.ok) problem ??= result.code
       }
       return problem
@@ -155,9 +180,10 @@ export class Errands {
 
   async #open(id: ContactId): Promise<Result<undefined>> {
     const opened = this.#opened
-    if (opened.has(id) || this.#parts.book.get(id) === undefined) return done
+    const box = this.#parts.book.get(id)?.box.id
+    if (box === undefined || opened.has(box)) return done
     const result = await this.#parts.inboxes.open(id)
-    if (result.ok) opened.add(id)
+    if (result.ok) opened.add(box)
     return result
   }
 
@@ -168,13 +194,15 @@ export class Errands {
   }
 
   async #answer(id: ContactId): Promise<Result<undefined>> {
-    return this.#parts.book.get(id)?.isAnswerDue === true ? await this.#parts.introductions.answer(id) : done
+    // One answer is enough, and only the primary is sure to have read the request.
+    const isDue = this.#context.own.isPrimary && this.#parts.book.get(id)?.isAnswerDue === true
+    return isDue ? await this.#parts.introductions.answer(id) : done
   }
 
   async #tell(id: ContactId): Promise<Result<undefined>> {
     const contact = this.#parts.book.get(id)
     // Before they have answered there is nobody to tell; the answer makes this errand run again.
-    if (contact?.card === undefined || contact.toldSequence >= contact.box.sequence) return done
+    if (contact?.card === undefined || id === this.#context.own.self || contact.toldSequence >= contact.box.sequence) return done
     return await this.#parts.introductions.tellCard(id)
   }
 
@@ -184,11 +212,41 @@ export class Errands {
     return await this.#parts.introductions.repair(id)
   }
 
+  /** A newer list of theirs, then what waited for it. */
+  async #list(id: ContactId): Promise<Result<undefined>> {
+    const contact = this.#parts.book.get(id)
+    if (contact === undefined || !this.#parts.introductions.isListFetchDue(contact)) return done
+    const fetched = await this.#parts.introductions.fetchList(id)
+    if (fetched.ok || !fetched.code.startsWith('REQUEST_')) this.#parts.onList(id)
+    return fetched
+  }
+
+  async #rotate(id: ContactId): Promise<Result<undefined>> {
+    const contact = this.#parts.book.get(id)
+    if (contact === undefined || !this.#parts.introductions.isRotationDue(contact)) return done
+    const rotated = await this.#parts.introductions.rotate(id)
+    return rotated.ok ? await this.#open(id) : rotated
+  }
+
+  /** What could not be read, once there is a session to ask through. */
+  async #ask(id: ContactId): Promise<Result<undefined>> {
+    const { turns, unreadables } = this.#parts
+    for (let asks = 0; asks < limits.asksBurst && unreadables.isAskDue(id); asks++) {
+      const isAsked = await turns.run(id, (turn) => unreadables.ask(turn))
+      if (!isAsked) return { ok: false, code: 'CONTACT_NOT_READY' }
+    }
+    return done
+  }
+
   async #send(id: ContactId): Promise<Result<undefined>> {
     const { book, outbox, receipts, sending } = this.#parts
     const card = book.get(id)?.card
     if (card === undefined) return done
     receipts.retry(id)
+    if (id === this.#context.own.self) {
+      while (await this.#parts.tellSiblings());
+      return done
+    }
     while (sending.isWaiting(id) && await sending.flush(id));
     const { box } = cardTarget(card)
     while (await sending.repeat(id, () => outbox.misplaced(id, box)));

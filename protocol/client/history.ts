@@ -1,14 +1,17 @@
 /**
  * The account's history: every text in the order people see it, numbered through all
  * conversations. A cursor is given out at the moment of the write, so a reader who continues
- * after the last cursor it saw misses nothing.
+ * after the last cursor it saw misses nothing. A device that was linked later keeps the numbers
+ * below its own first one free for what was before (history-intake.ts).
  */
 import { OpenIMError } from '../../crypto/errors.ts'
 import { utf8 } from '../../crypto/bytes.ts'
 import { decode } from '../codec/struct.ts'
 import { limits } from '../limits.ts'
 import type { KvStore } from '../ports.ts'
-import type { HistoryEntry, MessageStatus } from './api.ts'
+import { safeFileName } from '../file-name.ts'
+import type { FileNote } from '../message/file.ts'
+import type { HistoryEntry, HistoryFile, MessageStatus } from './api.ts'
 import { Batch } from './batch.ts'
 import { keys, lastNumber } from './keys.ts'
 import { historyCodec, numberCodec, readRecord } from './records.ts'
@@ -35,20 +38,26 @@ export class History {
 
   async load(): Promise<void> {
     const [last] = await this.#kv.list({ prefix: keys.histories, limit: 1, reverse: true })
-    if (last !== undefined) this.#next = lastNumber(last.key) + 1
+    const base = (await readRecord(this.#kv, numberCodec, keys.meta('history')))?.value ?? 0
+    this.#next = Math.max(base, last === undefined ? 0 : lastNumber(last.key)) + 1
   }
 
   /** Into the batch; `numbered` hears the cursor right before the write. */
   append(batch: Batch, record: HistoryRecord, numbered: (cursor: number) => void): void {
     batch.late(() => {
       const cursor = this.#next++
-      batch.put(keys.history(cursor), historyCodec, record)
-      batch.putBytes(
-        keys.talk(record.contact, cursor),
-        new Uint8Array([record.isOutgoing ? directionByte.out : directionByte.in]),
-      )
+      this.putAt(batch, cursor, record)
       numbered(cursor)
     })
+  }
+
+  /** At a number that was kept free. */
+  putAt(batch: Batch, cursor: number, record: HistoryRecord): void {
+    batch.put(keys.history(cursor), historyCodec, record)
+    batch.putBytes(
+      keys.talk(record.contact, cursor),
+      new Uint8Array([record.isOutgoing ? directionByte.out : directionByte.in]),
+    )
   }
 
   record(cursor: number): Promise<HistoryRecord | undefined> {
@@ -138,6 +147,7 @@ export function historyFace(
   status?: MessageStatus,
 ): HistoryEntry {
   const { cursor, record } = entry
+  const { file } = record
   return {
     cursor,
     id: record.id,
@@ -147,6 +157,13 @@ export function historyFace(
     sentAtMs: record.sentAtMs,
     receivedAtMs: record.receivedAtMs,
     ...record.afterGap ? { afterGap: true } : {},
+    ...record.unreadable === undefined ? {} : { unreadable: record.unreadable },
+    ...file === undefined ? {} : { file: shownFile(file, record) },
     ...status === undefined ? {} : { status },
   }
+}
+
+/** As it was when the message was shown; its record knows what became of it. */
+function shownFile({ name, mediaType, length }: FileNote, record: HistoryRecord): HistoryFile {
+  return { name: safeFileName(name), mediaType, size: length, state: record.isOutgoing ? 'sent' : 'offered' }
 }

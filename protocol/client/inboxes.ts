@@ -18,12 +18,15 @@ import type { InboxCard } from '../inbox-card.ts'
 import { introKeys } from '../invite.ts'
 import { kvEntries } from '../kv.ts'
 import { limits } from '../limits.ts'
+import type { InviteStateBody } from '../message/invite-state.ts'
 import { Batch } from './batch.ts'
 import type { ContactBook } from './contact-book.ts'
+import { retire } from './contact-states.ts'
 import type { Context } from './context.ts'
+import type { Copies } from './copies.ts'
 import { keys, lastPart } from './keys.ts'
-import { closingCodec, introCodec } from './records.ts'
-import type { ContactId, IntroRecord, OwnBox } from './records.ts'
+import { closingCodec, contactRootKey, introCodec } from './records.ts'
+import type { ContactId, ContactRecord, IntroRecord, OwnBox } from './records.ts'
 import type { Turns } from './turns.ts'
 import type { Uplink } from './uplink.ts'
 
@@ -50,22 +53,22 @@ export class Inboxes {
   readonly #uplink: Uplink
   readonly #turns: Turns
   readonly #book: ContactBook
+  readonly #copies: Copies
   readonly #options: InboxesOptions
   readonly #intros = new Map<BoxId, IntroBox>()
-  readonly #frontBox: BoxId
   #front: Front = { homes: [], replicas: [] }
 
   constructor(
     context: Context,
-    parts: { uplink: Uplink, turns: Turns, book: ContactBook },
+    parts: { uplink: Uplink, turns: Turns, book: ContactBook, copies: Copies },
     options: InboxesOptions,
   ) {
     this.#context = context
     this.#uplink = parts.uplink
     this.#turns = parts.turns
     this.#book = parts.book
+    this.#copies = parts.copies
     this.#options = options
-    this.#frontBox = introBoxId(context, context.account.frontToken)
   }
 
   async load(): Promise<void> {
@@ -87,7 +90,7 @@ export class Inboxes {
   }
 
   /** A fresh inbox for a contact; not yet known to the node. */
-  create(): OwnBox {
+  create(generation = this.#context.own.record.generation): OwnBox {
     const { random } = this.#context
     const writeSeed = random.bytes(32)
     const readSeed = random.bytes(32)
@@ -95,7 +98,10 @@ export class Inboxes {
       writeKey: crypto.signingKeyPair(writeSeed).publicKey,
       readKey: crypto.signingKeyPair(readSeed).publicKey,
     })
-    return { id, writeSeed, readSeed, sealKey: random.bytes(32), sequence: 0, homes: [], replicas: [] }
+    return {
+      id, writeSeed, readSeed, sealKey: random.bytes(32), sequence: 0, homes: [], replicas: [],
+      generation, closesAtMs: 0,
+    }
   }
 
   /** What a contact needs to write to us. */
@@ -114,7 +120,7 @@ export class Inboxes {
   /** Opens the front box and all invites' boxes; contacts' boxes are the errands' work. */
   async openShared(): Promise<boolean> {
     const nowMs = this.#context.clock.now()
-    const opened = await this.#openIntro({ token: this.#context.account.frontToken, expiryHour: 0 })
+    const opened = await this.#openIntro({ token: this.#context.own.frontToken, expiryHour: 0 })
     if (!opened.ok) return false
     this.#setFront(opened.value)
     let isComplete = true
@@ -134,6 +140,7 @@ export class Inboxes {
     const batch = new Batch()
     batch.put(keys.intro(introBoxId(this.#context, record.token)), introCodec, record)
     batch.then(() => this.#remember(record))
+    this.#copies.add(batch, stateOf(record))
     await batch.commit(this.#context.kv)
   }
 
@@ -142,10 +149,37 @@ export class Inboxes {
     if (intro.usedBy !== undefined) return
     const record: IntroRecord = { token: intro.token, expiryHour: intro.expiryHour, usedBy: contact }
     batch.put(keys.intro(intro.box), introCodec, record)
-    const { account } = this.#context
+    const { account, own } = this.#context
     const writeKey = introKeys({ rootKey: account.rootKey, introToken: intro.token }).writeKeys.publicKey
-    this.close(batch, { id: intro.box, writeKey, readSeed: account.introReadKeys.exportSecret() })
+    this.close(batch, { id: intro.box, writeKey, readSeed: own.introReadKeys.exportSecret() })
     batch.then(() => this.#remember(record))
+    this.#copies.add(batch, stateOf(record))
+  }
+
+  /** Into the batch: a sibling made an invite, or says that one is used up. */
+  takeInvite(batch: Batch, record: IntroRecord): void {
+    const box = introBoxId(this.#context, record.token)
+    const known = this.#intros.get(box)
+    if (expiryMs(record.expiryHour) <= this.#context.clock.now() || known?.usedBy !== undefined) return
+    batch.put(keys.intro(box), introCodec, record)
+    batch.then(() => this.#remember(record))
+  }
+
+  /** Into the batch: none of them leads to us any more; the node is told with the keys of before. */
+  endInvites(batch: Batch): number {
+    const { account: { rootKey }, own } = this.#context
+    const readSeed = own.introReadKeys.exportSecret()
+    const front = { token: own.frontToken, box: introBoxId(this.#context, own.frontToken), usedBy: undefined }
+    const open = [...this.#intros.values()].filter(({ usedBy }) => usedBy === undefined)
+    for (const { token, box } of [front, ...open]) {
+      const writeKey = introKeys({ rootKey, introToken: token }).writeKeys.publicKey
+      this.close(batch, { id: box, writeKey, readSeed })
+    }
+    for (const { box } of this.#intros.values()) {
+      batch.delete(keys.intro(box))
+      batch.then(() => this.#intros.delete(box))
+    }
+    return open.length
   }
 
   /** Asks the node to be home to a contact's inbox and takes down where it is held. */
@@ -170,7 +204,7 @@ export class Inboxes {
 
   /** The node says that a replica set changed. */
   async receive(frame: InboxStateFrame): Promise<void> {
-    if (frame.box === this.#frontBox) {
+    if (frame.box === introBoxId(this.#context, this.#context.own.frontToken)) {
       this.#setFront(frame)
       return
     }
@@ -190,30 +224,46 @@ export class Inboxes {
   }
 
   async #openIntro(intro: Pick<IntroRecord, 'token' | 'expiryHour'>): Promise<Result<InboxStateFrame>> {
-    const { account } = this.#context
+    const { account, own } = this.#context
     return await this.#uplink.request({
       type: 'inbox',
       action: inboxActions.open,
       writeKey: introKeys({ rootKey: account.rootKey, introToken: intro.token }).writeKeys.publicKey,
-      readSeed: account.introReadKeys.exportSecret(),
-      placement: account.shelfKeys.publicKey,
+      readSeed: own.introReadKeys.exportSecret(),
+      placement: own.introReadKeys.publicKey,
       itemsMax: limits.introBoxItemsMax,
       bytesMax: limits.introBoxBytesMax,
       expiryHour: intro.expiryHour,
     }, 'inboxState')
   }
 
-  async #moved(
-    contact: ContactId,
-    { homes, replicas }: Pick<InboxStateFrame, 'homes' | 'replicas'>,
-  ): Promise<void> {
+  async #moved(contact: ContactId, state: InboxStateFrame): Promise<void> {
+    const { homes, replicas } = state
     await this.#turns.run(contact, (turn) => {
-      const box = turn.contact?.box
-      if (turn.contact === undefined || box === undefined) return
-      if (box.sequence > 0 && sameNodes(box.homes, homes) && sameNodes(box.replicas, replicas)) return
-      turn.contact = { ...turn.contact, box: { ...box, sequence: box.sequence + 1, homes, replicas } }
+      const known = turn.contact?.box
+      // Where one that was left is held matters to nobody any more.
+      if (turn.contact === undefined || known?.id !== state.box) return
+      if (known.sequence > 0 && sameNodes(known.homes, homes) && sameNodes(known.replicas, replicas)) return
+      // Of the clock, so that of two devices that noticed changes the later one is believed.
+      const sequence = Math.max(known.sequence + 1, this.#context.clock.now())
+      const box = { ...known, sequence, homes, replicas }
+      turn.contact = { ...turn.contact, box }
+      // Our own devices need no telling: they know the inbox.
+      if (contact === this.#context.own.self) turn.contact = { ...turn.contact, card: this.card(box) }
       turn.batch.then(() => this.#options.onCard(contact))
     })
+  }
+
+  /** The contact with a fresh inbox; the old one is still read. */
+  rotated(contact: ContactRecord, generation?: number): ContactRecord {
+    const { box, oldBoxes } = contact
+    const old = [retire(box, this.#context.clock.now()), ...oldBoxes].slice(0, limits.oldBoxesMax)
+    return { ...contact, box: { ...this.create(generation), sequence: box.sequence }, oldBoxes: old }
+  }
+
+  /** Into the batch: the node is to give this inbox of a contact up. */
+  closeBox(batch: Batch, { id, writeSeed, readSeed }: OwnBox): void {
+    this.close(batch, { id, writeKey: crypto.signingKeyPair(writeSeed).publicKey, readSeed })
   }
 
   #setFront({ homes, replicas }: Front): void {
@@ -264,7 +314,7 @@ export class Inboxes {
 
 /** The request box that a token opens. */
 export function introBoxId(context: Context, token: Uint8Array): BoxId {
-  const { rootKey, introReadKeys } = context.account
+  const { account: { rootKey }, own: { introReadKeys } } = context
   const { writeKeys } = introKeys({ rootKey, introToken: token })
   return boxId({ writeKey: writeKeys.publicKey, readKey: introReadKeys.publicKey })
 }
@@ -275,4 +325,8 @@ function boxPlacement(box: BoxId): Uint8Array {
 
 function sameNodes(a: readonly NodeId[], b: readonly NodeId[]): boolean {
   return a.length === b.length && a.every((node) => b.includes(node))
+}
+
+function stateOf({ token, expiryHour, usedBy }: IntroRecord): InviteStateBody {
+  return { type: 'inviteState', token, expiryHour, usedBy: usedBy && contactRootKey(usedBy) }
 }

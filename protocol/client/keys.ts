@@ -5,6 +5,9 @@
  * | name                              | holds                                                  |
  * |-----------------------------------|--------------------------------------------------------|
  * | `account`                         | own keys (account-state.ts)                            |
+ * | `own/devices`                     | device list, shared secrets (own-devices.ts)           |
+ * | `own/renewal`                     | this device is new and not listed yet (renewal.ts)     |
+ * | `own/standing`                    | another device took our place (standing.ts)            |
  * | `contact/ID`                      | a contact's profile; ID is the root key in hex         |
  * | `thread/ID`                       | counters of the conversation, changed by every message |
  * | `session/ID/DEVICE`               | ratchets with one device                               |
@@ -20,10 +23,19 @@
  * | `gap/ID`                          | mark: this contact has held texts                      |
  * | `due/ID/KIND/MESSAGE`             | receipts owed                                          |
  * | `seen/HOUR/ENVELOPE`              | envelopes taken over, by their expiry                  |
- * | `unreadable/NUMBER`               | what could not be decrypted                            |
+ * | `filed/HOUR/ENVELOPE`             | envelopes sent and done with, by their expiry          |
+ * | `unreadable/NUMBER`               | what could not be decrypted, and what became of it     |
  * | `cursor/NAME`                     | reading positions                                      |
  * | `prekey/KIND/ID`, `laid/NODE`     | own prekeys and where they were laid out               |
  * | `meta/NAME`                       | counters that outlive restarts                         |
+ * | `alarm/ID`                        | that contact has a list of ours that we never made     |
+ * | `heads/ID`                        | newest own list that each device of a contact showed   |
+ * | `copy/NUMBER`, `copied/NUMBER`    | what our other devices are still to be told            |
+ * | `sync/DEVICE`                     | how far a new device of ours has been told what was    |
+ * | `removed/ID`                      | version of a contact's removal                         |
+ * | `orphan/ID/MESSAGE`               | told by a sibling before it told us of the contact     |
+ * | `early/ID/MESSAGE`                | receipts of texts that a sibling has yet to tell us of |
+ * | `marked/ID/MESSAGE`               | read on another device, not yet passed by `readUpTo`   |
  */
 import type { BoxId, DeviceId, EnvelopeId, MessageId, NodeId } from '../ids.ts'
 import type { ContactId } from './records.ts'
@@ -46,9 +58,13 @@ export function lastPart(key: string): string {
 
 export const keys = {
   account: 'account',
+  own: 'own/devices',
+  renewal: 'own/renewal',
+  standing: 'own/standing',
   contacts: 'contact/',
   contact: (id: ContactId) => `contact/${id}`,
   thread: (id: ContactId) => `thread/${id}`,
+  allSessions: 'session/',
   sessions: (id: ContactId) => `session/${id}/`,
   session: (id: ContactId, device: DeviceId) => `session/${id}/${device}`,
   intros: 'intro/',
@@ -65,6 +81,7 @@ export const keys = {
   waiting: (id: ContactId, sequence: number) => `waiting/${id}/${padded(sequence)}`,
   outboxes: 'outbox/',
   outbox: (number: number) => `outbox/${padded(number)}`,
+  bodies: 'body/',
   body: (number: number) => `body/${padded(number)}`,
   arrived: (id: ContactId, message: MessageId) => `arrived/${id}/${message}`,
   helds: (id: ContactId) => `held/${id}/`,
@@ -77,6 +94,9 @@ export const keys = {
   seens: 'seen/',
   seenHour: (hour: number) => `seen/${padded(hour)}`,
   seen: (hour: number, envelope: EnvelopeId) => `seen/${padded(hour)}/${envelope}`,
+  allFiled: 'filed/',
+  filedHour: (hour: number) => `filed/${padded(hour)}`,
+  filed: (hour: number, envelope: EnvelopeId) => `filed/${padded(hour)}/${envelope}`,
   unreadables: 'unreadable/',
   unreadable: (number: number) => `unreadable/${padded(number)}`,
   cursor: (name: string) => `cursor/${name}`,
@@ -84,5 +104,19 @@ export const keys = {
   prekey: (kind: 'signed' | 'kem' | 'once', id: number) => `prekey/${kind}/${padded(id)}`,
   laids: 'laid/',
   laid: (node: NodeId) => `laid/${node}`,
-  meta: (name: 'location' | 'prekeys') => `meta/${name}`,
+  meta: (name: 'location' | 'prekeys' | 'history') => `meta/${name}`,
+  heads: (id: ContactId) => `heads/${id}`,
+  alarms: 'alarm/',
+  alarm: (id: ContactId) => `alarm/${id}`,
+  copies: 'copy/',
+  copy: (number: number) => `copy/${padded(number)}`,
+  copied: (number: number) => `copied/${padded(number)}`,
+  syncs: 'sync/',
+  sync: (device: DeviceId) => `sync/${device}`,
+  removed: (id: ContactId) => `removed/${id}`,
+  orphans: (id: ContactId) => `orphan/${id}/`,
+  orphan: (id: ContactId, message: MessageId) => `orphan/${id}/${message}`,
+  earlies: (id: ContactId) => `early/${id}/`,
+  early: (id: ContactId, message: MessageId) => `early/${id}/${message}`,
+  marked: (id: ContactId, message: MessageId) => `marked/${id}/${message}`,
 } as const

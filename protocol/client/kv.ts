@@ -53,7 +53,7 @@ export function sealedKv(components: { kv: KvStore, key: Uint8Array, random: Ran
     if (value === undefined) {
       throw new OpenIMError('STORE_SEAL', `the record ${entry.key} does not open with this key; `
         + 'another key sealed it, or it was changed on disk; restore it from a backup',
-      { details: { key: entry.key } })
+      { details: { key: entry.key, version: entry.version } })
     }
     return { key: entry.key, value, version: entry.version }
   }

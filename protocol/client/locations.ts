@@ -2,6 +2,7 @@
  * The account's location records out, other people's in (DESIGN §5). Everything is signed and
  * sealed here; the node only carries it.
  */
+import { assert } from '../../crypto/errors.ts'
 import type { Result } from '../../crypto/errors.ts'
 import { expiryHour } from '../envelope.ts'
 import { limits } from '../limits.ts'
@@ -16,6 +17,11 @@ import { keys } from './keys.ts'
 import { contactRootKey, numberCodec, readRecord } from './records.ts'
 import type { ContactRecord } from './records.ts'
 import type { Uplink } from './uplink.ts'
+
+export interface FoundLocation {
+  readonly sequence: number
+  readonly content: LocationContent
+}
 
 export class Locations {
   readonly #context: Context
@@ -32,27 +38,29 @@ export class Locations {
     return this.#holders
   }
 
-  /** Today's and tomorrow's record; false when no node kept one: try again. */
-  async publish(front: Front): Promise<boolean> {
-    const { account, clock, random } = this.#context
-    const sequence = await this.#nextSequence()
+  /**
+   * Today's and tomorrow's record; false when no node kept one: try again.
+   * @param above replaces a record of ours with this sequence, whoever made it
+   */
+  async publish(front: Front, above = 0): Promise<boolean> {
+    const { account, own, clock, random } = this.#context
+    const { rootSeed } = account
+    assert(rootSeed !== undefined, 'only the primary device publishes')
+    const sequence = await this.#nextSequence(above)
     const timeMs = clock.now()
     const { current, next } = locationKeys({
-      rootKey: account.rootKey, seed: account.rendezvousSeed, timeMs,
+      rootKey: account.rootKey, seed: own.rendezvousSeed, timeMs,
     })
     const content: LocationContent = {
       homes: [...front.homes],
       replicas: [...front.replicas],
-      introReadKey: account.introReadKeys.publicKey,
-      shelves: [{
-        deviceId: account.deviceId,
-        shelfKey: account.shelfKeys.publicKey,
-        shelfSecret: account.shelfSecret,
-      }],
-      deviceListNumber: account.deviceList.list.number,
+      introReadKey: own.introReadKeys.publicKey,
+      shelves: own.devices.map(({ deviceId, shelfKey, shelfSecret }) =>
+        ({ deviceId, shelfKey, shelfSecret })),
+      deviceListNumber: own.list.list.number,
     }
     const records = [current, next].map(({ period }) => createLocationRecord({
-      rootSeed: account.rootSeed, seed: account.rendezvousSeed, period, sequence,
+      rootSeed, seed: own.rendezvousSeed, period, sequence,
       expiryHour: expiryHour(timeMs + limits.locationTtlMs), content, random,
     }))
     const published = await this.#uplink.request({ type: 'publish', records }, 'published')
@@ -65,13 +73,31 @@ export class Locations {
     const { seed } = contact
     if (seed === undefined) return { ok: false, code: 'LOCATION_SEED' }
     const rootKey = contactRootKey(contact.id)
+    const found = await this.#find({ rootKey, seed, hint: contact.introduction?.hint ?? '' })
+    return found.ok ? { ok: true, value: found.value.content } : found
+  }
+
+  /** Our own account's newest record, whoever published it. Refuses with LOCATION_UNKNOWN or REQUEST_*. */
+  locateOwn(seed: Uint8Array = this.#context.own.rendezvousSeed): Promise<Result<FoundLocation>> {
+    return this.#find({ rootKey: this.#context.account.rootKey, seed, hint: '' })
+  }
+
+  /** The highest sequence that this device ever published under; durable before it left. */
+  async lastSequence(): Promise<number> {
+    return (await readRecord(this.#context.kv, numberCodec, keys.meta('location')))?.value ?? 0
+  }
+
+  async #find(
+    { rootKey, seed, hint }: { rootKey: Uint8Array, seed: Uint8Array, hint: string },
+  ): Promise<Result<FoundLocation>> {
     const nowMs = this.#context.clock.now()
-    const periods = Object.values(locationKeys({ rootKey, seed, timeMs: nowMs }))
-    const hint = contact.introduction?.hint ?? ''
+    const { previous, current, next } = locationKeys({ rootKey, seed, timeMs: nowMs })
+    // The node answers with the first that it finds: yesterday's may be of a device that is gone.
+    const periods = [current, next, previous]
     const located = await this.#uplink.request(
       { type: 'locate', hint, blindedKeys: periods.map(({ blindedKey }) => blindedKey) }, 'located')
     if (!located.ok) return located
-    let best: { sequence: number, content: LocationContent } | undefined
+    let best: FoundLocation | undefined
     for (const record of located.value.records) {
       const checked = checkLocationRecord(record, nowMs)
       if (!checked.ok || (best !== undefined && checked.value.sequence <= best.sequence)) continue
@@ -80,14 +106,13 @@ export class Locations {
         if (content.ok) best = { sequence: checked.value.sequence, content: content.value }
       }
     }
-    return best === undefined ? { ok: false, code: 'LOCATION_UNKNOWN' } : { ok: true, value: best.content }
+    return best === undefined ? { ok: false, code: 'LOCATION_UNKNOWN' } : { ok: true, value: best }
   }
 
   /** Grows with time, so that a client restored from a backup is not taken for an older one. */
-  async #nextSequence(): Promise<number> {
+  async #nextSequence(above: number): Promise<number> {
     const { kv, clock } = this.#context
-    const last = (await readRecord(kv, numberCodec, keys.meta('location')))?.value ?? 0
-    const value = Math.max(last + 1, clock.now())
+    const value = Math.max(await this.lastSequence() + 1, above + 1, clock.now())
     const batch = new Batch()
     batch.put(keys.meta('location'), numberCodec, { value })
     await batch.commit(kv)

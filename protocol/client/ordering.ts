@@ -1,18 +1,22 @@
 /**
  * Order as the sender wrote it: texts are shown by their sequence per sending device. One that
  * comes early is held, durably, until its predecessor is there; after `limits.gapWaitMs` it is
- * shown with `afterGap`. One that comes late, or again under an old number, is shown when it
+ * shown with `afterGap`. Texts that another device of ours wrote have their place in its own order.
+ * One that comes late, or again under an old number, is shown when it
  * comes: nothing is ever hidden.
  */
+import { routes } from '../frame/receipt.ts'
 import type { DeviceId } from '../ids.ts'
 import { limits } from '../limits.ts'
 import type { Timer } from '../ports.ts'
 import type { Context } from './context.ts'
+import type { EarlyReceipts } from './early-receipts.ts'
 import { historyFace } from './history.ts'
 import type { History } from './history.ts'
 import { keys, lastPart } from './keys.ts'
-import { heldCodec, readRecord } from './records.ts'
-import type { ContactId, HeldRecord, ThreadRecord } from './records.ts'
+import { advance, statusFace } from './message-status.ts'
+import { heldCodec, messageCodec, readRecord, states } from './records.ts'
+import type { ContactId, HeldRecord, MessageRecord, ThreadRecord } from './records.ts'
 import type { Turn, Turns } from './turns.ts'
 
 /** Held texts shown in one turn: bounds one write. */
@@ -31,6 +35,7 @@ export class Ordering {
   readonly #context: Context
   readonly #turns: Turns
   readonly #history: History
+  readonly #early: EarlyReceipts
   readonly #nameOf: (id: ContactId) => string
   /** When the patience for a contact's missing text ends, wall clock. */
   readonly #deadlines = new Map<ContactId, number>()
@@ -39,11 +44,12 @@ export class Ordering {
 
   constructor(
     context: Context,
-    parts: { turns: Turns, history: History, nameOf: (id: ContactId) => string },
+    parts: { turns: Turns, history: History, early: EarlyReceipts, nameOf: (id: ContactId) => string },
   ) {
     this.#context = context
     this.#turns = parts.turns
     this.#history = parts.history
+    this.#early = parts.early
     this.#nameOf = parts.nameOf
   }
 
@@ -70,9 +76,9 @@ export class Ordering {
     const next = positionOf(turn.thread, device)
     // Numbers that no counter reaches would leave no room for a next one.
     if (sequence < next || sequence >= Number.MAX_SAFE_INTEGER) {
-      this.#show(turn, record, false)
+      await this.#show(turn, record, false)
     } else if (sequence === next) {
-      this.#show(turn, record, false)
+      await this.#show(turn, record, false)
       setPosition(turn, device, next + 1)
       await this.#release(turn, device)
     } else {
@@ -129,7 +135,7 @@ export class Ordering {
       }
       const key = keys.held(turn.id, device, next)
       const record = turn.fresh.get(key) ?? await readRecord(this.#context.kv, heldCodec, key)
-      if (record !== undefined) this.#show(turn, record, options.afterGap && shown === 0)
+      if (record !== undefined) await this.#show(turn, record, options.afterGap && shown === 0)
       turn.batch.delete(key)
       times.delete(next)
     }
@@ -155,15 +161,31 @@ export class Ordering {
     await this.#release(turn, device, { afterGap: true })
   }
 
-  #show(turn: Turn, held: HeldRecord, afterGap: boolean): void {
-    const { id, text, sentAtMs, receivedAtMs } = held
+  async #show(turn: Turn, held: HeldRecord, afterGap: boolean): Promise<void> {
+    const { isOutgoing, id, text, sentAtMs, receivedAtMs, file } = held
     if (text === undefined) return
-    const record = { contact: turn.id, isOutgoing: false, id, text, sentAtMs, receivedAtMs, afterGap }
+    const record = { contact: turn.id, isOutgoing, id, text, sentAtMs, receivedAtMs, afterGap, file }
+    const status = isOutgoing ? await this.#status(turn, held) : undefined
     let cursor = 0
-    this.#history.append(turn.batch, record, (given) => { cursor = given })
-    turn.batch.then(() => {
-      this.#context.emit({ type: 'message', entry: historyFace({ cursor, record }, this.#nameOf(turn.id)) })
+    this.#history.append(turn.batch, record, (given) => {
+      cursor = given
+      if (status !== undefined) turn.batch.put(keys.message(id), messageCodec, { ...status, cursor })
     })
+    turn.batch.then(() => {
+      const name = this.#nameOf(turn.id)
+      const face = status && statusFace(id, status, name)
+      this.#context.emit({ type: 'message', entry: historyFace({ cursor, record }, name, face) })
+    })
+  }
+
+  /** Of a text that was written on another device of ours, with the receipts that came before it. */
+  async #status(turn: Turn, { id, sentAtMs }: HeldRecord): Promise<MessageRecord> {
+    const record: MessageRecord = {
+      contact: turn.id, cursor: 0, sequence: 0, state: states.queued, have: 0, want: 0, route: routes.none,
+      level: 0, sentAtMs, storedAtMs: 0, deliveredAtMs: 0, readAtMs: 0, code: '',
+    }
+    const state = await this.#early.take(turn, id)
+    return state === undefined ? record : advance(record, state, this.#context.clock.now())
   }
 
   #arm(): void {

@@ -17,6 +17,7 @@
 import type { ReceiptFrame } from '../frame/receipt.ts'
 import { receiptStates } from '../frame/receipt.ts'
 import { purposes } from '../frame/submit.ts'
+import { expiryHour } from '../envelope.ts'
 import type { BoxId, EnvelopeId, MessageId } from '../ids.ts'
 import { decode } from '../codec/struct.ts'
 import { kvEntries } from '../kv.ts'
@@ -24,13 +25,15 @@ import { limits } from '../limits.ts'
 import { Repeater } from '../timers.ts'
 import { Batch } from './batch.ts'
 import type { Context } from './context.ts'
+import type { EarlyReceipts } from './early-receipts.ts'
 import { keys, lastNumber } from './keys.ts'
 import { advance } from './message-status.ts'
 import { isBuried, progress, ReceiptCheck } from './outbox-item.ts'
 import type { OutboxItem } from './outbox-item.ts'
-import { kinds, messageCodec, outboxCodec, readRecord, states } from './records.ts'
-import type { ContactId, Kind, MessageRecord, OutboxRecord } from './records.ts'
+import { filedCodec, kinds, messageCodec, outboxCodec, readRecord, states } from './records.ts'
+import type { ContactId, FiledRecord, Kind, MessageRecord, OutboxRecord } from './records.ts'
 import type { SealedEnvelope, Target } from './sealing.ts'
+import type { Turn } from './turns.ts'
 import type { Uplink } from './uplink.ts'
 
 /** Nothing will be tried any more after these; everything else is retried by the node or here. */
@@ -65,6 +68,7 @@ export interface OutboxOptions {
 export class Outbox {
   readonly #context: Context
   readonly #uplink: Uplink
+  readonly #early: EarlyReceipts
   readonly #options: OutboxOptions
   readonly #check = new ReceiptCheck()
   readonly #items = new Map<EnvelopeId, OutboxItem>()
@@ -80,9 +84,14 @@ export class Outbox {
   #session = 0
   #isPumping = false
 
-  constructor(context: Context, uplink: Uplink, options: OutboxOptions) {
+  constructor(
+    context: Context,
+    parts: { uplink: Uplink, early: EarlyReceipts },
+    options: OutboxOptions,
+  ) {
     this.#context = context
-    this.#uplink = uplink
+    this.#uplink = parts.uplink
+    this.#early = parts.early
     this.#options = options
     this.#sweep = new Repeater(context, () => this.#runSweep(), {
       everyMs: sweepMs,
@@ -117,6 +126,18 @@ export class Outbox {
     return this.#byMessage.get(id)?.record.message
   }
 
+  /** What is on its way to this contact under this envelope. */
+  find(id: EnvelopeId, contact: ContactId): OutboxItem | undefined {
+    const item = this.#items.get(id)
+    return item?.record.contact === contact ? item : undefined
+  }
+
+  /** What an envelope was that is not on its way any more; for as long as somebody may ask. */
+  filed(envelope: { envelopeId: EnvelopeId, expiryHour: number }): Promise<FiledRecord | undefined> {
+    const { envelopeId, expiryHour } = envelope
+    return readRecord(this.#context.kv, filedCodec, keys.filed(expiryHour, envelopeId))
+  }
+
   has(id: MessageId): boolean {
     return this.#byMessage.has(id)
   }
@@ -139,6 +160,7 @@ export class Outbox {
         holders: [],
         buriedAtMs: 0,
         repeats: replaces === undefined ? 0 : Math.min(255, replaces.record.repeats + 1),
+        listNumber: sealed.listNumber,
         message: replaces?.record.message ?? envelope.message?.(),
       }
       batch.put(keys.outbox(number), outboxCodec, record)
@@ -168,17 +190,15 @@ export class Outbox {
   }
 
   /** The contact's own word that these arrived (or were read) there. In a turn of the contact. */
-  async confirm(
-    batch: Batch,
-    contact: ContactId,
-    receipt: { ids: readonly MessageId[], state: 2 | 3 },
-  ): Promise<void> {
+  async confirm(turn: Turn, receipt: { ids: readonly MessageId[], state: 2 | 3 }): Promise<void> {
+    const { batch, id: contact } = turn
     for (const id of new Set(receipt.ids)) {
       const item = this.#byMessage.get(id)
       if (item !== undefined && item.record.contact !== contact) continue
       const { kv } = this.#context
       const before = item?.record.message ?? await readRecord(kv, messageCodec, keys.message(id))
-      if (item !== undefined && !item.isSettling) this.#settle(batch, item)
+      if (item !== undefined && !item.isSettling) this.#conclude(turn, item)
+      if (before === undefined && item === undefined) await this.#early.note(turn, id, receipt.state)
       if (before === undefined || before.contact !== contact) continue
       const after = advance(before, receipt.state, this.#context.clock.now())
       if (after === before && item === undefined) continue
@@ -187,10 +207,10 @@ export class Outbox {
     }
   }
 
-  /** Done with, whatever it was (a request that was answered). */
-  settle(batch: Batch, id: MessageId): void {
+  /** Done with, whatever it was (a request that was answered). In a turn of the contact. */
+  settle(turn: Turn, id: MessageId): void {
     const item = this.#byMessage.get(id)
-    if (item !== undefined && !item.isSettling) this.#settle(batch, item)
+    if (item !== undefined && !item.isSettling) this.#conclude(turn, item)
   }
 
   /** The contact's inbox moved: what is under way goes to its new holders. */
@@ -325,11 +345,22 @@ export class Outbox {
     batch.then(() => this.#options.onStatus(failed.id, message))
   }
 
+  /** They have it, and with it the device list that it carried. */
+  #conclude(turn: Turn, item: OutboxItem): void {
+    this.#settle(turn.batch, item)
+    const { listNumber } = item.record
+    if (turn.contact === undefined || turn.contact.toldListNumber >= listNumber) return
+    turn.contact = { ...turn.contact, toldListNumber: listNumber }
+  }
+
   /** Removes an item: marked now, gone when the batch is durable, back if that fails. */
   #settle(batch: Batch, item: OutboxItem, options: { withdraw: boolean } = { withdraw: true }): void {
     item.isSettling = true
     this.#delete(batch, item)
-    const { envelopeId } = item.record
+    const { envelopeId, contact, kind, messageId, expiresAtMs } = item.record
+    // Their other devices may not have been able to read it.
+    const fileKey = keys.filed(expiryHour(expiresAtMs), envelopeId)
+    if (kind !== kinds.copy) batch.put(fileKey, filedCodec, { contact, kind, messageId })
     if (options.withdraw) {
       batch.then(() => this.#uplink.post({ type: 'withdraw', envelopeIds: [envelopeId] }))
     }

@@ -2,6 +2,11 @@
  * Own prekeys: made here, laid out at the node and the front replicas (each gets different
  * one-time keys), replaced weekly, refilled when few are left. A secret is durable before its
  * public part leaves, and goes in the very batch that opens the session it was used for.
+ *
+ * When one-time keys have run out, sessions begin from the signed and the last-resort prekey alone.
+ * Each such session is counted (and says so itself: `weakForwardSecrecy`); after many the prekeys
+ * are replaced before their week is over, since a device remembers only so many of them for each
+ * other device (crypto/secure-session.ts).
  */
 import { assert } from '../../crypto/errors.ts'
 import { createKemPrekey, createOneTimePrekey, createSignedPrekey } from '../../crypto/handshake/prekeys.ts'
@@ -20,7 +25,7 @@ import { signShelf } from '../service/shelf.ts'
 import { sealShelfOneTime, sealShelfStatic } from '../shelf-content.ts'
 import { Batch } from './batch.ts'
 import type { Context } from './context.ts'
-import { keys } from './keys.ts'
+import { keys, lastNumber } from './keys.ts'
 import { readRecord } from './records.ts'
 import type { Uplink } from './uplink.ts'
 
@@ -47,14 +52,22 @@ const stateCodec = struct<PrekeyState>({ nextId: u32, currentId: u32, rotatedAtM
 const pairCodec = struct<PrekeyPair>({
   madeAtMs: u64, dhSecret: fixed(32), dhSignature: fixed(64), kemSeed: fixed(64), kemSignature: fixed(64),
 })
+/**
+ * Laid out up to a rotation after it was made, handed out until the shelf's lease ends, and then in
+ * an inbox until the envelope's time is over.
+ */
+const secretLifeMs = limits.prekeyRotationMs + limits.leaseTtlMs + limits.envelopeTtlMs
 /** One-time X25519 prekeys are not signed. */
 const unsigned = new Uint8Array(64)
-const laidCodec = struct<{ currentId: number }>({ currentId: u32 })
+const usesCodec = struct<{ uses: number }>({ uses: u32 })
+const laidCodec = struct<{ currentId: number, listNumber: number }>({ currentId: u32, listNumber: u64 })
 const fresh: PrekeyState = { nextId: 1, currentId: 0, rotatedAtMs: 0, sequence: 0 }
 
 export class Prekeys {
   readonly #context: Context
   readonly #uplink: Uplink
+  /** Sessions begun from last-resort prekeys, by their id; what was looked up is here. */
+  readonly #lastResortUses = new Map<number, number>()
 
   constructor(context: Context, uplink: Uplink) {
     this.#context = context
@@ -63,9 +76,12 @@ export class Prekeys {
 
   /** Lays out what is missing. False when the node could not be asked: try again later. */
   async upkeep(home: NodeId): Promise<boolean> {
-    const shelfKey = this.#context.account.shelfKeys.publicKey
+    const { account, own } = this.#context
+    const shelfKey = account.shelfKeys.publicKey
+    const placement = own.introReadKeys.publicKey
+    const listNumber = own.list.list.number
     const state = await this.#current()
-    const held = await this.#uplink.request({ type: 'shelfHolders', shelfKey }, 'shelfHeld')
+    const held = await this.#uplink.request({ type: 'shelfHolders', shelfKey, placement }, 'shelfHeld')
     if (!held.ok) return false
     const short = await this.#short(held.value.holders, state)
     if (short.length === 0) return true
@@ -74,7 +90,7 @@ export class Prekeys {
     if (!answer.ok) return false
     const batch = new Batch()
     for (const { nodeId } of answer.value.holders) {
-      batch.put(keys.laid(nodeId), laidCodec, { currentId: state.currentId })
+      batch.put(keys.laid(nodeId), laidCodec, { currentId: state.currentId, listNumber })
     }
     await batch.commit(this.#context.kv)
     return answer.value.holders.length > 0
@@ -84,6 +100,7 @@ export class Prekeys {
   async lookup(ids: PrekeyIds): Promise<PrekeyLookup> {
     const signed = await this.#pair('signed', ids.signedPrekeyId)
     const kem = await this.#pair(ids.kemOneTime ? 'once' : 'signed', ids.kemPrekeyId)
+    if (!ids.kemOneTime) await this.lastResortUses(ids.kemPrekeyId)
     const onceId = ids.oneTimePrekeyId
     const once = onceId === undefined ? undefined : await this.#pair('once', onceId)
     const dhKeys = (pair: PrekeyPair | undefined): DhKeyPair | undefined =>
@@ -98,22 +115,46 @@ export class Prekeys {
     }
   }
 
-  /** One-time prekeys go with the session that used them. */
+  /** Sessions that others began from the last-resort KEM prekey of this id, the current one's if none. */
+  async lastResortUses(id?: number): Promise<number> {
+    const counted = id ?? (await this.#read()).currentId
+    if (!this.#lastResortUses.has(counted)) {
+      const stored = await readRecord(this.#context.kv, usesCodec, keys.prekey('kem', counted))
+      // Somebody else may have read it meanwhile, and counted on.
+      if (!this.#lastResortUses.has(counted)) this.#lastResortUses.set(counted, stored?.uses ?? 0)
+    }
+    return this.#lastResortUses.get(counted)!
+  }
+
+  /** One-time prekeys go with the session that used them; uses of last-resort ones are counted. */
   consume(batch: Batch, used: PrekeyIds): void {
     if (used.kemOneTime) batch.delete(keys.prekey('once', used.kemPrekeyId))
+    else this.#countLastResort(batch, used.kemPrekeyId)
     if (used.oneTimePrekeyId !== undefined) batch.delete(keys.prekey('once', used.oneTimePrekeyId))
   }
 
   /** Drops secrets that nobody may use any more. */
   async expire(): Promise<void> {
-    const oldestMs = this.#context.clock.now() - 3 * limits.prekeyRotationMs - limits.envelopeTtlMs
+    const oldestMs = this.#context.clock.now() - secretLifeMs
     const { currentId } = await this.#read()
     const batch = new Batch()
     for await (const entry of kvEntries(this.#context.kv, keys.prekeys)) {
-      const isCurrent = entry.key === keys.prekey('signed', currentId)
-      if (!isCurrent && decode(pairCodec, entry.value).madeAtMs < oldestMs) batch.delete(entry.key)
+      const id = lastNumber(entry.key)
+      if (id === currentId || entry.key === keys.prekey('kem', id)) continue
+      if (decode(pairCodec, entry.value).madeAtMs >= oldestMs) continue
+      batch.delete(entry.key)
+      batch.delete(keys.prekey('kem', id))
+      this.#lastResortUses.delete(id)
     }
     await batch.commit(this.#context.kv)
+  }
+
+  #countLastResort(batch: Batch, id: number): void {
+    const uses = (this.#lastResortUses.get(id) ?? 0) + 1
+    // Counted although the batch may fail: one too many does no harm.
+    this.#lastResortUses.set(id, uses)
+    batch.put(keys.prekey('kem', id), usesCodec, { uses })
+    this.#context.log.debug({ prekey: id, uses }, 'a session began from last-resort prekeys')
   }
 
   async #read(): Promise<PrekeyState> {
@@ -129,7 +170,9 @@ export class Prekeys {
     const { kv, clock, account, random } = this.#context
     const state = await this.#read()
     const nowMs = clock.now()
-    if (state.currentId > 0 && nowMs - state.rotatedAtMs < limits.prekeyRotationMs) return state
+    const isWorn = await this.lastResortUses(state.currentId) >= limits.lastResortUsesMax
+    const lifeMs = isWorn ? limits.prekeyRotationMinMs : limits.prekeyRotationMs
+    if (state.currentId > 0 && nowMs - state.rotatedAtMs < lifeMs) return state
     const id = state.nextId
     const signed = createSignedPrekey({ own: account.identity, id, random })
     const kem = createKemPrekey({ own: account.identity, id, oneTime: false, random })
@@ -145,12 +188,14 @@ export class Prekeys {
     return next
   }
 
-  /** Holders that have too few one-time keys, or a static part from before the rotation. */
+  /** Holders that have too few one-time keys, or a static part with older keys or devices. */
   async #short(holders: readonly ShelfHolder[], state: PrekeyState): Promise<NodeId[]> {
     const short: NodeId[] = []
     for (const { nodeId, left } of holders) {
       const laid = await readRecord(this.#context.kv, laidCodec, keys.laid(nodeId))
-      if (left <= limits.prekeysLow || laid?.currentId !== state.currentId) short.push(nodeId)
+      const isOld = laid?.currentId !== state.currentId
+        || laid.listNumber !== this.#context.own.list.list.number
+      if (left <= limits.prekeysLow || isOld) short.push(nodeId)
     }
     return short.slice(0, limits.replicasMax)
   }
@@ -193,12 +238,12 @@ export class Prekeys {
   }
 
   async #staticBlob(state: PrekeyState): Promise<Uint8Array> {
-    const { account, random } = this.#context
+    const { account, own, random } = this.#context
     const pair = await this.#pair('signed', state.currentId)
     assert(pair !== undefined, 'the current prekeys are in the store')
     const id = state.currentId
     return sealShelfStatic({
-      deviceList: account.deviceList.bytes,
+      deviceList: own.list.bytes,
       signedPrekey: {
         id, publicKey: crypto.dhKeyPair(pair.dhSecret).publicKey, signature: pair.dhSignature,
       },

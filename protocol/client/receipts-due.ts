@@ -10,10 +10,12 @@ import { limits } from '../limits.ts'
 import type { Timer } from '../ports.ts'
 import type { ReceiptsBody } from '../message/receipts.ts'
 import type { Context } from './context.ts'
+import type { Copies } from './copies.ts'
+import { headsFor } from './gossip.ts'
 import type { History } from './history.ts'
 import { keys, lastPart } from './keys.ts'
 import type { Outbox } from './outbox.ts'
-import { kinds } from './records.ts'
+import { contactRootKey, kinds } from './records.ts'
 import type { ContactId } from './records.ts'
 import { sendBody } from './sending.ts'
 import type { Turn, Turns } from './turns.ts'
@@ -25,16 +27,22 @@ export class ReceiptsDue {
   readonly #turns: Turns
   readonly #history: History
   readonly #outbox: Outbox
+  readonly #copies: Copies
+  readonly #nameOf: (id: ContactId) => string
   readonly #timers = new Map<ContactId, Timer>()
   /** Contacts to whom something is owed. */
   readonly #owed = new Set<ContactId>()
   #isStarted = false
 
-  constructor(context: Context, parts: { turns: Turns, history: History, outbox: Outbox }) {
+  constructor(context: Context, parts: {
+    turns: Turns, history: History, outbox: Outbox, copies: Copies, nameOf: (id: ContactId) => string
+  }) {
     this.#context = context
     this.#turns = parts.turns
     this.#history = parts.history
     this.#outbox = parts.outbox
+    this.#copies = parts.copies
+    this.#nameOf = parts.nameOf
   }
 
   async load(): Promise<void> {
@@ -103,6 +111,7 @@ export class ReceiptsDue {
       }
       const body: ReceiptsBody = {
         type: 'receipts', delivered: delivered.map(messageOf), read: read.map(messageOf),
+        heads: headsFor(this.#context, turn),
       }
       // Without an inbox to write to they stay owed; the contact's answer brings one.
       if (!sendBody(this.#context, turn, { outbox: this.#outbox, kind: kinds.receipts, body })) return false
@@ -125,13 +134,53 @@ export class ReceiptsDue {
       if (turn.contact === undefined || after >= upTo) return false
       const entries = await this.#history.list({ contact, after, limit: readPage, direction: 'in' })
       const read = entries.filter(({ cursor }) => cursor <= upTo)
-      for (const { record } of read) turn.batch.mark(keys.due(contact, 'r', record.id))
       const last = read.at(-1)
       if (last === undefined) return false
-      turn.thread = { ...turn.thread, readUpTo: last.cursor }
+      const here: MessageId[] = []
+      for (const { record: { id, unreadable } } of read) {
+        const marked = keys.marked(contact, id)
+        // Read on another device, which told them.
+        if (await this.#context.kv.get(marked) !== undefined) turn.batch.delete(marked)
+        else if (unreadable === undefined) here.push(id)
+      }
+      for (const id of here) turn.batch.mark(keys.due(contact, 'r', id))
+      this.#tellSiblings(turn, here)
+      this.#readTo(turn, last.cursor)
       turn.batch.then(() => this.soon(contact))
       return read.length === readPage
     })
+  }
+
+  /** Another device of ours says that these were read there. In a turn of the contact. */
+  async readElsewhere(turn: Turn, messages: readonly MessageId[]): Promise<void> {
+    const fresh = new Set(messages)
+    for (const id of fresh) turn.batch.mark(keys.marked(turn.id, id))
+    // As far as nothing is unread in between; the rest waits for what is missing.
+    let upTo = turn.thread.readUpTo
+    for (;;) {
+      const before = upTo
+      const query = { contact: turn.id, after: upTo, limit: readPage, direction: 'in' } as const
+      for (const { cursor, record: { id } } of await this.#history.list(query)) {
+        const marked = keys.marked(turn.id, id)
+        if (!fresh.has(id) && await this.#context.kv.get(marked) === undefined) break
+        turn.batch.delete(marked)
+        upTo = cursor
+      }
+      if (upTo === before) break
+    }
+    if (upTo > turn.thread.readUpTo) this.#readTo(turn, upTo)
+  }
+
+  #readTo(turn: Turn, cursor: number): void {
+    turn.thread = { ...turn.thread, readUpTo: cursor }
+    turn.batch.then(() => {
+      this.#context.emit({ type: 'read', contact: this.#nameOf(turn.id), upTo: cursor })
+    })
+  }
+
+  #tellSiblings(turn: Turn, messages: MessageId[]): void {
+    if (messages.length === 0) return
+    this.#copies.add(turn.batch, { type: 'readMarks', contact: contactRootKey(turn.id), messages })
   }
 }
 

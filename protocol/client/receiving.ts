@@ -5,36 +5,44 @@
  * Plaintext, ratchet and the mark against doubles go to disk together; only then is the envelope
  * acknowledged, so a crash at any point gets it again and drops it by its mark. What cannot be
  * read is written down and told, then acknowledged.
+ *
+ * With several devices: what a sibling must get and has no key for is forwarded (forwarding.ts);
+ * what was not wrapped for us while a sibling has it comes from there; what our devices say to each
+ * other is handed on (siblings.ts); contact requests are the primary's, the others only acknowledge
+ * them; mail whose inbox or sender is not known yet waits (strays.ts).
  */
-import { utf8 } from '../../crypto/bytes.ts'
-import { assert, errorCode } from '../../crypto/errors.ts'
+import { equalBytes } from '../../crypto/bytes.ts'
+import { errorCode } from '../../crypto/errors.ts'
 import type { Result } from '../../crypto/errors.ts'
 import { verifyDeviceList } from '../account.ts'
-import { formatAddress } from '../address.ts'
 import { decode, encode } from '../codec/struct.ts'
-import { parseEnvelope } from '../envelope.ts'
+import { isSigned, parseEnvelope } from '../envelope.ts'
 import type { CheckedEnvelope } from '../envelope.ts'
 import type { DeliverFrame } from '../frame/deliver.ts'
 import type { BoxId } from '../ids.ts'
 import { messageIdCodec } from '../ids.ts'
 import { limits } from '../limits.ts'
-import type { ContactRequestBody } from '../message/contact-request.ts'
 import { openMessage } from '../message/sealed.ts'
 import type { SealedMessage } from '../message/sealed.ts'
 import { sleep } from '../timers.ts'
-import { Batch } from './batch.ts'
 import { arrivedKey, handleBody } from './bodies.ts'
 import type { BodyParts, Incoming } from './bodies.ts'
-import type { Inboxes, IntroBox } from './inboxes.ts'
-import { keys, lastNumber } from './keys.ts'
+import { pinDevices } from './bundles.ts'
+import type { Context } from './context.ts'
+import type { Copies } from './copies.ts'
+import { forward } from './forwarding.ts'
+import type { Inboxes } from './inboxes.ts'
+import { keys } from './keys.ts'
 import type { Prekeys } from './prekeys.ts'
-import { contactId, contactRootKey, newContact, trusts, unreadableCodec } from './records.ts'
-import type { ContactId, ContactRecord } from './records.ts'
-import { listsIdentity } from './sealing.ts'
+import { contactRootKey } from './records.ts'
+import type { ContactId } from './records.ts'
+import { Requests } from './requests.ts'
 import type { Sending } from './sending.ts'
+import type { SessionResets } from './session-resets.ts'
+import type { Siblings, Told } from './siblings.ts'
+import { Strays } from './strays.ts'
 import type { Turn, Turns } from './turns.ts'
-import { joinFirst, unwrap, unwrapFirst } from './unwrap.ts'
-import type { FirstMessage } from './unwrap.ts'
+import { unwrap } from './unwrap.ts'
 import type { Uplink } from './uplink.ts'
 
 export interface ReceivingParts extends BodyParts {
@@ -43,6 +51,9 @@ export interface ReceivingParts extends BodyParts {
   readonly prekeys: Prekeys
   readonly sending: Sending
   readonly uplink: Uplink
+  readonly resets: SessionResets
+  readonly copies: Copies
+  readonly siblings: Siblings
 }
 
 /** Mail of one inbox that waits for its turn. */
@@ -53,31 +64,21 @@ interface Lane {
 
 const nothing = new Uint8Array(0)
 
-/** Ends a turn without a trace. */
-class RequestRefused extends Error {
-  readonly refusal: { readonly ok: false, readonly code: string }
-
-  constructor(refusal: { readonly ok: false, readonly code: string }) {
-    super(refusal.code)
-    this.refusal = refusal
-  }
-}
-
 export class Receiving {
   readonly #parts: ReceivingParts
   readonly #lanes = new Map<BoxId, Lane>()
+  readonly #strays = new Strays()
+  readonly #requests: Requests
   readonly #stopping = new AbortController()
   #queued = 0
   #roomWaiters: (() => void)[] = []
-  #nextUnreadable = 1
 
   constructor(parts: ReceivingParts) {
     this.#parts = parts
-  }
-
-  async load(): Promise<void> {
-    const [last] = await this.#parts.context.kv.list({ prefix: keys.unreadables, limit: 1, reverse: true })
-    if (last !== undefined) this.#nextUnreadable = lastNumber(last.key) + 1
+    this.#requests = new Requests(parts, {
+      handle: (turn, incoming) => this.#handle(turn, incoming, new Set()),
+      unreadable: (batch, problem) => parts.unreadables.note(batch, problem),
+    })
   }
 
   stop(): void {
@@ -104,8 +105,9 @@ export class Receiving {
     const { box } = envelope
     const { book, inboxes, context } = this.#parts
     if (book.ofBox(box) === undefined && inboxes.intro(box) === undefined) {
-      // Left at the node: a later state of this account may know the inbox.
-      context.log.warn({ box }, 'mail for an inbox that is not ours')
+      // Left at the node: a sibling may be about to tell us of the inbox.
+      context.log.debug({ box }, 'mail for an inbox that is not known here')
+      this.#strays.keep(box, envelope)
       return
     }
     const lane = this.#lanes.get(box) ?? { mail: [], isRunning: false }
@@ -115,6 +117,26 @@ export class Receiving {
     if (lane.isRunning) return
     lane.isRunning = true
     void this.#run(box, lane)
+  }
+
+  /** A sibling told us of inboxes: mail for them may have come before. */
+  onBoxes(): void {
+    const { book, inboxes } = this.#parts
+    for (const key of this.#strays.keys()) {
+      const box = key as BoxId
+      if (book.ofBox(box) === undefined && inboxes.intro(box) === undefined) continue
+      for (const envelope of this.#strays.take(box)) this.#queue(envelope)
+    }
+  }
+
+  /** A contact's newest device list was looked for, or our own has changed. */
+  onList(contact: ContactId): void {
+    for (const envelope of this.#strays.take(contact)) this.#queue(envelope)
+  }
+
+  /** A new session: the node offers everything again. */
+  reset(): void {
+    this.#strays.clear()
   }
 
   async #run(box: BoxId, lane: Lane): Promise<void> {
@@ -137,7 +159,9 @@ export class Receiving {
       } else {
         // Left at the node, which offers it again in the next session.
         const atMs = this.#parts.context.clock.now()
-        this.#parts.context.emit({ type: 'undecryptable', contact: this.#nameOf(box), code: failure, atMs })
+        const [{ id }] = mail as [CheckedEnvelope]
+        const contact = this.#nameOf(box)
+        this.#parts.context.emit({ type: 'undecryptable', id, contact, code: failure, atMs, state: 'asked' })
         lane.mail.splice(0, 1)
         this.#queued--
         this.#makeRoom()
@@ -163,8 +187,9 @@ export class Receiving {
     const { book, turns, context } = this.#parts
     try {
       const contact = book.ofBox(box)
-      if (contact !== undefined) await turns.run(contact, (turn) => this.#takeMail(turn, mail))
-      else for (const envelope of mail) await this.#takeRequest(envelope)
+      if (contact !== undefined) await turns.run(contact, (turn) => this.#takeMail(turn, box, mail))
+      else for (const envelope of mail) await this.#requests.take(envelope)
+      if (contact === undefined) this.#acknowledge(box, mail)
       return undefined
     } catch (error) {
       context.log.warn({ err: error, mail: mail.length }, 'mail could not be taken over')
@@ -172,24 +197,32 @@ export class Receiving {
     }
   }
 
-  async #takeMail(turn: Turn, mail: readonly CheckedEnvelope[]): Promise<void> {
+  async #takeMail(turn: Turn, box: BoxId, mail: readonly CheckedEnvelope[]): Promise<void> {
     const { contact } = turn
-    if (contact === undefined) return
+    const sealKey = [contact?.box, ...contact?.oldBoxes ?? []].find((one) => one?.id === box)?.sealKey
+    if (contact === undefined || sealKey === undefined) return
     const marks = new Set<string>()
+    const told: Told[] = []
+    const taken: CheckedEnvelope[] = []
     let wasRenewed = false
     for (const envelope of mail) {
       const seenKey = keys.seen(envelope.envelope.expiryHour, envelope.id)
-      if (await this.#wasSeen(turn, seenKey, marks)) continue
-      marks.add(seenKey)
-      const read = await this.#readMail(turn, { envelope, sealKey: contact.box.sealKey, marks })
-      if (read.ok) wasRenewed ||= read.value.isRenewal
-      else this.#unreadable(turn.batch, { envelope, from: turn.id, code: read.code }, turn)
-      turn.batch.putBytes(seenKey, read.ok ? read.value.mark : nothing)
+      if (!await this.#wasSeen(turn, seenKey, marks)) {
+        const read = await this.#readMail(turn, { envelope, sealKey, marks, told })
+        if (!read.ok && this.#waits(turn, envelope, read.code)) continue
+        if (!read.ok && this.#isForged(envelope)) continue
+        marks.add(seenKey)
+        if (read.ok) wasRenewed ||= read.value.isRenewal
+        else this.#parts.unreadables.note(turn.batch, { envelope, sealKey, code: read.code }, turn)
+        turn.batch.putBytes(seenKey, read.ok ? read.value.mark : nothing)
+      }
+      taken.push(envelope)
     }
+    await this.#takeTold(turn, told)
     this.#parts.ordering.settle(turn)
     if (wasRenewed && turn.contact !== undefined) turn.contact = { ...turn.contact, isBroken: false }
     turn.batch.then(() => {
-      this.#acknowledge(contact.box.id, mail)
+      if (taken.length > 0) this.#acknowledge(box, taken)
       // They began anew: what they took and never confirmed may be lost to them.
       if (wasRenewed) void this.#repeat(turn.id)
     })
@@ -204,22 +237,102 @@ export class Receiving {
     return true
   }
 
+  /** Not of whoever may write here: somebody on the way made or damaged it, and the real one comes yet. */
+  #isForged({ envelope, id }: CheckedEnvelope): boolean {
+    if (isSigned(envelope)) return false
+    this.#parts.context.log.warn({ envelope: id }, 'the node delivered forged mail')
+    return true
+  }
+
+  /** What our other devices told, once all of this page is decrypted: it concerns many contacts. */
+  async #takeTold(turn: Turn, told: readonly Told[]): Promise<void> {
+    if (told.length === 0) return
+    const results = await this.#parts.siblings.take(turn, told)
+    for (const [i, result] of results.entries()) {
+      const { envelope, payload } = told[i]!
+      if (result.ok) {
+        turn.batch.mark(arrivedKey(turn, payload))
+        this.#parts.receipts.arrived(turn, payload.messageId)
+      } else {
+        this.#parts.unreadables.note(turn.batch, { envelope, code: result.code }, turn)
+      }
+    }
+  }
+
+  /** Whether mail of a device that is in no list of ours waits for a newer list. */
+  #waits(turn: Turn, envelope: CheckedEnvelope, code: string): boolean {
+    const { contact } = turn
+    if (code !== 'DEVICE_UNKNOWN' || contact === undefined) return false
+    const { clock, own } = this.#parts.context
+    const isSelf = turn.id === own.self
+    const isRested = clock.now() - contact.listFetchedAtMs >= limits.deviceListFetchMs
+    if (!isSelf && (contact.seed === undefined || !isRested)) return false
+    if (!this.#strays.keep(turn.id, envelope)) return false
+    if (isSelf || contact.isListDue) return true
+    turn.contact = { ...contact, isListDue: true }
+    this.#parts.onNeed(turn)
+    return true
+  }
+
   async #readMail(turn: Turn, input: {
-    envelope: CheckedEnvelope, sealKey: Uint8Array, marks: Set<string>
+    envelope: CheckedEnvelope, sealKey: Uint8Array, marks: Set<string>, told: Told[]
   }): Promise<Result<{ isRenewal: boolean, mark: Uint8Array }>> {
-    const { context, prekeys } = this.#parts
+    const { context, prekeys, copies, resets } = this.#parts
+    const { own } = context
     const opened = openMessage(input.envelope.envelope.ciphertext, input.sealKey)
     if (!opened.ok) return opened
-    const unwrapped = await unwrap(context, turn, { message: opened.value, prekeys })
+    const message = opened.value
+    if (message.deviceList !== undefined) this.#takeList(turn, message.deviceList)
+    if (isForSibling(context, turn, message)) return { ok: true, value: { isRenewal: false, mark: nothing } }
+    const unwrapped = await unwrap(context, turn, { message, prekeys, resets })
     if (!unwrapped.ok) {
       if (isSessionProblem(unwrapped.code)) this.#breakSession(turn)
       return unwrapped
     }
     const { device, payload, isRenewal } = unwrapped.value
-    const handled = await this.#handle(turn, { device, payload, body: payload.body }, input.marks)
+    const isSelf = turn.id === own.self
+    if (isSelf && isRenewal) copies.renew(turn.batch, device)
+    const incoming = { device, payload, body: payload.body }
+    const handled = isSelf
+      ? await this.#hear(turn, incoming, input)
+      : await this.#handle(turn, incoming, input.marks)
     if (!handled.ok) return handled
+    if (!isSelf || payload.body.type !== 'receipts') forward(this.#parts, turn, { message, device, payload })
     const mark = payload.body.type === 'receipts' ? nothing : encode(messageIdCodec, payload.messageId)
     return { ok: true, value: { isRenewal, mark } }
+  }
+
+  /** A list that goes with a message counts before its sender is looked for. */
+  #takeList(turn: Turn, bytes: Uint8Array): void {
+    const pinned = turn.contact?.deviceList
+    if (pinned !== undefined && equalBytes(pinned, bytes)) return
+    const list = verifyDeviceList(bytes, contactRootKey(turn.id))
+    // A fork is an alarm, and what comes is read with the list that was there before.
+    if (list.ok) pinDevices(turn, list.value)
+  }
+
+  /** What a sibling says: at once when it is about copies, else together with the rest of its page. */
+  async #hear(
+    turn: Turn,
+    { device, payload }: Incoming,
+    input: { envelope: CheckedEnvelope, marks: Set<string>, told: Told[] },
+  ): Promise<Result<undefined>> {
+    const { context, siblings, receipts } = this.#parts
+    context.own.noteSeen(device, Math.min(payload.sentAtMs, context.clock.now()))
+    if (payload.body.type === 'receipts') return siblings.confirm(turn, device, payload.body)
+    const arrived = arrivedKey(turn, payload)
+    if (input.marks.has(arrived) || await context.kv.get(arrived) !== undefined) {
+      receipts.arrived(turn, payload.messageId)
+    } else {
+      input.marks.add(arrived)
+      input.told.push({ envelope: input.envelope, device, payload })
+    }
+    return { ok: true, value: undefined }
+  }
+
+  /** A contact's message that came by way of a sibling. In a turn of the contact. */
+  handle(turn: Turn, incoming: Incoming): Promise<Result<undefined>> {
+    return this.#handle(turn, incoming, new Set())
   }
 
   /** Does what a payload says, once per message id, and owes its receipt each time. */
@@ -235,6 +348,7 @@ export class Receiving {
       if (!handled.ok) return handled
       marks.add(arrived)
       turn.batch.mark(arrived)
+      this.#parts.unreadables.arrived(turn, payload.messageId)
     }
     receipts.arrived(turn, payload.messageId)
     return { ok: true, value: undefined }
@@ -244,130 +358,6 @@ export class Receiving {
     if (turn.contact === undefined || turn.contact.isBroken) return
     turn.contact = { ...turn.contact, isBroken: true }
     this.#parts.onNeed(turn)
-  }
-
-  /** Somebody answers an invite of ours. */
-  async #takeRequest(envelope: CheckedEnvelope): Promise<void> {
-    const { context, inboxes } = this.#parts
-    // Asked for each time: the request before may have used the invite up.
-    const intro = inboxes.intro(envelope.box)
-    if (intro === undefined) return
-    const seenKey = keys.seen(envelope.envelope.expiryHour, envelope.id)
-    if (await context.kv.get(seenKey) === undefined) {
-      const welcomed = await this.#welcome(intro, { envelope, seenKey })
-      if (!welcomed.ok) {
-        const batch = new Batch()
-        this.#unreadable(batch, { envelope, from: undefined, code: welcomed.code })
-        batch.mark(seenKey)
-        await batch.commit(context.kv)
-      }
-    }
-    this.#acknowledge(intro.box, [envelope])
-  }
-
-  /** One contact, one session, one answer; a refusal leaves nothing behind. */
-  async #welcome(
-    intro: IntroBox,
-    input: { envelope: CheckedEnvelope, seenKey: string },
-  ): Promise<Result<undefined>> {
-    const { context, prekeys, turns } = this.#parts
-    const message = openMessage(input.envelope.envelope.ciphertext, intro.sealKey)
-    if (!message.ok) return message
-    const first = await unwrapFirst(context, { message: message.value, prekeys })
-    if (!first.ok) return first
-    const body = this.#checkRequest(intro, first.value)
-    if (!body.ok) return body
-    const request = { message: message.value, first: first.value, body: body.value }
-    const id = contactId(body.value.rootKey)
-    try {
-      await turns.run(id, (turn) => this.#takeUp(turn, { intro, seenKey: input.seenKey, ...request }))
-      return { ok: true, value: undefined }
-    } catch (error) {
-      this.#parts.book.release(id)
-      if (!(error instanceof RequestRefused)) throw error
-      if (error.refusal.code === 'DEVICE_LIST_FORK') await this.#alarm(id)
-      return error.refusal
-    }
-  }
-
-  #checkRequest(intro: IntroBox, first: FirstMessage): Result<ContactRequestBody> {
-    const { context, book } = this.#parts
-    const { body } = first.payload
-    if (body.type !== 'contactRequest') return { ok: false, code: 'CONTACT_REQUEST' }
-    const id = contactId(body.rootKey)
-    if (id === contactId(context.account.rootKey)) return { ok: false, code: 'CONTACT_SELF' }
-    const list = verifyDeviceList(body.deviceList, body.rootKey)
-    if (!list.ok) return list
-    if (!listsIdentity(list.value, first.session.remote)) return { ok: false, code: 'DEVICE_UNKNOWN' }
-    if (intro.usedBy !== undefined && intro.usedBy !== id) return { ok: false, code: 'INVITE_USED' }
-    if (book.get(id) === undefined && book.size >= limits.contactsMax) {
-      return { ok: false, code: 'CONTACT_TOO_MANY' }
-    }
-    return { ok: true, value: body }
-  }
-
-  /** In the turn of the one who asks, known or not. @throws RequestRefused */
-  async #takeUp(turn: Turn, input: {
-    intro: IntroBox, seenKey: string, message: SealedMessage, first: FirstMessage, body: ContactRequestBody
-  }): Promise<void> {
-    const { context, prekeys, inboxes, ordering } = this.#parts
-    const { intro, first, body } = input
-    turn.contact ??= this.#newContact(turn.id, body)
-    const joined = await joinFirst(context, turn, { message: input.message, first, prekeys })
-    if (!joined.ok) throw new RequestRefused(joined)
-    const incoming = { device: first.device, payload: first.payload, body }
-    const handled = await this.#handle(turn, incoming, new Set())
-    if (!handled.ok) throw new RequestRefused(handled)
-    turn.batch.putBytes(input.seenKey, encode(messageIdCodec, first.payload.messageId))
-    // The same request in another envelope is answered again.
-    turn.contact = { ...turn.contact, isAnswerDue: true }
-    inboxes.use(turn.batch, intro, turn.id)
-    ordering.settle(turn)
-    this.#parts.onNeed(turn)
-  }
-
-  /** Two device lists of one number: the contact's root key is in two hands. */
-  #alarm(id: ContactId): Promise<void> {
-    return this.#parts.turns.run(id, (turn) => {
-      if (turn.contact === undefined) return
-      const changed = { ...turn.contact, trust: trusts.changed }
-      turn.contact = changed
-      turn.batch.then(
-        () => this.#parts.context.emit({ type: 'contact', contact: this.#parts.book.face(changed) }),
-      )
-    })
-  }
-
-  #newContact(id: ContactId, body: ContactRequestBody): ContactRecord {
-    const { book, inboxes, context } = this.#parts
-    return newContact({
-      id,
-      name: book.offerName(body.name, id),
-      box: inboxes.create(),
-      addedAtMs: context.clock.now(),
-    })
-  }
-
-  /** Written down and told; the envelope is acknowledged with the batch. */
-  #unreadable(
-    batch: Batch,
-    problem: { envelope: CheckedEnvelope, from: ContactId | undefined, code: string },
-    turn?: Turn,
-  ): void {
-    const { context, book } = this.#parts
-    const { envelope, from, code } = problem
-    const number = this.#nextUnreadable++
-    const atMs = context.clock.now()
-    const address = from === undefined ? '' : formatAddress(contactRootKey(from))
-    assert(utf8(code).length <= 64, 'codes are short')
-    batch.put(
-      keys.unreadable(number),
-      unreadableCodec,
-      { from: address, envelopeId: envelope.id, code, atMs },
-    )
-    if (number > limits.unreadableMax) batch.delete(keys.unreadable(number - limits.unreadableMax))
-    const name = turn?.contact?.name ?? (from === undefined ? '' : book.nameOf(from))
-    batch.then(() => context.emit({ type: 'undecryptable', contact: name, code, atMs }))
   }
 
   #acknowledge(box: BoxId, mail: readonly CheckedEnvelope[]): void {
@@ -382,6 +372,14 @@ export class Receiving {
       context.log.warn({ err: error }, 'texts could not be sealed anew')
     }
   }
+}
+
+/** Our own echo, or a message that another device of ours got: then it comes from there. */
+function isForSibling({ own, account }: Context, turn: Turn, message: SealedMessage): boolean {
+  const isSelf = turn.id === own.self
+  if (isSelf && message.senderDevice === account.deviceId) return true
+  const ids = message.entries.map(({ recipientDevice }) => recipientDevice)
+  return !ids.includes(account.deviceId) && (isSelf || own.siblings.some((sibling) => ids.includes(sibling)))
 }
 
 /** What a fresh session would cure. */

@@ -16,6 +16,8 @@ import type { BoxId, DeviceId, EnvelopeId, MessageId, NodeId } from '../ids.ts'
 import { inboxCardCodec } from '../inbox-card.ts'
 import type { InboxCard } from '../inbox-card.ts'
 import { limits } from '../limits.ts'
+import { fileNoteCodec } from '../message/file.ts'
+import type { FileNote } from '../message/file.ts'
 import type { KvStore } from '../ports.ts'
 
 declare const contactIdBrand: unique symbol
@@ -30,20 +32,30 @@ export function contactRootKey(id: ContactId): Uint8Array {
   return hexDecode(id)
 }
 
-const contactIdCodec: Codec<ContactId> = mapped(fixed(32), { to: contactRootKey, from: contactId })
+export const contactIdCodec: Codec<ContactId> = mapped(fixed(32), { to: contactRootKey, from: contactId })
 const homesCodec = vector(nodeIdCodec, limits.homesMax)
 const replicasCodec = vector(nodeIdCodec, limits.replicasMax)
 
-/** Our inbox for one contact. */
+/** Our inbox for one contact. All our devices know it. */
 export interface OwnBox {
   readonly id: BoxId
   readonly writeSeed: Uint8Array
   readonly readSeed: Uint8Array
   readonly sealKey: Uint8Array
-  /** Of the card; 0 until the node first said where the inbox is held. */
+  /** Of the card, over all inboxes of this contact; 0 until the node first said where it is held. */
   readonly sequence: number
   readonly homes: NodeId[]
   readonly replicas: NodeId[]
+  /** How many revocations came before it was made (own-devices.ts). */
+  readonly generation: number
+  /** Of an inbox that gave way to another: read until then; 0 while it is in use. */
+  readonly closesAtMs: number
+}
+
+/** Counts what people change about a contact on any of our devices; the device breaks ties. */
+export interface ContactVersion {
+  readonly counter: number
+  readonly device: DeviceId
 }
 
 /** First contact under way, at the side that has the invite. */
@@ -67,15 +79,31 @@ export interface ContactRecord {
   /** The person chose the name; theirs does not replace it. */
   readonly isNamed: boolean
   readonly trust: (typeof trusts)[keyof typeof trusts]
+  /** Code of what put their key in doubt, or empty (trust.ts). */
+  readonly alarm: string
   readonly state: ContactState
   readonly addedAtMs: number
   /** Rendezvous seed: finds their location record. Absent when they came through our invite. */
   readonly seed: Uint8Array | undefined
   /** Signed bytes, verified before they came here. */
   readonly deviceList: Uint8Array | undefined
+  /** Contradicts `deviceList`: signed by the same root key, kept until the person decides. */
+  readonly rivalList: Uint8Array | undefined
   /** Where to write to them. */
   readonly card: InboxCard | undefined
   readonly box: OwnBox
+  /** Still read: what was on its way when another took their place. */
+  readonly oldBoxes: OwnBox[]
+  readonly version: ContactVersion
+  /** Devices that an accepted list named and a newer one does not. */
+  readonly formerDevices: DeviceId[]
+  /** Number of our device list which they are known to have. */
+  readonly toldListNumber: number
+  /** A device wrote that their list does not name, or they told of a newer one: to be fetched. */
+  readonly isListDue: boolean
+  readonly listFetchedAtMs: number
+  /** There is a device of theirs that we have no session with. Kept by turns.ts. */
+  readonly isReachDue: boolean
   readonly introduction: Introduction | undefined
   /** Their request is to be answered. */
   readonly isAnswerDue: boolean
@@ -87,25 +115,39 @@ export interface ContactRecord {
   readonly repairedAtMs: number
 }
 
+const ownBoxCodec = struct<OwnBox>({
+  id: boxIdCodec,
+  writeSeed: fixed(32),
+  readSeed: fixed(32),
+  sealKey: fixed(32),
+  sequence: u64,
+  homes: homesCodec,
+  replicas: replicasCodec,
+  generation: u32,
+  closesAtMs: u64,
+})
+export const versionCodec = struct<ContactVersion>({ counter: u64, device: deviceIdCodec })
+
 export const contactCodec = struct<ContactRecord>({
   id: contactIdCodec,
   name: text(limits.nameBytesMax),
   isNamed: bool,
   trust: oneOf(Object.values(trusts), 'trust'),
+  alarm: text(limits.refusalCodeBytesMax),
   state: oneOf(Object.values(contactStates), 'contact state'),
   addedAtMs: u64,
   seed: optional(fixed(15)),
   deviceList: optional(opaque(limits.deviceListBytesMax)),
+  rivalList: optional(opaque(limits.deviceListBytesMax)),
   card: optional(inboxCardCodec),
-  box: struct<OwnBox>({
-    id: boxIdCodec,
-    writeSeed: fixed(32),
-    readSeed: fixed(32),
-    sealKey: fixed(32),
-    sequence: u64,
-    homes: homesCodec,
-    replicas: replicasCodec,
-  }),
+  box: ownBoxCodec,
+  oldBoxes: vector(ownBoxCodec, limits.oldBoxesMax),
+  version: versionCodec,
+  formerDevices: vector(deviceIdCodec, limits.formerDevicesMax),
+  toldListNumber: u64,
+  isListDue: bool,
+  listFetchedAtMs: u64,
+  isReachDue: bool,
   introduction: optional(struct<Introduction>({
     token: fixed(15),
     expiryHour: u32,
@@ -119,16 +161,28 @@ export const contactCodec = struct<ContactRecord>({
   repairedAtMs: u64,
 })
 
+/** Before anything was shared. */
+export const noVersion: ContactVersion = { counter: 0, device: '00'.repeat(16) as DeviceId }
+
 /** Somebody of whom nothing is known yet but the root key. */
 export function newContact(known: Pick<ContactRecord, 'id' | 'name' | 'box' | 'addedAtMs'>): ContactRecord {
   return {
     ...known,
     isNamed: false,
     trust: trusts.invite,
+    alarm: '',
     state: contactStates.requested,
     seed: undefined,
     deviceList: undefined,
+    rivalList: undefined,
     card: undefined,
+    oldBoxes: [],
+    version: noVersion,
+    formerDevices: [],
+    toldListNumber: 0,
+    isListDue: false,
+    listFetchedAtMs: 0,
+    isReachDue: false,
     introduction: undefined,
     isAnswerDue: false,
     toldSequence: 0,
@@ -189,6 +243,10 @@ export interface HistoryRecord {
   readonly sentAtMs: number
   readonly receivedAtMs: number
   readonly afterGap: boolean
+  /** Code of why it could not be read: it is lost, and this is its place. */
+  readonly unreadable?: string | undefined
+  /** A file, `text` is empty; more of it under `file/ID`. */
+  readonly file?: FileNote | undefined
 }
 
 export const historyCodec = struct<HistoryRecord>({
@@ -199,6 +257,8 @@ export const historyCodec = struct<HistoryRecord>({
   sentAtMs: u64,
   receivedAtMs: u64,
   afterGap: bool,
+  unreadable: optional(text(limits.refusalCodeBytesMax)),
+  file: optional(fileNoteCodec),
 })
 
 export const states = { queued: 0, stored: 1, delivered: 2, read: 3, failed: 4 } as const
@@ -237,8 +297,11 @@ export const messageCodec = struct<MessageRecord>({
   code: text(64),
 })
 
-/** `text`: has a state that people see. `control`: contact requests, answers, cards. */
-export const kinds = { text: 1, control: 2, receipts: 3 } as const
+/**
+ * `text`: has a state that people see. `control`: contact requests, answers, cards. `copy`: for our
+ * own other devices.
+ */
+export const kinds = { text: 1, control: 2, receipts: 3, copy: 4 } as const
 export type Kind = (typeof kinds)[keyof typeof kinds]
 
 export interface OutboxRecord {
@@ -257,6 +320,8 @@ export interface OutboxRecord {
   readonly buriedAtMs: number
   /** How often it was sealed anew because no receipt followed the tombstone. */
   readonly repeats: number
+  /** Number of our device list that went with it; 0 when none did. */
+  readonly listNumber: number
   /** Of a text. */
   readonly message: MessageRecord | undefined
 }
@@ -275,37 +340,41 @@ export const outboxCodec = struct<OutboxRecord>({
   holders: vector(nodeIdCodec, holdersMax),
   buriedAtMs: u64,
   repeats: u8,
+  listNumber: u64,
   message: optional(messageCodec),
 })
 
 /** A text that came before its predecessor. */
 export interface HeldRecord {
+  /** Written on another device of ours. */
+  readonly isOutgoing: boolean
   readonly id: MessageId
   readonly text: string | undefined
   readonly sentAtMs: number
   readonly receivedAtMs: number
+  readonly file?: FileNote | undefined
 }
 
 export const heldCodec = struct<HeldRecord>({
+  isOutgoing: bool,
   id: messageIdCodec,
   text: optional(text(limits.textBytesMax)),
   sentAtMs: u64,
   receivedAtMs: u64,
+  file: optional(fileNoteCodec),
 })
 
-export interface UnreadableRecord {
-  /** The contact's address, or empty for a request box. */
-  readonly from: string
-  readonly envelopeId: EnvelopeId
-  readonly code: string
-  readonly atMs: number
+/** An envelope that is not on its way any more; should its receiver ask for it again. */
+export interface FiledRecord {
+  readonly contact: ContactId
+  readonly kind: Kind
+  readonly messageId: MessageId
 }
 
-export const unreadableCodec = struct<UnreadableRecord>({
-  from: text(128),
-  envelopeId: envelopeIdCodec,
-  code: text(64),
-  atMs: u64,
+export const filedCodec = struct<FiledRecord>({
+  contact: contactIdCodec,
+  kind: oneOf(Object.values(kinds), 'outbox kind'),
+  messageId: messageIdCodec,
 })
 
 export const numberCodec = struct<{ readonly value: number }>({ value: u64 })

@@ -2,7 +2,7 @@
  * From a payload to a finished envelope, and back: content key, one wrap for each device, outer
  * seal, inbox signature (message/content.ts, message/sealed.ts, envelope.ts).
  */
-import { equalBytes, wipe } from '../../crypto/bytes.ts'
+import { equalBytes, hex, wipe } from '../../crypto/bytes.ts'
 import type { Result } from '../../crypto/errors.ts'
 import type { RemoteIdentity } from '../../crypto/handshake/types.ts'
 import type { SigningKeyPair } from '../../crypto/provider.ts'
@@ -11,7 +11,7 @@ import type { SecureSession } from '../../crypto/secure-session.ts'
 import { deviceId, findDevice, verifyDeviceList } from '../account.ts'
 import type { VerifiedDeviceList } from '../account.ts'
 import { createEnvelope, envelopeId, expiryHour } from '../envelope.ts'
-import type { BoxId, DeviceId, EnvelopeId, NodeId } from '../ids.ts'
+import type { BoxId, DeviceId, EnvelopeId, MessageId, NodeId } from '../ids.ts'
 import type { InboxCard } from '../inbox-card.ts'
 import { openCard } from '../inbox-card.ts'
 import { contentDigest, openContent, sealContent } from '../message/content.ts'
@@ -20,6 +20,10 @@ import { sealMessage } from '../message/sealed.ts'
 import type { SealedEntry, SealedMessage } from '../message/sealed.ts'
 import { contactRootKey } from './records.ts'
 import type { ContactRecord } from './records.ts'
+
+export function newMessageId({ random }: { readonly random: Random }): MessageId {
+  return hex(random.bytes(16)) as MessageId
+}
 
 /** An inbox that may be written to: a contact's, or the request box of an invite. */
 export interface Target {
@@ -35,6 +39,8 @@ export interface SealedEnvelope {
   readonly id: EnvelopeId
   readonly target: Target
   readonly bytes: Uint8Array
+  /** Number of our device list that goes with it; 0 when none does. */
+  readonly listNumber: number
 }
 
 /** Key derivation costs more than the rest of a short message; cards are few and never change. */
@@ -81,13 +87,15 @@ export interface SealInput {
   /** Their devices; at least one. Each session moves on. */
   readonly sessions: readonly { readonly device: DeviceId, readonly session: SecureSession }[]
   readonly target: Target
+  /** Our list, for contacts who are not known to have it; never for a request box (threats.md). */
+  readonly list: VerifiedDeviceList | undefined
   readonly expiresAtMs: number
   readonly random: Random
 }
 
 /** The sessions' new states must be durable before the envelope leaves. @throws MESSAGE_TOO_LONG */
 export function sealEnvelope(input: SealInput): SealedEnvelope {
-  const { target, random } = input
+  const { target, list, random } = input
   const { content, contentKey, digest } = sealContent(input.payload, random)
   const entries: SealedEntry[] = input.sessions.map(({ device, session }) => ({
     recipientDevice: device,
@@ -98,9 +106,11 @@ export function sealEnvelope(input: SealInput): SealedEnvelope {
     writeKeys: target.writeKeys,
     readKey: target.readKey,
     expiryHour: expiryHour(input.expiresAtMs),
-    ciphertext: sealMessage({ senderDevice: input.senderDevice, entries, content }, target.sealKey, random),
+    ciphertext: sealMessage({
+      senderDevice: input.senderDevice, entries, deviceList: list?.bytes, content,
+    }, target.sealKey, random),
   })
-  return { id: envelopeId(bytes), target, bytes }
+  return { id: envelopeId(bytes), target, bytes, listNumber: list?.list.number ?? 0 }
 }
 
 /** The wrap that is meant for `device`, with the AD that ties it to the content. */

@@ -3,21 +3,30 @@
  * turns of one contact run one after the other, each ends with one atomic batch, and a turn never
  * waits for the network. When the batch fails nothing of the turn stays, in memory neither.
  *
+ * What a turn changes of a contact that our other devices share (contact-states.ts) is told to them
+ * by that same batch: no caller has to think of it. The *self contact*, under our own root key, is the
+ * conversation of our devices among themselves; its turns may run turns of other contacts inside,
+ * never the other way round.
+ *
  * Ratchets of recently active contacts stay in memory (`cachedMax` of them); the rest are read
  * from the store when their turn comes.
  */
 import { SecureSession } from '../../crypto/secure-session.ts'
-import { findDevice } from '../account.ts'
+import { deviceId, findDevice } from '../account.ts'
 import { decode } from '../codec/struct.ts'
 import type { DeviceId } from '../ids.ts'
 import { kvEntries } from '../kv.ts'
 import { limits } from '../limits.ts'
-import type { KvStore } from '../ports.ts'
 import { Batch } from './batch.ts'
 import type { ContactBook } from './contact-book.ts'
+import { formerDevices, isSharedChange, stateBody } from './contact-states.ts'
+import type { Context } from './context.ts'
+import type { Copies } from './copies.ts'
 import { keys, lastPart, lastNumber } from './keys.ts'
-import { freshThread, heldCodec, readRecord, threadCodec } from './records.ts'
-import type { ContactId, ContactRecord, HeldRecord, ThreadRecord } from './records.ts'
+import { freshThread, heldCodec, readRecord, threadCodec, versionCodec } from './records.ts'
+import type {
+  ContactId, ContactRecord, ContactVersion, HeldRecord, ThreadRecord,
+} from './records.ts'
 import { devicesOf } from './sealing.ts'
 
 /** What is kept in memory of a conversation. */
@@ -38,12 +47,16 @@ export class Turn {
   /** Assign `undefined` to remove the contact. */
   contact: ContactRecord | undefined
   thread: ThreadRecord
+  /** It takes over what a sibling decided: there is nothing to tell. */
+  isMerge = false
+  readonly #self: DeviceId
   readonly #sessions: Map<DeviceId, SecureSession>
   readonly #changed = new Set<DeviceId>()
 
-  constructor(id: ContactId, contact: ContactRecord | undefined, thread: Thread) {
-    this.id = id
-    this.contact = contact
+  constructor(known: { id: ContactId, contact: ContactRecord | undefined, self: DeviceId }, thread: Thread) {
+    this.id = known.id
+    this.contact = known.contact
+    this.#self = known.self
     this.thread = thread.record
     this.held = thread.held
     this.#sessions = thread.sessions
@@ -53,19 +66,36 @@ export class Turn {
     return this.#sessions.get(device)
   }
 
-  /** Sessions with devices that the contact's list still names: ready to be written to. */
+  /** Sessions with devices that the contact's list still names, never this one: ready to be written to. */
   get readySessions(): { device: DeviceId, session: SecureSession }[] {
     const list = this.contact === undefined ? undefined : devicesOf(this.contact)
     if (list === undefined) return []
     return [...this.#sessions]
-      .filter(([device]) => findDevice(list.list, device) !== undefined)
+      .filter(([device]) => device !== this.#self && findDevice(list.list, device) !== undefined)
       .map(([device, session]) => ({ device, session }))
+  }
+
+  /** Devices of the list, other than this one, that there is no session with. */
+  get missingDevices(): DeviceId[] {
+    return listedDevices(this.contact)
+      .filter((device) => device !== this.#self && !this.#sessions.has(device))
   }
 
   /** The session was used (its state moved on) or is new. */
   keepSession(device: DeviceId, session: SecureSession): void {
     this.#sessions.set(device, session)
     this.#changed.add(device)
+  }
+
+  /** Sessions with devices that are not listed any more end here; late messages are refused by name. */
+  dropSessions(listed: readonly DeviceId[]): void {
+    for (const [device, session] of [...this.#sessions]) {
+      if (listed.includes(device)) continue
+      this.batch.delete(keys.session(this.id, device))
+      this.#sessions.delete(device)
+      this.#changed.delete(device)
+      session.wipe()
+    }
   }
 
   writeSessions(): void {
@@ -76,15 +106,17 @@ export class Turn {
 }
 
 export class Turns {
-  readonly #kv: KvStore
+  readonly #context: Context
   readonly #book: ContactBook
+  readonly #copies: Copies
   /** Least recently used first. */
   readonly #cache = new Map<ContactId, Thread>()
   readonly #queues = new Map<ContactId, Promise<unknown>>()
 
-  constructor(components: { kv: KvStore, book: ContactBook }) {
-    this.#kv = components.kv
-    this.#book = components.book
+  constructor(context: Context, parts: { book: ContactBook, copies: Copies }) {
+    this.#context = context
+    this.#book = parts.book
+    this.#copies = parts.copies
   }
 
   /** Runs `work` when earlier turns of this contact are over; settles when its batch is durable. */
@@ -106,13 +138,13 @@ export class Turns {
   async #run<T>(id: ContactId, work: (turn: Turn) => T | Promise<T>): Promise<T> {
     const thread = await this.#load(id)
     const contact = this.#book.get(id)
-    const turn = new Turn(id, contact, thread)
+    const turn = new Turn({ id, contact, self: this.#context.account.deviceId }, thread)
     // Before all other effects, which look at the book.
     turn.batch.then(() => this.#keep(turn, contact, thread))
     try {
       const result = await work(turn)
-      this.#write(turn, contact, thread)
-      await turn.batch.commit(this.#kv)
+      await this.#write(turn, contact, thread)
+      await turn.batch.commit(this.#context.kv)
       return result
     } catch (error) {
       turn.batch.drop()
@@ -121,18 +153,59 @@ export class Turns {
     }
   }
 
-  #write(turn: Turn, before: ContactRecord | undefined, thread: Thread): void {
-    const { batch, contact, id } = turn
-    if (contact === undefined) {
+  async #write(turn: Turn, before: ContactRecord | undefined, thread: Thread): Promise<void> {
+    const { batch, id } = turn
+    if (turn.contact === undefined) {
       if (before === undefined) return
+      if (!turn.isMerge) this.#tellRemoval(turn, before)
       batch.delete(keys.contact(id))
       batch.delete(keys.thread(id))
       for (const device of thread.sessions.keys()) batch.delete(keys.session(id, device))
       return
     }
-    if (contact !== before) this.#book.write(batch, contact)
+    this.#followList(turn, before)
+    if (!turn.isMerge) await this.#tell(turn, before)
+    const isReachDue = turn.missingDevices.length > 0
+    if (turn.contact.isReachDue !== isReachDue) turn.contact = { ...turn.contact, isReachDue }
+    if (turn.contact !== before) this.#book.write(batch, turn.contact)
     if (turn.thread !== thread.record) batch.put(keys.thread(id), threadCodec, turn.thread)
     turn.writeSessions()
+  }
+
+  /** What went with devices that the contact's newest list does not name goes too. */
+  #followList(turn: Turn, before: ContactRecord | undefined): void {
+    const { contact } = turn
+    if (contact?.deviceList === undefined || contact.deviceList === before?.deviceList) return
+    const lists = { before: listedDevices(before), after: listedDevices(contact) }
+    turn.contact = { ...contact, formerDevices: formerDevices(contact.formerDevices, lists) }
+    turn.dropSessions(lists.after)
+  }
+
+  /** The next version of what is shared, for the other devices. */
+  async #tell(turn: Turn, before: ContactRecord | undefined): Promise<void> {
+    const { contact, batch, id } = turn
+    const { own, account } = this.#context
+    if (contact === undefined || id === own.self || own.siblings.length === 0) return
+    if (!isSharedChange(before, contact)) return
+    const removed = before === undefined ? await this.removal(id) : undefined
+    const last = Math.max(contact.version.counter, removed?.counter ?? 0)
+    if (removed !== undefined) batch.delete(keys.removed(id))
+    turn.contact = { ...contact, version: { counter: last + 1, device: account.deviceId } }
+    const positions = turn.thread.receiving
+    this.#copies.add(batch, stateBody(turn.contact, { isRemoved: false, positions }))
+  }
+
+  #tellRemoval(turn: Turn, before: ContactRecord): void {
+    const { own, account } = this.#context
+    if (own.siblings.length === 0) return
+    const version = { counter: before.version.counter + 1, device: account.deviceId }
+    turn.batch.put(keys.removed(turn.id), versionCodec, version)
+    this.#copies.add(turn.batch, stateBody({ ...before, version }, { isRemoved: true, positions: [] }))
+  }
+
+  /** Which change removed a contact who is not there; our other devices know it too. */
+  removal(id: ContactId): Promise<ContactVersion | undefined> {
+    return readRecord(this.#context.kv, versionCodec, keys.removed(id))
   }
 
   /** The turn is durable. */
@@ -154,11 +227,11 @@ export class Turns {
       return cached
     }
     const thread: Thread = {
-      record: await readRecord(this.#kv, threadCodec, keys.thread(id)) ?? freshThread,
+      record: await readRecord(this.#context.kv, threadCodec, keys.thread(id)) ?? freshThread,
       sessions: new Map(),
       held: await this.#loadHeld(id),
     }
-    for (const entry of await this.#kv.list({ prefix: keys.sessions(id) })) {
+    for (const entry of await this.#context.kv.list({ prefix: keys.sessions(id) })) {
       thread.sessions.set(lastPart(entry.key) as DeviceId, SecureSession.deserialize(entry.value))
     }
     this.#cache.set(id, thread)
@@ -171,13 +244,18 @@ export class Turns {
 
   async #loadHeld(id: ContactId): Promise<Map<DeviceId, Map<number, number>>> {
     const held = new Map<DeviceId, Map<number, number>>()
-    if (await this.#kv.get(keys.gap(id)) === undefined) return held
+    if (await this.#context.kv.get(keys.gap(id)) === undefined) return held
     const prefix = keys.helds(id)
-    for await (const entry of kvEntries(this.#kv, prefix)) {
+    for await (const entry of kvEntries(this.#context.kv, prefix)) {
       const device = entry.key.slice(prefix.length, entry.key.lastIndexOf('/')) as DeviceId
       const times = held.get(device) ?? new Map<number, number>()
       held.set(device, times.set(lastNumber(entry.key), decode(heldCodec, entry.value).receivedAtMs))
     }
     return held
   }
+}
+
+function listedDevices(contact: ContactRecord | undefined): DeviceId[] {
+  const list = contact === undefined ? undefined : devicesOf(contact)
+  return list === undefined ? [] : list.list.devices.map(({ signingKey }) => deviceId(signingKey))
 }

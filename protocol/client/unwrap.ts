@@ -12,6 +12,7 @@ import type { SealedMessage } from '../message/sealed.ts'
 import type { Context } from './context.ts'
 import type { Prekeys } from './prekeys.ts'
 import { devicesOf, identityOf, unwrapContent, wrapFor } from './sealing.ts'
+import type { SessionResets } from './session-resets.ts'
 import type { Turn } from './turns.ts'
 
 export interface Unwrapped {
@@ -21,16 +22,19 @@ export interface Unwrapped {
   readonly isRenewal: boolean
 }
 
-/** A message in a contact's inbox. Refuses DEVICE_UNKNOWN, MESSAGE_*, SESSION_*, HANDSHAKE_*, CODEC_*. */
+/** A message in a contact's inbox. Refuses DEVICE_UNKNOWN, DEVICE_REVOKED, MESSAGE_*, SESSION_*, HANDSHAKE_*, CODEC_*. */
 export async function unwrap(
   context: Context,
   turn: Turn,
-  input: { message: SealedMessage, prekeys: Prekeys },
+  input: { message: SealedMessage, prekeys: Prekeys, resets: SessionResets },
 ): Promise<Result<Unwrapped>> {
-  const { message, prekeys } = input
+  const { message, prekeys, resets } = input
   const device = message.senderDevice
   const list = turn.contact === undefined ? undefined : devicesOf(turn.contact)
   const remote = list === undefined ? undefined : identityOf(list, device)
+  if (remote === undefined && turn.contact?.formerDevices.includes(device) === true) {
+    return { ok: false, code: 'DEVICE_REVOKED', detail: 'the contact\'s list does not name it any more' }
+  }
   if (remote === undefined) {
     return { ok: false, code: 'DEVICE_UNKNOWN', detail: 'a device that is not in the contact\'s list' }
   }
@@ -47,6 +51,9 @@ export async function unwrap(
   const peek = peekInitial(wrap.value.wrap)
   if (peek === undefined) {
     return { ok: false, code: 'SESSION_UNKNOWN', detail: 'there is no session with this device' }
+  }
+  if (!resets.allow(turn.id, device)) {
+    return { ok: false, code: 'SESSION_RESETS', detail: 'this device began anew too often' }
   }
   const responded = SecureSession.respond({
     own: context.account.identity, message: wrap.value.wrap, ad, remote, prekeys: await prekeys.lookup(peek),

@@ -11,14 +11,18 @@ import type { Inboxes } from './inboxes.ts'
 import { keys } from './keys.ts'
 import type { Locations } from './locations.ts'
 import type { Prekeys } from './prekeys.ts'
+import type { Standing } from './standing.ts'
+import type { Uplink } from './uplink.ts'
 
 export interface UpkeepParts {
+  readonly uplink: Uplink
   readonly inboxes: Inboxes
   readonly locations: Locations
   readonly prekeys: Prekeys
   readonly errands: Errands
-  /** Tells texts whose time is over. */
-  readonly expireTexts: () => Promise<void>
+  readonly standing: Standing
+  /** Tells texts whose time is over, and what was asked for in vain. */
+  readonly expireMessages: () => Promise<void>
 }
 
 const hourMs = 3_600_000
@@ -35,7 +39,9 @@ export class Upkeep {
   readonly #repeater: Repeater
   /** Not done in this session yet. */
   #isOpenDue = true
+  #isDevicesDue = true
   #publishDueMs = 0
+  #standingDueMs = 0
   #prekeysDueMs = 0
   #calendarDueMs = 0
   #failures = 0
@@ -63,6 +69,7 @@ export class Upkeep {
   reset(): void {
     this.#isOpen = true
     this.#isOpenDue = true
+    this.#isDevicesDue = true
     this.#publishDueMs = 0
     this.#prekeysDueMs = 0
     this.#failures = 0
@@ -74,6 +81,15 @@ export class Upkeep {
     this.#publishDueMs = 0
     this.#prekeysDueMs = 0
     this.#repeater.soon(limits.cardSettleMs)
+  }
+
+  /** Our devices or the secrets they share changed. */
+  onOwn(): void {
+    this.#isOpenDue = true
+    this.#publishDueMs = 0
+    this.#prekeysDueMs = 0
+    this.#isDevicesDue = true
+    this.#repeater.soon()
   }
 
   /** A shelf runs low. */
@@ -92,33 +108,62 @@ export class Upkeep {
     if (nowMs < this.#calendarDueMs) return
     this.#calendarDueMs = nowMs + limits.clientUpkeepMs / 2
     this.#parts.errands.pokeAll()
-    await this.#parts.expireTexts()
+    await this.#parts.expireMessages()
     await this.#parts.prekeys.expire()
-    await this.#sweepSeen()
+    const nowHour = Math.floor(this.#context.clock.now() / hourMs)
+    await this.#sweep(keys.seens, keys.seenHour(nowHour - seenGraceHours))
+    // Mail that came at the end of its life may be asked for as long again.
+    await this.#sweep(keys.allFiled, keys.filedHour(nowHour - seenGraceHours - limits.envelopeTtlMs / hourMs))
   }
 
   /** Prekeys before the record that leads to them. False when something has to be tried again. */
   async #keepUp(nowMs: number): Promise<boolean> {
-    const { inboxes, locations, prekeys } = this.#parts
-    if (this.#isOpenDue) this.#isOpenDue = !await inboxes.openShared()
+    const { inboxes, locations, prekeys, standing } = this.#parts
+    const { isPrimary } = this.#context.own
+    // First of all: a device that was revoked is to be shut out.
+    if (this.#isDevicesDue && isPrimary) {
+      // Before, so that a change that comes meanwhile is not taken for done.
+      this.#isDevicesDue = false
+      if (!await this.#tellDevices()) this.#isDevicesDue = true
+    }
+    if (this.#isOpenDue) {
+      this.#isOpenDue = false
+      if (!await inboxes.openShared()) this.#isOpenDue = true
+    }
     const [home] = inboxes.front.homes
     if (home === undefined) return false
+    // Before each record of ours: somebody else's may stand there.
+    if (nowMs >= this.#standingDueMs || nowMs >= this.#publishDueMs) {
+      this.#standingDueMs = nowMs + limits.clientUpkeepMs / 2
+      await standing.check()
+    }
+    if (standing.state !== 'good') return true
     if (nowMs >= this.#prekeysDueMs) {
       this.#prekeysDueMs = nowMs + prekeysEveryMs
       if (!await prekeys.upkeep(home)) this.#prekeysDueMs = 0
     }
-    if (nowMs >= this.#publishDueMs) {
+    // It takes the root key; in the meantime the node goes on publishing the last one.
+    if (nowMs >= this.#publishDueMs && isPrimary) {
       this.#publishDueMs = nowMs + publishEveryMs
       if (!await locations.publish(inboxes.front)) this.#publishDueMs = 0
     }
-    return !this.#isOpenDue && this.#prekeysDueMs > 0 && this.#publishDueMs > 0
+    const isPublished = !isPrimary || (this.#publishDueMs > 0 && !this.#isDevicesDue)
+    return !this.#isOpenDue && this.#prekeysDueMs > 0 && isPublished
   }
 
-  async #sweepSeen(): Promise<void> {
-    const { kv, clock } = this.#context
-    const oldest = keys.seenHour(Math.floor(clock.now() / hourMs) - seenGraceHours)
+  /** Which devices the node lets in besides this one. */
+  async #tellDevices(): Promise<boolean> {
+    const { account, own } = this.#context
+    const siblings = own.devices.filter(({ deviceId }) => deviceId !== account.deviceId)
+    const linkKeys = siblings.map(({ linkKey }) => linkKey)
+    return (await this.#parts.uplink.request({ type: 'devices', linkKeys }, 'devicesSet')).ok
+  }
+
+  /** Marks that are filed under hours. */
+  async #sweep(prefix: string, oldest: string): Promise<void> {
+    const { kv } = this.#context
     for (;;) {
-      const page = await kv.list({ prefix: keys.seens, limit: sweepPage })
+      const page = await kv.list({ prefix, limit: sweepPage })
       const old = page.filter(({ key }) => key < oldest)
       const batch = new Batch()
       for (const { key } of old) batch.delete(key)

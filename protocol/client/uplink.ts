@@ -15,7 +15,9 @@ export type Connect = (listener: DeviceSessionListener) => DeviceSessionApi
 
 type Reply = Extract<Frame, { request: number }>
 type Unnumbered<F> = F extends { request: number } ? Omit<F, 'request'> : never
-type RequestType = 'inbox' | 'shelfHolders' | 'shelfPut' | 'shelfTake' | 'publish' | 'locate'
+type RequestType =
+  | 'fileBox' | 'filePut' | 'fileFetch'
+  | 'inbox' | 'shelfHolders' | 'shelfPut' | 'shelfTake' | 'publish' | 'locate' | 'devices' | 'linkOpen'
 export type Request = Unnumbered<Extract<Frame, { type: RequestType }>>
 
 interface Pending {
@@ -30,6 +32,7 @@ export class Uplink {
   readonly #pending = new Map<number, Pending>()
   #session: DeviceSessionApi | undefined
   #nextRequest = 1
+  #allowed: ReadonlySet<Frame['type']> | undefined
 
   constructor(components: { clock: Clock, log: ClientLog }) {
     this.#clock = components.clock
@@ -52,9 +55,14 @@ export class Uplink {
     return this.#session?.online ?? false
   }
 
+  /** From now on only these leave, the others are as lost as with a session that ended; or all again. */
+  restrict(allowed: ReadonlySet<Frame['type']> | undefined): void {
+    this.#allowed = allowed
+  }
+
   /** Settles when the session took the frame; false when it is lost with a session that ended. */
   async send(frame: Frame): Promise<boolean> {
-    if (this.#session === undefined) return false
+    if (this.#session === undefined || this.#allowed?.has(frame.type) === false) return false
     try {
       await this.#session.send(frame)
       return true

@@ -15,5 +15,5 @@ export interface DeliverFrame {
 }
 
 export const deliverCodec = struct<Omit<DeliverFrame, 'type'>>({
-  envelopes: vector(opaque(limits.envelopeBytesMax), limits.depositItemsMax),
+  envelopes: vector(opaque(limits.mailBytesMax), limits.depositItemsMax),
 })

@@ -12,10 +12,20 @@ import { acknowledgeCodec } from './acknowledge.ts'
 import type { AcknowledgeFrame } from './acknowledge.ts'
 import { deliverCodec } from './deliver.ts'
 import type { DeliverFrame } from './deliver.ts'
+import { devicesCodec, devicesSetCodec } from './devices.ts'
+import type { DevicesFrame, DevicesSetFrame } from './devices.ts'
+import {
+  fileBoxCodec, fileFetchCodec, fileFetchedCodec, fileHeldCodec, filePutCodec,
+} from './file.ts'
+import type {
+  FileBoxFrame, FileFetchedFrame, FileFetchFrame, FileHeldFrame, FilePutFrame,
+} from './file.ts'
 import { inboxStateCodec } from './inbox-state.ts'
 import type { InboxStateFrame } from './inbox-state.ts'
 import { inboxCodec } from './inbox.ts'
 import type { InboxFrame } from './inbox.ts'
+import { linkClosedCodec, linkMessageCodec, linkOpenCodec, linkOpenedCodec } from './link.ts'
+import type { LinkClosedFrame, LinkMessageFrame, LinkOpenedFrame, LinkOpenFrame } from './link.ts'
 import { locateCodec, locatedCodec, publishCodec, publishedCodec } from './location.ts'
 import type { LocatedFrame, LocateFrame, PublishedFrame, PublishFrame } from './location.ts'
 import { receiptCodec } from './receipt.ts'
@@ -36,8 +46,11 @@ import type { WithdrawFrame } from './withdraw.ts'
 export type Frame =
   | SubmitFrame | ReceiptFrame | WithdrawFrame | DeliverFrame | AcknowledgeFrame
   | InboxFrame | InboxStateFrame
+  | FileBoxFrame | FilePutFrame | FileHeldFrame | FileFetchFrame | FileFetchedFrame
   | ShelfHoldersFrame | ShelfHeldFrame | ShelfPutFrame | ShelfTakeFrame | ShelfTakenFrame
   | PublishFrame | PublishedFrame | LocateFrame | LocatedFrame
+  | DevicesFrame | DevicesSetFrame
+  | LinkOpenFrame | LinkOpenedFrame | LinkMessageFrame | LinkClosedFrame
   | RefusalFrame
 
 type FrameCodecs = {
@@ -66,6 +79,17 @@ export const frameCodecs: FrameCodecs = {
   locate: { code: 30, codec: locateCodec },
   located: { code: 31, codec: locatedCodec },
   refusal: { code: 32, codec: refusalCodec },
+  devices: { code: 33, codec: devicesCodec },
+  devicesSet: { code: 34, codec: devicesSetCodec },
+  linkOpen: { code: 35, codec: linkOpenCodec },
+  linkOpened: { code: 36, codec: linkOpenedCodec },
+  linkMessage: { code: 37, codec: linkMessageCodec },
+  linkClosed: { code: 38, codec: linkClosedCodec },
+  fileBox: { code: 40, codec: fileBoxCodec },
+  filePut: { code: 41, codec: filePutCodec },
+  fileHeld: { code: 42, codec: fileHeldCodec },
+  fileFetch: { code: 43, codec: fileFetchCodec },
+  fileFetched: { code: 44, codec: fileFetchedCodec },
 }
 
 const byCode = new Map(

@@ -2,7 +2,7 @@
  * Prekeys: a device asks where to lay them out, lays them out, and takes other people's.
  *
  * ```text
- *   shelfHolders (23), device → node:   varint request, opaque shelfKey[32]
+ *   shelfHolders (23), device → node:   varint request, opaque shelfKey[32], opaque placement[32]
  *   shelfHeld    (24), node → device:   varint request, holders<V> { opaque nodeKey[32], u32 left }
  *   shelfPut     (25), device → node:   varint request, opaque puts<V>   signed ShelfContents
  *   shelfTake    (26), device → node:   varint request, opaque shelfKey[32], nodeKey holders<V>
@@ -10,7 +10,8 @@
  * ```
  *
  * `shelfPut` is answered by `shelfHeld`. A `shelfHeld` with request 0 says that a holder runs low
- * or was replaced: lay out again. `left` is the number of one-time keys known to be there.
+ * or was replaced: lay out again. The shelf lies with the replicas of the inboxes of that placement,
+ * where strangers are pointed to. `left` is the number of one-time keys known to be there.
  */
 import { fixed, opaque, optional, struct, u32, varint, vector } from '../codec/struct.ts'
 import { nodeIdCodec } from '../ids.ts'
@@ -23,10 +24,12 @@ export interface ShelfHoldersFrame {
   readonly type: 'shelfHolders'
   readonly request: number
   readonly shelfKey: Uint8Array
+  readonly placement: Uint8Array
 }
 export const shelfHoldersCodec = struct<Omit<ShelfHoldersFrame, 'type'>>({
   request: varint,
   shelfKey: fixed(32),
+  placement: fixed(32),
 })
 
 export interface ShelfHolder {

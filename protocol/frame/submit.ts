@@ -34,7 +34,7 @@ export interface SubmitFrame {
 }
 
 export const submitCodec = struct<Omit<SubmitFrame, 'type'>>({
-  envelope: opaque(limits.envelopeBytesMax),
+  envelope: opaque(limits.mailBytesMax),
   homes: vector(nodeIdCodec, limits.homesMax),
   replicas: vector(nodeIdCodec, limits.replicasMax),
   purpose: oneOf(Object.values(purposes), 'purpose'),

@@ -5,6 +5,7 @@
  *
  * ```text
  *   InboxCard card
+ *   opaque seed[15]            our rendezvous seed now: it is replaced when a device is revoked
  *   u64    deviceListNumber
  *   opaque deviceListHash[32]
  * ```
@@ -16,12 +17,14 @@ import type { InboxCard } from '../inbox-card.ts'
 export interface CardUpdateBody {
   readonly type: 'cardUpdate'
   readonly card: InboxCard
+  readonly seed: Uint8Array
   readonly deviceListNumber: number
   readonly deviceListHash: Uint8Array
 }
 
 export const cardUpdateCodec = struct<Omit<CardUpdateBody, 'type'>>({
   card: inboxCardCodec,
+  seed: fixed(15),
   deviceListNumber: u64,
   deviceListHash: fixed(32),
 })

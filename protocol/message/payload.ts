@@ -21,18 +21,48 @@ import type { Codec } from '../codec/struct.ts'
 import { messageIdCodec } from '../ids.ts'
 import type { MessageId } from '../ids.ts'
 import { limits } from '../limits.ts'
+import { askAgainCodec } from './ask-again.ts'
+import type { AskAgainBody } from './ask-again.ts'
+import { askReplyCodec } from './ask-reply.ts'
+import type { AskReplyBody } from './ask-reply.ts'
 import { cardUpdateCodec } from './card-update.ts'
 import type { CardUpdateBody } from './card-update.ts'
 import { contactAcceptCodec } from './contact-accept.ts'
 import type { ContactAcceptBody } from './contact-accept.ts'
 import { contactRequestCodec } from './contact-request.ts'
 import type { ContactRequestBody } from './contact-request.ts'
+import { contactStateCodec } from './contact-state.ts'
+import type { ContactStateBody } from './contact-state.ts'
+import { fileCodec } from './file.ts'
+import type { FileBody } from './file.ts'
+import { historyPageCodec } from './history-page.ts'
+import type { HistoryPageBody } from './history-page.ts'
+import { inviteStateCodec } from './invite-state.ts'
+import type { InviteStateBody } from './invite-state.ts'
+import { ownDevicesCodec } from './own-devices.ts'
+import type { OwnDevicesBody } from './own-devices.ts'
+import { readMarksCodec } from './read-marks.ts'
+import type { ReadMarksBody } from './read-marks.ts'
 import { receiptsCodec } from './receipts.ts'
 import type { ReceiptsBody } from './receipts.ts'
+import { receivedCopyCodec } from './received-copy.ts'
+import type { ReceivedCopyBody } from './received-copy.ts'
+import { sentCopyCodec } from './sent-copy.ts'
+import type { SentCopyBody } from './sent-copy.ts'
 import { textCodec } from './text.ts'
 import type { TextBody } from './text.ts'
 
-export type KnownBody = TextBody | ReceiptsBody | ContactRequestBody | ContactAcceptBody | CardUpdateBody
+/** Between people. */
+type PeerBody =
+  | TextBody | FileBody | ReceiptsBody | ContactRequestBody | ContactAcceptBody | CardUpdateBody | AskAgainBody
+  | AskReplyBody
+
+/** Between devices of one account, in its self box and nowhere else. */
+export type SiblingBody =
+  | SentCopyBody | ReceivedCopyBody | ContactStateBody | ReadMarksBody | OwnDevicesBody
+  | InviteStateBody | HistoryPageBody
+
+export type KnownBody = PeerBody | SiblingBody
 
 /** Made by a newer openIM. */
 export interface UnknownBody {
@@ -63,6 +93,16 @@ export const bodyCodecs: BodyCodecs = {
   contactRequest: { tag: 3, codec: contactRequestCodec },
   contactAccept: { tag: 4, codec: contactAcceptCodec },
   cardUpdate: { tag: 5, codec: cardUpdateCodec },
+  file: { tag: 6, codec: fileCodec },
+  askAgain: { tag: 7, codec: askAgainCodec },
+  askReply: { tag: 8, codec: askReplyCodec },
+  sentCopy: { tag: 16, codec: sentCopyCodec },
+  receivedCopy: { tag: 17, codec: receivedCopyCodec },
+  contactState: { tag: 18, codec: contactStateCodec },
+  readMarks: { tag: 19, codec: readMarksCodec },
+  ownDevices: { tag: 20, codec: ownDevicesCodec },
+  inviteState: { tag: 21, codec: inviteStateCodec },
+  historyPage: { tag: 22, codec: historyPageCodec },
 }
 
 const byTag = new Map(
@@ -85,6 +125,14 @@ const wireCodec = struct<Wire>({
   tag: varint,
   body: opaque(limits.envelopeBytesMax),
 })
+
+/** The lowest tag of what only our own devices say to each other. */
+const siblingTagMin = 16
+
+/** Accepted only in the self box, as everything else is accepted only outside it (receipts in both). */
+export function isSiblingBody(body: Body): body is SiblingBody {
+  return body.type !== 'unknown' && bodyCodecs[body.type].tag >= siblingTagMin
+}
 
 export function encodePayload(payload: Payload): Uint8Array {
   const { messageId, sentAtMs, sequence, body } = payload

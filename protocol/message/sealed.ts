@@ -8,6 +8,7 @@
  *     u8     version = 1
  *     opaque senderDevice[16]
  *     entries<V>                      at most 16 { opaque recipientDevice[16], opaque wrap<V> }
+ *     optional opaque deviceList<V>   the sender's signed DeviceList, until the receiver has it
  *     opaque content<V>               content.ts
  *     zeros                           up to the size class
  * ```
@@ -22,7 +23,7 @@ import type { Result } from '../../crypto/errors.ts'
 import { crypto } from '../../crypto/index.ts'
 import type { Random } from '../../crypto/random.ts'
 import { tryDecodePadded } from '../codec/padding.ts'
-import { encode, oneOf, opaque, struct, vector } from '../codec/struct.ts'
+import { encode, oneOf, opaque, optional, struct, vector } from '../codec/struct.ts'
 import { sizeClass } from '../envelope.ts'
 import { deviceIdCodec } from '../ids.ts'
 import type { DeviceId } from '../ids.ts'
@@ -37,6 +38,8 @@ export interface SealedEntry {
 export interface SealedMessage {
   readonly senderDevice: DeviceId
   readonly entries: SealedEntry[]
+  /** Accepted before the sending device is looked for: a new device is understood at once. */
+  readonly deviceList: Uint8Array | undefined
   readonly content: Uint8Array
 }
 
@@ -53,6 +56,7 @@ const sealedCodec = struct<SealedMessage & { version: 1 }>({
     struct<SealedEntry>({ recipientDevice: deviceIdCodec, wrap: opaque(limits.wrapBytesMax) }),
     limits.devicesMax,
   ),
+  deviceList: optional(opaque(limits.deviceListBytesMax)),
   content: opaque(largestClass),
 })
 
@@ -85,6 +89,6 @@ export function openMessage(ciphertext: Uint8Array, sealKey: Uint8Array): Result
   if (plaintext === undefined) return { ok: false, code: 'MESSAGE_SEAL' }
   const decoded = tryDecodePadded(sealedCodec, plaintext)
   if (!decoded.ok) return decoded
-  const { senderDevice, entries, content } = decoded.value
-  return { ok: true, value: { senderDevice, entries, content } }
+  const { version: _, ...message } = decoded.value
+  return { ok: true, value: message }
 }

@@ -50,10 +50,10 @@ export interface DepositReply {
   /** Signed `Tombstone`s (acknowledge.ts). */
   readonly tombstones: Uint8Array[]
 }
-const receiptBytesMax = 40 * limits.depositItemsMax + 256
+export const storeReceiptBytesMax = 40 * limits.depositItemsMax + 256
 export const depositReplyCodec = struct<DepositReply>({
   results: vector(oneOf(Object.values(depositResults), 'deposit result'), limits.depositItemsMax),
-  receipt: optional(opaque(receiptBytesMax)),
+  receipt: optional(opaque(storeReceiptBytesMax)),
   tombstones: vector(opaque(16_384), limits.depositItemsMax),
 })
 

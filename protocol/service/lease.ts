@@ -7,6 +7,9 @@
  *   reply:    u8 result, u64 expiresHour   what the holder granted
  * ```
  *
+ * A file box holds the pieces of one file: it takes larger envelopes, has limits of its own, and
+ * its positions are 1, 2, 3 … in order of arrival, so that a reader may begin anywhere.
+ *
  * A lease of higher sequence replaces the one before; one with `itemsMax` 0 gives the inbox up.
  */
 import type { SigningKeyPair } from '../../crypto/provider.ts'
@@ -16,6 +19,9 @@ import { nodeIdCodec } from '../ids.ts'
 import type { NodeId } from '../ids.ts'
 import { parseStruct, signStruct, verifyStruct } from '../signed.ts'
 
+export const boxKinds = { mail: 0, file: 1 } as const
+export type BoxKind = (typeof boxKinds)[keyof typeof boxKinds]
+
 export interface Lease {
   readonly writeKey: Uint8Array
   readonly readKey: Uint8Array
@@ -23,6 +29,7 @@ export interface Lease {
   readonly holder: NodeId
   /** The node the quota is counted for (the owner's home). */
   readonly home: NodeId
+  readonly kind: BoxKind
   readonly sequence: number
   readonly itemsMax: number
   readonly bytesMax: number
@@ -33,6 +40,7 @@ const leaseCodec = struct<Lease>({
   readKey: fixed(32),
   holder: nodeIdCodec,
   home: nodeIdCodec,
+  kind: oneOf(Object.values(boxKinds), 'box kind'),
   sequence: u64,
   itemsMax: u32,
   bytesMax: u32,

@@ -34,7 +34,8 @@ const client = {
   markRead: async () => {},
   contacts: async () => [],
   history: async ({ after = 0 }) => (after === 0 ? [entry] : []),
-  contact: async () => { throw new TypeError('Cannot read properties of undefined') },
+  unreadable: async () => [],
+  send: async () => { throw new TypeError('Cannot read properties of undefined') },
   on: () => {
     follows.resolve()
     return () => {}

@@ -33,6 +33,12 @@ export function allocation(work: () => unknown): Allocation {
   return { kept, allocated: after - before + collected }
 }
 
+/** What the process holds: after a collection, heap and array buffers together. */
+export function heldBytes(): number {
+  collect()
+  return usedBytes()
+}
+
 function used(statistics: { usedHeapSize: number, externalMemory: number }): number {
   return statistics.usedHeapSize + statistics.externalMemory
 }

@@ -28,10 +28,11 @@ import { bodyCodecs, decodePayload, encodePayload } from '../../protocol/message
 import type { KnownBody } from '../../protocol/message/payload.ts'
 import { openMessage, sealMessage } from '../../protocol/message/sealed.ts'
 import { checkNodeDescriptor, signNodeDescriptor } from '../../protocol/node-descriptor.ts'
+import { formatSafetyCode, parseSafetyCode } from '../../protocol/safety-code.ts'
 import { signTombstone, verifyTombstone } from '../../protocol/service/acknowledge.ts'
 import { signStoreReceipt, verifyStoreReceipt } from '../../protocol/service/deposit.ts'
 import { signReadProof, verifyReadProof } from '../../protocol/service/fetch.ts'
-import { signLease, verifyLease } from '../../protocol/service/lease.ts'
+import { boxKinds, signLease, verifyLease } from '../../protocol/service/lease.ts'
 import { signShelf, verifyShelf } from '../../protocol/service/shelf.ts'
 import {
   openShelfOneTime, openShelfStatic, sealShelfOneTime, sealShelfStatic,
@@ -104,7 +105,7 @@ function mailObjects(): FuzzedObject[] {
       name: 'lease',
       covers: ['verifyLease', 'parseLease'],
       valid: [signLease({
-        ...box, holder, home, sequence: 7, itemsMax: 100, bytesMax: 65_536, expiryHour: testHour + 24,
+        ...box, holder, home, kind: boxKinds.mail, sequence: 7, itemsMax: 100, bytesMax: 65_536, expiryHour: testHour + 24,
       }, readKeys)],
       decode: verifyLease,
     },
@@ -169,7 +170,9 @@ function messageObjects(): FuzzedObject[] {
   const sealKey = bytesOf('seal')
   const device = hex(bytesOf('device', 16)) as Parameters<typeof sealMessage>[0]['senderDevice']
   const entries = [{ recipientDevice: device, wrap: random.bytes(130) }]
-  const message = sealMessage({ senderDevice: device, entries, content: sealed.content }, sealKey, random)
+  const message = sealMessage({
+    senderDevice: device, entries, deviceList: undefined, content: sealed.content,
+  }, sealKey, random)
   const envelope = { key: sealKey, ad: utf8('openim sealed v1') }
   return [
     { name: 'payload', covers: ['decodePayload'], valid: payloads, decode: decodePayload },
@@ -302,6 +305,14 @@ function texts(): FuzzedObject[] {
       valid: [utf8(formatAddress(rootKey))],
       selfDelimiting: false,
       decode: ofText(parseAddress),
+    },
+    {
+      name: 'safety number',
+      covers: ['parseSafetyCode'],
+      valid: [utf8('12345 67890 '.repeat(6)), utf8(formatSafetyCode(concat(Uint8Array.of(1), bytesOf('scan', 64))))],
+      // White space and hyphens are forgiven.
+      selfDelimiting: false,
+      decode: ofText(parseSafetyCode),
     },
     { name: 'node id', covers: ['parseNodeId'], valid: [utf8(nodeOf('node'))], decode: ofText(parseNodeId) },
     {

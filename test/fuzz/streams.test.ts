@@ -75,6 +75,7 @@ function channel(role: 'device' | 'node', randomSeed: string) {
   const seen: { failed?: string, messages: number } = { messages: 0 }
   const end = new NoiseChannel({
     transport: 'fuzz',
+    framing: 'length',
     own: role === 'device' ? deviceKeys : doorKeys,
     random: seededRandom(randomSeed),
     ...(role === 'device' ? { nodeKey: doorKeys.publicKey } : {}),
@@ -94,7 +95,7 @@ test('a channel refuses streams that were changed, on both ends', () => {
   node.end.receive(concat(...device.written))
   const answer = concat(...node.written)
   device.end.receive(answer)
-  const stream = concat(...device.written, device.end.seal([bytesOf('message', 900), bytesOf('next', 20)]))
+  const stream = concat(...device.written, ...device.end.seal([bytesOf('message', 900), bytesOf('next', 20)]))
   node.end.receive(stream.subarray(concat(...device.written).length))
   assert.equal(node.seen, { messages: 2 })
 

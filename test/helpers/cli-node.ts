@@ -6,7 +6,7 @@
 import { spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { cp, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -74,12 +74,24 @@ export class CliNode {
   }
 
   /** A fresh identity in a temp folder. */
-  static async init(name: string): Promise<CliNode> {
+  static async init(name: string, extra: readonly string[] = []): Promise<CliNode> {
     const dataDir = join(await mkdtemp(join(tmpdir(), 'openim-scene-')), 'data')
     const node = new CliNode(name, dataDir)
-    const result = await node.run(['init', '--name', name])
+    const result = await node.run(['init', '--name', name, ...extra])
     if (result.code !== 0) throw new Error(`init failed (${result.code}): ${result.stderr}`)
     return node
+  }
+
+  /** Another node on a copy of a stopped node's directory, as somebody makes who moves a disk. */
+  static async copyOf(original: CliNode): Promise<CliNode> {
+    const dataDir = join(await mkdtemp(join(tmpdir(), 'openim-scene-')), 'data')
+    await cp(original.dataDir, dataDir, { recursive: true })
+    return new CliNode(original.name, dataDir)
+  }
+
+  /** Nothing is there yet; for `backup restore` and `init --recover`. */
+  static async empty(name: string): Promise<CliNode> {
+    return new CliNode(name, join(await mkdtemp(join(tmpdir(), 'openim-scene-')), 'data'))
   }
 
   get ready(): ReadyLine {
@@ -101,7 +113,9 @@ export class CliNode {
       cliPath, 'start', '--json', '--data', this.dataDir, '--p2p-listen', this.#listen(),
       ...bootstrap.flatMap((address) => ['--bootstrap', address]), ...extra,
     ]
-    const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] })
+    // Other tests on this machine are no neighbours of ours.
+    const env = { ...process.env, OPENIM_MDNS: 'false' }
+    const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'], env })
     this.#process = child
     child.stderr.setEncoding('utf8').on('data', (chunk: string) => {
       this.#stderr = (this.#stderr + chunk).slice(-20_000)

@@ -4,12 +4,17 @@
  */
 import { MemoryStore } from '../../node/storage/memory-store.ts'
 import type { ClientEvent, Contact, HistoryEntry } from '../../protocol/client/api.ts'
+import { hex } from '../../crypto/bytes.ts'
+import { parseAddress } from '../../protocol/address.ts'
+import { readAccount } from '../../protocol/client/account-state.ts'
 import { Client } from '../../protocol/client/client.ts'
 import type { ClientLog } from '../../protocol/client/context.ts'
+import { makeDeviceRequest } from '../../protocol/client/linked-account.ts'
 import type { Clock, KvStore, Timer } from '../../protocol/ports.ts'
 import type { Random } from '../../crypto/random.ts'
 import { ClientNetwork } from './client-network.ts'
 import type { TestNode } from './client-network.ts'
+import type { TestSession } from './client-session.ts'
 import { seededRandom } from './seeded-random.ts'
 import { VirtualClock } from './virtual-clock.ts'
 
@@ -37,6 +42,14 @@ export class World {
     this.people.push(person)
     await this.run(person.begin())
     return person
+  }
+
+  /** A further device of somebody. */
+  async device(of: Person, name: string): Promise<Person> {
+    const device = new Person(this, name, of.node)
+    this.people.push(device)
+    await this.run(device.beginLinked(of.client))
+    return device
   }
 
   /** Two people who are contacts of each other. */
@@ -77,6 +90,7 @@ export class World {
   }
 }
 
+/** One device of somebody; the first is their primary. */
 export class Person {
   readonly name: string
   readonly node: TestNode
@@ -91,11 +105,12 @@ export class Person {
   #client: Client | undefined
   #life: Life
   #isAlive = false
+  #linkKey = ''
 
-  constructor(world: World, name: string) {
+  constructor(world: World, name: string, node?: TestNode) {
     this.#world = world
     this.name = name
-    this.node = world.network.node(`${world.seed} home of ${name}`)
+    this.node = node ?? world.network.node(`${world.seed} home of ${name}`)
     this.node.replicas = world.replicas.map((node) => node.nodeId)
     this.#random = seededRandom(`${world.seed} ${name}`)
     this.#store = new MemoryStore({ clock: world.clock, random: this.#random }, { syncDelayMs })
@@ -120,14 +135,35 @@ export class Person {
     await this.open()
   }
 
+  /** Links this person's store, which is empty, as a further device of somebody's account. */
+  async beginLinked(primary: Client): Promise<void> {
+    const { address } = await primary.info()
+    const rootKey = parseAddress(address)
+    if (!rootKey.ok) throw new Error(rootKey.code)
+    const random = this.#random
+    const { secrets, request } = makeDeviceRequest({ random, rootKey: rootKey.value, name: this.name })
+    const answer = await primary.certify(request)
+    const { kv } = this.#store
+    await Client.createLinked({ kv, clock: this.#life, random, secrets, package: answer })
+    await this.open()
+  }
+
+  /** Its session with the node. */
+  get session(): TestSession | undefined {
+    return this.node.sessionOf(this.#linkKey)
+  }
+
   /** A client over the store as it is. */
   async open(): Promise<void> {
     const log: ClientLog = {
       debug: () => {},
       warn: (fields, message) => { this.warnings.push(`${message} ${JSON.stringify(fields, errorText)}`) },
     }
+    const account = await readAccount(this.#store.kv)
+    this.#linkKey = account === undefined ? '' : hex(account.linkKeys.publicKey)
     const client = await Client.open({
-      kv: this.#kv(), clock: this.#life, random: this.#random, connect: this.node.connect, log,
+      kv: this.#kv(), clock: this.#life, random: this.#random, log,
+      connect: (listener) => this.node.connect(listener, this.#linkKey),
     })
     client.on((event) => this.events.push(event))
     this.#client = client
@@ -140,7 +176,7 @@ export class Person {
     this.crashes++
     this.#isAlive = false
     this.#life.end()
-    this.node.session?.abandon()
+    this.session?.abandon()
     this.#store.crash()
   }
 

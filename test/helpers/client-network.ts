@@ -2,18 +2,17 @@
  * The nodes' side as a client sees it, in memory and virtual time: sessions that break, boxes at
  * home and replicas, deposits with signed receipts, tombstones, shelves, location records. Frames
  * go through their codecs, proofs are signed for real, and every rule of docs/protocol.md that a
- * client can notice is kept; what nodes do among themselves is done by direct calls.
+ * client can notice is kept; what nodes do among themselves is done by direct calls. A node serves
+ * one account, whose devices are known by their link keys, the first of them the primary.
  *
  * Faults are drawn from one seed: deliveries dropped, doubled and reordered, sessions reset.
  */
 import { hex } from '../../crypto/bytes.ts'
-import { OpenIMError } from '../../crypto/errors.ts'
 import { crypto } from '../../crypto/index.ts'
 import type { SigningKeyPair } from '../../crypto/provider.ts'
 import { randomFraction } from '../../crypto/random.ts'
 import type { Random } from '../../crypto/random.ts'
 import { boxId, parseEnvelope, verifyEnvelope } from '../../protocol/envelope.ts'
-import { decodeFrame, encodeFrame } from '../../protocol/frame/frame.ts'
 import type { Frame } from '../../protocol/frame/frame.ts'
 import { inboxActions } from '../../protocol/frame/inbox.ts'
 import { receiptStates, routes } from '../../protocol/frame/receipt.ts'
@@ -29,6 +28,7 @@ import { signTombstone } from '../../protocol/service/acknowledge.ts'
 import { signStoreReceipt } from '../../protocol/service/deposit.ts'
 import { verifyShelf } from '../../protocol/service/shelf.ts'
 import type { DeviceSessionApi, DeviceSessionListener } from '../../protocol/session/types.ts'
+import { TestSession } from './client-session.ts'
 import { randomInteger, seededRandom } from './seeded-random.ts'
 
 const hourMs = 3_600_000
@@ -61,6 +61,7 @@ interface OpenBox {
 interface Outgoing {
   readonly id: EnvelopeId
   readonly box: BoxId
+  readonly device: string
   frame: SubmitFrame
   readonly receipts: Map<NodeId, Uint8Array>
 }
@@ -110,7 +111,12 @@ export class TestNode {
   readonly heard: Frame[] = []
   /** Rewrites or swallows receipts before they leave: a lying node. */
   tamper: (receipt: ReceiptFrame) => ReceiptFrame | undefined = (receipt) => receipt
-  #session: TestSession | undefined
+  /** Devices that may log in, by link key in hex; the primary first. */
+  readonly devices: string[] = []
+  /** Devices that took an envelope over, until all have. */
+  readonly #acked = new Map<EnvelopeId, Set<string>>()
+  readonly #sessions = new Map<string, TestSession>()
+  #speaker = ''
 
   constructor(network: ClientNetwork, keys: SigningKeyPair) {
     this.network = network
@@ -118,26 +124,41 @@ export class TestNode {
     this.nodeId = nodeIdFromKey(keys.publicKey)
   }
 
-  /** For `Client.open`: one device per node, the latest session counts. */
-  connect = (listener: DeviceSessionListener): DeviceSessionApi => {
-    this.#session?.abandon()
-    this.#session = new TestSession(this, listener)
-    return this.#session
+  /** For `Client.open`: of each device, the primary unless named, the latest session counts. */
+  connect = (listener: DeviceSessionListener, device = this.devices[0] ?? 'primary'): DeviceSessionApi => {
+    // The node registers the account that it hosts; all other devices by the primary's word.
+    if (this.devices.length === 0) this.devices.push(device)
+    this.#sessions.get(device)?.abandon()
+    const session = new TestSession(this, { device, listener })
+    this.#sessions.set(device, session)
+    return session
   }
 
+  /** Of the primary. */
   get session(): TestSession | undefined {
-    return this.#session
+    return this.sessionOf(this.devices[0] ?? '')
   }
 
-  handle(frame: Frame): void {
+  sessionOf(device: string): TestSession | undefined {
+    return this.#sessions.get(device)
+  }
+
+  /** Every session begins anew. */
+  resetAll(): void {
+    for (const session of this.#sessions.values()) session.reset()
+  }
+
+  handle(frame: Frame, device = this.devices[0] ?? 'primary'): void {
     this.heard.push(frame)
+    this.#speaker = device
     switch (frame.type) {
-      case 'submit': return this.#submit(frame)
+      case 'submit': return this.#submit(frame, device)
+      case 'devices': return this.#setDevices(frame, device)
       case 'withdraw':
         for (const id of frame.envelopeIds) this.outgoing.delete(id)
         return
       case 'inbox': return this.#inbox(frame)
-      case 'acknowledge': return this.#acknowledge(frame.box, frame.envelopeIds)
+      case 'acknowledge': return this.#acknowledge(frame.box, frame.envelopeIds, device)
       case 'shelfHolders':
       case 'shelfPut': return this.#shelf(frame)
       case 'shelfTake': return this.#shelfTake(frame)
@@ -150,13 +171,14 @@ export class TestNode {
     }
   }
 
-  push(frame: Frame): void {
-    this.#session?.push(frame)
+  /** To the device whose frame is being handled. */
+  push(frame: Frame, device = this.#speaker): void {
+    this.#sessions.get(device)?.push(frame)
   }
 
   /** A new session: what waits is offered from the beginning. */
-  attached(): void {
-    for (const box of this.boxes.keys()) this.#deliver([...this.held.get(box)?.values() ?? []])
+  attached(device: string): void {
+    for (const box of this.boxes.keys()) this.#deliver([...this.held.get(box)?.values() ?? []], device)
   }
 
   /** Takes an envelope as home or replica. */
@@ -172,7 +194,7 @@ export class TestNode {
     if (held === undefined || this.isFull) return {}
     const isNew = !held.has(id)
     held.set(id, bytes)
-    if (isNew && this.boxes.has(box)) this.#deliver([bytes])
+    if (isNew && this.boxes.has(box)) for (const device of this.devices) this.#deliver([bytes], device)
     const storedHour = Math.floor(this.network.clock.now() / hourMs)
     return { receipt: signStoreReceipt({ nodeId: this.nodeId, storedHour, envelopeIds: [id] }, this.keys) }
   }
@@ -193,13 +215,13 @@ export class TestNode {
     for (const outgoing of [...this.outgoing.values()]) this.#offer(outgoing)
   }
 
-  #submit(frame: SubmitFrame): void {
+  #submit(frame: SubmitFrame, device: string): void {
     const parsed = parseEnvelope(frame.envelope)
     if (!parsed.ok) throw new Error(`a client made a bad envelope: ${parsed.code}`)
     const { id, box } = parsed.value
     const known = this.outgoing.get(id)
     if (known !== undefined) known.frame = frame
-    const outgoing = known ?? { id, box, frame, receipts: new Map<NodeId, Uint8Array>() }
+    const outgoing = known ?? { id, box, device, frame, receipts: new Map<NodeId, Uint8Array>() }
     this.outgoing.set(id, outgoing)
     this.#tell(outgoing, { state: receiptStates.accepted })
     this.#later(() => this.#offer(outgoing))
@@ -247,7 +269,7 @@ export class TestNode {
       type: 'receipt', envelopeId: outgoing.id, state: receiptStates.accepted, have: 0, want: 1,
       route: routes.none, level: 0, proofs: [], code: '', ...change,
     })
-    if (receipt !== undefined) this.push(receipt)
+    if (receipt !== undefined) this.push(receipt, outgoing.device)
   }
 
   #inbox(frame: Extract<Frame, { type: 'inbox' }>): void {
@@ -268,11 +290,39 @@ export class TestNode {
     reply(this.replicas)
   }
 
-  #acknowledge(box: BoxId, envelopeIds: EnvelopeId[]): void {
+  #acknowledge(box: BoxId, ids: EnvelopeId[], device: string): void {
+    for (const id of ids) this.#acked.set(id, (this.#acked.get(id) ?? new Set()).add(device))
+    this.#bury(box, ids.filter((id) => this.#isTaken(id)))
+  }
+
+  #isTaken(id: EnvelopeId): boolean {
+    return this.devices.every((device) => this.#acked.get(id)?.has(device) === true)
+  }
+
+  /** The primary says who may log in besides itself. */
+  #setDevices(frame: Extract<Frame, { type: 'devices' }>, by: string): void {
+    if (by !== this.devices[0]) {
+      const detail = 'not the primary'
+      return this.push({ type: 'refusal', request: frame.request, code: 'DEVICE_NOT_PRIMARY', detail })
+    }
+    const devices = [by, ...frame.linkKeys.map((key) => hex(key))]
+    const removed = this.devices.filter((device) => !devices.includes(device))
+    this.devices.splice(0, this.devices.length, ...devices)
+    for (const device of removed) this.#sessions.get(device)?.refuse('DEVICE_REVOKED')
+    for (const [box, held] of this.held) {
+      if (this.boxes.has(box)) this.#bury(box, [...held.keys()].filter((id) => this.#isTaken(id)))
+    }
+    // Those that knocked in vain may come in now.
+    for (const device of devices) this.#sessions.get(device)?.retry()
+    this.push({ type: 'devicesSet', request: frame.request })
+  }
+
+  #bury(box: BoxId, envelopeIds: EnvelopeId[]): void {
     const open = this.boxes.get(box)
-    if (open === undefined) return
+    if (open === undefined || envelopeIds.length === 0) return
     const { writeKey, readKeys } = open
     const tombstone = signTombstone({ writeKey, readKey: readKeys.publicKey, envelopeIds }, readKeys)
+    for (const id of envelopeIds) this.#acked.delete(id)
     for (const node of this.network.nodes.values()) {
       for (const id of envelopeIds) {
         if (node.held.get(box)?.delete(id) === true || node === this) node.tombstones.set(id, tombstone)
@@ -326,10 +376,10 @@ export class TestNode {
   }
 
   /** In pieces of any size, with faults; what is not acknowledged comes again. */
-  #deliver(envelopes: readonly Uint8Array[], pauseMs = deliverMs): void {
+  #deliver(envelopes: readonly Uint8Array[], device: string, pauseMs = deliverMs): void {
     const { network } = this
     const { drop, double, shuffle } = network.faults
-    const order = envelopes.filter((bytes) => !this.withholds(bytes))
+    const order = envelopes.filter((bytes) => !this.withholds(bytes) && this.#isDue(bytes, device))
     if (network.chance(shuffle)) {
       for (let i = order.length - 1; i > 0; i--) swap(order, i, randomInteger(network.random, i + 1))
     }
@@ -341,7 +391,7 @@ export class TestNode {
       }
       const times = network.chance(drop) ? 0 : network.chance(double) ? 2 : 1
       for (let i = 0; i < times; i++) {
-        const push = (): void => this.push({ type: 'deliver', envelopes: piece })
+        const push = (): void => this.push({ type: 'deliver', envelopes: piece }, device)
         if (network.chance(shuffle)) this.#later(push, lateMs)
         else push()
       }
@@ -350,133 +400,21 @@ export class TestNode {
     const nextMs = Math.min(repeatMaxMs, 2 * pauseMs)
     network.clock.after(
       pauseMs,
-      () => this.#deliver(envelopes.filter((bytes) => this.#isHeld(bytes)), nextMs),
+      () => this.#deliver(envelopes.filter((bytes) => this.#isDue(bytes, device)), device, nextMs),
     )
   }
 
-  #isHeld(bytes: Uint8Array): boolean {
+  /** Whether this device, in session, has yet to take it over. */
+  #isDue(bytes: Uint8Array, device: string): boolean {
     const parsed = parseEnvelope(bytes)
-    return parsed.ok && this.held.get(
-      parsed.value.box,
-    )?.has(parsed.value.id) === true && this.#session?.online === true
+    if (!parsed.ok || this.held.get(parsed.value.box)?.has(parsed.value.id) !== true) return false
+    const isTaken = this.#acked.get(parsed.value.id)?.has(device) === true
+    return !isTaken && this.#sessions.get(device)?.online === true
   }
 
   #later(work: () => void, spreadMs = 30): void {
     this.network.clock.after(5 + randomInteger(this.network.random, spreadMs), work)
   }
-}
-
-/** A session double: frames in order and once while it lasts; resets lose what is under way. */
-export class TestSession implements DeviceSessionApi {
-  readonly #node: TestNode
-  readonly #listener: DeviceSessionListener
-  readonly #inbox: Frame[] = []
-  #online = false
-  #number = 0
-  #isStopped = false
-  #isConsuming = false
-  #sendDueMs = 0
-  #pushDueMs = 0
-  #waiting: (() => void)[] = []
-
-  constructor(node: TestNode, listener: DeviceSessionListener) {
-    this.#node = node
-    this.#listener = listener
-  }
-
-  get online(): boolean {
-    return this.#online
-  }
-
-  start(): void {
-    this.#clock.after(20, () => this.#begin())
-  }
-
-  async stop(): Promise<void> {
-    this.abandon()
-  }
-
-  /** The device is gone. */
-  abandon(): void {
-    this.#isStopped = true
-    this.#online = false
-    this.#number++
-    this.#inbox.length = 0
-    for (const wake of this.#waiting.splice(0)) wake()
-  }
-
-  /** The node lost this session; a new one begins by itself. */
-  reset(): void {
-    if (this.#isStopped || !this.#online) return
-    this.#online = false
-    this.#number++
-    this.#inbox.length = 0
-    this.#listener.state(false, 'LINK_LOST')
-    this.#clock.after(50 + randomInteger(this.#node.network.random, 1_000), () => this.#begin())
-  }
-
-  async send(frame: Frame): Promise<void> {
-    if (this.#isStopped) throw new OpenIMError('SESSION_STOPPED', 'the session was stopped')
-    if (this.#number === 0) await new Promise<void>((resolve) => this.#waiting.push(resolve))
-    const number = this.#number
-    const bytes = encodeFrame(frame)
-    this.#sendDueMs = this.#due(this.#sendDueMs)
-    this.#clock.after(this.#sendDueMs - this.#clock.monotonicMs(), () => {
-      if (this.#isStopped || number !== this.#number) return
-      this.#node.handle(mustDecode(bytes))
-    })
-  }
-
-  /** From the node. */
-  push(frame: Frame): void {
-    if (this.#isStopped || !this.#online) return
-    const number = this.#number
-    const bytes = encodeFrame(frame)
-    this.#pushDueMs = this.#due(this.#pushDueMs)
-    this.#clock.after(this.#pushDueMs - this.#clock.monotonicMs(), () => {
-      if (this.#isStopped || number !== this.#number) return
-      this.#inbox.push(mustDecode(bytes))
-      void this.#consume()
-    })
-  }
-
-  get #clock(): Clock {
-    return this.#node.network.clock
-  }
-
-  #begin(): void {
-    if (this.#isStopped) return
-    this.#number++
-    this.#online = true
-    this.#listener.reset()
-    this.#listener.state(true)
-    for (const wake of this.#waiting.splice(0)) wake()
-    this.#node.attached()
-    const { resetEveryMs } = this.#node.network.faults
-    if (resetEveryMs === Infinity) return
-    const delayMs = resetEveryMs * 2 * randomFraction(this.#node.network.random)
-    this.#clock.after(delayMs, () => this.reset())
-  }
-
-  async #consume(): Promise<void> {
-    if (this.#isConsuming) return
-    this.#isConsuming = true
-    for (let frame = this.#inbox.shift(); frame !== undefined; frame = this.#inbox.shift()) {
-      await this.#listener.frame(frame)
-    }
-    this.#isConsuming = false
-  }
-
-  /** In order, each a few milliseconds after it was sent. */
-  #due(lastMs: number): number {
-    return Math.max(lastMs, this.#clock.monotonicMs() + 1 + randomInteger(this.#node.network.random, 15))
-  }
-}
-
-function mustDecode(bytes: Uint8Array): Frame {
-  const decoded = decodeFrame(bytes)
-  if (!decoded.ok) throw new Error(`a frame does not decode: ${decoded.code}`)
-  return decoded.value
 }
 
 function totalBytes(envelopes: readonly Uint8Array[]): number {

@@ -6,6 +6,7 @@ import { encode } from '../../protocol/codec/struct.ts'
 import type { InboxFrame } from '../../protocol/frame/inbox.ts'
 import type { EnvelopeId, NodeId } from '../../protocol/ids.ts'
 import type { NodeDescriptor } from '../../protocol/node-descriptor.ts'
+import { boxKinds } from '../../protocol/service/lease.ts'
 import { services } from '../../protocol/service/codes.ts'
 import { depositRequestCodec } from '../../protocol/service/deposit.ts'
 import { Inboxes } from '../../node/messenger/inboxes.ts'
@@ -36,7 +37,7 @@ export function descriptorOf(nodeId: NodeId): NodeDescriptor {
 
 function replicaOn(peer: Peer): ReplicaService {
   return new ReplicaService(peer.parts, {
-    lends: true, lentBytesMax: 64 * 1024 * 1024, isFriend: () => true, isHome: () => false, onMail() {},
+    lends: true, lentBytesMax: 64 * 1024 * 1024, isFriend: () => true, homeKind: () => undefined, onMail() {},
   })
 }
 
@@ -84,7 +85,7 @@ export class InboxScene {
       lends: false,
       lentBytesMax: 0,
       isFriend: () => false,
-      isHome: (box) => this.inboxes.isHome(box),
+      homeKind: (box) => this.inboxes.isHome(box) ? boxKinds.mail : undefined,
       onMail: (box) => { for (const feed of this.feeds.get(box) ?? []) feed.wake(box) },
     })
     this.inboxes = new Inboxes(parts, {

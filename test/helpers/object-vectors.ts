@@ -163,7 +163,9 @@ function messageVector() {
     senderDevice,
     entries: [{ recipientDevice, wrap: hex(bytesOf('wrap', 130)) }],
     sealKey: hex(sealKey),
-    sealed: hex(sealMessage({ senderDevice, entries, content }, sealKey, seededRandom('seal'))),
+    sealed: hex(sealMessage({
+      senderDevice, entries, deviceList: undefined, content,
+    }, sealKey, seededRandom('seal'))),
   }
 }
 

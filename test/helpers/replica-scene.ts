@@ -9,7 +9,7 @@ import {
 import type { DepositReply } from '../../protocol/service/deposit.ts'
 import { fetchReplyCodec, fetchRequestCodec } from '../../protocol/service/fetch.ts'
 import type { FetchReply } from '../../protocol/service/fetch.ts'
-import { leaseReplyCodec } from '../../protocol/service/lease.ts'
+import { boxKinds, leaseReplyCodec } from '../../protocol/service/lease.ts'
 import { ReplicaService } from '../../node/messenger/replica-service.ts'
 import { RoomNetwork } from './room-network.ts'
 import type { Peer } from './room-network.ts'
@@ -46,7 +46,7 @@ export class ReplicaScene {
       lends: options.lends ?? true,
       lentBytesMax: options.lentBytesMax ?? 64 * 1024 * 1024,
       isFriend: (home) => this.friends.has(home),
-      isHome: (box) => this.ownBoxes.has(box),
+      homeKind: (box) => this.ownBoxes.has(box) ? boxKinds.mail : undefined,
       onMail: (_box, items) => this.mail.push(...items.map((item) => item.id)),
     })
   }

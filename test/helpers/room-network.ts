@@ -14,7 +14,7 @@ import type { ServiceCode } from '../../protocol/service/codes.ts'
 import { DirectCourier } from '../../node/messenger/direct-courier.ts'
 import { MemoryNetwork } from '../../node/overlay/memory-network.ts'
 import { MemoryOverlay } from '../../node/overlay/memory-overlay.ts'
-import type { Log, MailboxStore } from '../../node/ports.ts'
+import type { Log, MailboxStore, PieceStore } from '../../node/ports.ts'
 import { MemoryStore } from '../../node/storage/memory-store.ts'
 import { seededRandom } from './seeded-random.ts'
 import { VirtualClock } from './virtual-clock.ts'
@@ -67,10 +67,14 @@ export class Peer {
     return this.store.mailbox
   }
 
+  get pieces(): PieceStore {
+    return this.store.pieces
+  }
+
   /** The components that rooms ask for. */
   get parts() {
-    const { overlay, courier, store, kv, mailbox, clock, random, log, nodeKeys } = this
-    return { overlay, courier, store, kv, mailbox, clock, random, log, nodeKeys }
+    const { overlay, courier, store, kv, mailbox, pieces, clock, random, log, nodeKeys } = this
+    return { overlay, courier, store, kv, mailbox, pieces, clock, random, log, nodeKeys }
   }
 
   /** Asks another peer, while virtual time passes. */

@@ -11,7 +11,7 @@ import type { Clock } from '../../protocol/ports.ts'
 import { signTombstone } from '../../protocol/service/acknowledge.ts'
 import { signReadProof } from '../../protocol/service/fetch.ts'
 import type { ReadProof } from '../../protocol/service/fetch.ts'
-import { signLease } from '../../protocol/service/lease.ts'
+import { boxKinds, signLease } from '../../protocol/service/lease.ts'
 import type { Lease } from '../../protocol/service/lease.ts'
 import type { MailboxItem } from '../../node/ports.ts'
 
@@ -72,6 +72,7 @@ export class TestInbox {
     return signLease({
       writeKey,
       readKey,
+      kind: boxKinds.mail,
       sequence: 1,
       itemsMax: 1_000,
       bytesMax: 4 * 1024 * 1024,

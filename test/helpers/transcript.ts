@@ -136,6 +136,7 @@ const replacements: readonly (readonly [RegExp, string])[] = [
   [/oim1[02-9ac-hj-np-z]{59}/g, 'ADDRESS'],
   [/12D3KooW[1-9A-HJ-NP-Za-km-z]{44}/g, 'NODE'],
   [/openim:[\w-]{90,}/g, 'INVITE'],
+  [/\b\d{5} \d{5} \d{5} \d{5}\b/g, 'DIGITS'],
   [/"id":"[0-9a-f]{32}"/g, '"id":"MESSAGE"'],
   [/\d{4}-\d\d-\d\dT[\d:.]+Z/g, 'TIME'],
   [/\b\d\d:\d\d\b/g, 'hh:mm'],

@@ -26,6 +26,13 @@ test('takes a file with every key', () => {
     [listen]
     p2p = ["/ip4/0.0.0.0/tcp/4481", "/ip6/::/tcp/4482/ws"]
     tcp = "127.0.0.1:0"
+    udp = "127.0.0.1:0"
+    ws = "0.0.0.0:4482"
+    http2 = "[::1]:4483"
+    trusted_proxies = ["192.0.2.1"]
+    [tls]
+    cert = "node.pem"
+    key = "node.key"
     [p2p]
     bootstrap = ["/ip4/203.0.113.9/tcp/4481/p2p/12D3KooWJxbyGLW7sNqFQyLEXNdbjn37PBGaD2nMB331U5vqUZx8"]
     mdns = false
@@ -38,7 +45,15 @@ test('takes a file with every key', () => {
   const config = nodeConfig(settings)
   assert.is(config.name, 'alice')
   assert.is(config.profile, 'server')
-  assert.equal(config.listen, { p2p: ['/ip4/0.0.0.0/tcp/4481', '/ip6/::/tcp/4482/ws'], tcp: '127.0.0.1:0' })
+  assert.equal(config.listen, {
+    p2p: ['/ip4/0.0.0.0/tcp/4481', '/ip6/::/tcp/4482/ws'],
+    tcp: '127.0.0.1:0',
+    udp: '127.0.0.1:0',
+    ws: '0.0.0.0:4482',
+    http2: '[::1]:4483',
+    trustedProxies: ['192.0.2.1'],
+  })
+  assert.equal(config.tls, { cert: 'node.pem', key: 'node.key' })
   assert.is(config.p2p.bootstrap.length, 1)
   assert.is(config.p2p.mdns, false)
   assert.equal(config.limits, { heldForOthersBytes: 1.5 * 1024 ** 3, peers: 12 })

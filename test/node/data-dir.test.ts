@@ -78,6 +78,13 @@ test('lets exactly one of many win', async () => {
   await won[0]!.value.release()
 })
 
+test('removes keys that a cut-off write left lying about, once it is locked', async () => {
+  for (const name of ['keys.bin', 'keys.bin.tmp-0a1b', 'config.toml.tmp-0a1b']) await writeFile(join(dir, name), '')
+  const lock = await lockDataDir(dir)
+  assert.equal((await readdir(dir)).sort(), ['config.toml.tmp-0a1b', 'keys.bin', 'node.lock'])
+  await lock.release()
+})
+
 test('replaces a file whole and leaves nothing beside it', async () => {
   const path = join(dir, 'file')
   await writeFileAtomic(path, Buffer.from('one'), 0o600)

@@ -21,10 +21,10 @@ function status(change: Partial<NodeStatus> = {}): NodeStatus {
   return {
     version: '0', pid: 1, startedAtMs: 0, uptimeMs: 0, name: 'alice', address: 'oim1', dataDir,
     nodeId: nodeIdFromKey(new Uint8Array(32)),
-    online: true, reachable: 'yes', peers: { now: 3, max: 64 }, dht: { mode: 'client', known: 3 },
+    online: true, standing: 'good', isRenewing: false, reachable: 'yes', peers: { now: 3, max: 64 }, dht: { mode: 'client', known: 3 },
     p2p: [], listen: {},
     queue: { out: 0, held: { boxes: 0, bytes: 0, bytesMax: 0 } }, location: { holders: 8 },
-    replicas: { have: 5, want: 5 }, contacts: [], ...change,
+    replicas: { have: 5, want: 5 }, alarms: [], refused: { resets: 0, asks: 0 }, contacts: [], ...change,
   } as NodeStatus
 }
 
@@ -36,7 +36,7 @@ test('finds nothing wrong with a healthy node', async () => {
   const net = new RoomNetwork('healthy')
   const peer = await net.peer()
   await chmod(dataDir, 0o700)
-  const report = await examineNode({ ...peer.parts, dataDir, status: async () => status() })
+  const report = await examineNode({ ...peer.parts, dataDir, status: async () => status(), damaged: async () => [] })
   assert.ok(report.checks.every((check) => check.ok || check.name === 'disk'), JSON.stringify(report.checks))
   assert.ok(report.checks.every((check) => check.ok || check.cure !== undefined))
   assert.equal(await peer.kv.list({ prefix: 'doctor/' }), [], 'its probe is gone')
@@ -54,14 +54,34 @@ test('names each thing that is wrong, with its cure', async () => {
     status: async () => status({
       online: false, peers: { now: 0, max: 64 }, location: { holders: 0 }, replicas: { have: 0, want: 5 },
     }),
+    damaged: async () => [
+      { name: `client/contact/${'ab'.repeat(32)}`, foundAtMs: 0 },
+      { name: 'lent/x', foundAtMs: 86_400_000 },
+      { name: 'lent/y', foundAtMs: 0 },
+    ],
   })
   assert.not(report.ok)
   const wrong = report.checks.filter((check) => !check.ok && check.name !== 'disk')
   assert.equal(wrong.map((check) => check.name), [
-    'data directory', 'store', 'peers', 'location record', 'replicas', 'account',
+    'data directory', 'store', 'records', 'peers', 'location record', 'replicas', 'account',
   ])
   assert.ok(wrong.every((check) => check.cure !== undefined && check.cure.length > 0))
   assert.match(wrong[1]!.detail, /STORE_FULL/)
+  assert.is(wrong[2]!.detail, '3 damaged and set aside, last 1970-01-02T00:00:00.000Z: 1 contact, 2 lent')
+  assert.match(wrong[2]!.cure!, /swap invites with oim1/)
+  await net.end()
+})
+
+test('tells of a primitive that gave a wrong answer, and says nothing of it otherwise', async () => {
+  const net = new RoomNetwork('cryptography')
+  const peer = await net.peer()
+  await chmod(dataDir, 0o700)
+  const components = { ...peer.parts, dataDir, status: async () => status(), damaged: async () => [] }
+  const told = async (fallbacks?: readonly string[]): Promise<string[]> =>
+    (await examineNode({ ...components, ...(fallbacks && { fallbacks }) })).checks
+      .filter((check) => check.name === 'cryptography').map((check) => check.detail)
+  assert.equal(await told(), [])
+  assert.equal(await told(['X25519 gives a wrong answer']), ['X25519 gives a wrong answer'])
   await net.end()
 })
 

@@ -3,6 +3,7 @@ import * as assert from 'uvu/assert'
 import { utf8 } from '../../crypto/bytes.ts'
 import type { Client } from '../../protocol/client/client.ts'
 import { openHostedAccount } from '../../node/hosted-account.ts'
+import { openNodeStore } from '../../node/node-store.ts'
 import { LoopbackConnector } from '../../node/connectors/loopback-connector.ts'
 import { Accounts } from '../../node/router/accounts.ts'
 import { suite } from '../helpers/harness.ts'
@@ -15,11 +16,13 @@ const dataKey = new Uint8Array(32).fill(6)
 
 async function open(peer: Peer, accounts: Accounts, key = dataKey): Promise<Client> {
   const loopback = new LoopbackConnector(peer)
+  const { account } = await openNodeStore({ ...peer.parts, store: peer.store, dataKey: key })
   return await openHostedAccount({
     ...peer.parts,
+    kv: account,
     loopback,
     register: (address, deviceKey) => accounts.register(address, deviceKey),
-  }, { name: 'alice', dataKey: key, entropy, hint: () => undefined })
+  }, { name: 'alice', entropy, hint: () => undefined })
 }
 
 test('is made on the first start and the same ever after, with one device', async () => {

@@ -1,5 +1,5 @@
 /** The keys file: round trip, sealing, damage at every byte, and silence about what is in it. */
-import { mkdtemp, rm, stat, writeFile } from 'node:fs/promises'
+import { link, mkdtemp, open, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { inspect } from 'node:util'
@@ -66,6 +66,28 @@ test('tells a missing file from a damaged one', async () => {
   assert.is(await loadKeys(dir).catch(errorCode), 'KEYS_MISSING')
   await writeFile(join(dir, 'keys.bin'), 'hello')
   assert.is(await loadKeys(dir).catch(errorCode), 'KEYS_CORRUPT')
+})
+
+test('leaves nothing of the old file behind, unless somebody keeps it under another name', async () => {
+  const keys = createNodeKeys(random)
+  const path = join(dir, 'keys.bin')
+  await saveKeys(dir, encodeKeysFile(keys, random))
+  const old = await open(path, 'r')
+  await saveKeys(dir, encodeKeysFile(keys, random, utf8('correct horse')))
+  const { buffer, bytesRead } = await old.read({ buffer: Buffer.alloc(1_000), position: 0 })
+  await old.close()
+  assert.ok(bytesRead > 0 && buffer.subarray(0, bytesRead).every((byte) => byte === 0))
+  assert.equal(await readdir(dir), ['keys.bin'])
+  const sealed = await readFile(path)
+  await link(path, join(dir, 'mine'))
+  await saveKeys(dir, encodeKeysFile(keys, random))
+  assert.equal(await readFile(join(dir, 'mine')), sealed)
+})
+
+test('forgets its keys when it is wiped', () => {
+  const keys = decodeKeysFile(encodeKeysFile(createNodeKeys(random), random))
+  keys.wipe()
+  assert.equal(new Set(secrets(keys)), new Set(['00'.repeat(32)]))
 })
 
 test('shows no secret when printed or put into JSON', () => {

@@ -143,6 +143,7 @@ test('every caller of stop waits until it is over', async () => {
       closed = true
     },
     address: () => undefined,
+    metrics: () => ({}),
   }])
   await scene.run(core.start())
   void core.stop()
@@ -158,6 +159,7 @@ test('a door that does not open closes everything again', async () => {
     start: async () => { throw new OpenIMError('CONNECTOR_ADDRESS_IN_USE', 'somebody listens there') },
     stop: async () => {},
     address: () => undefined,
+    metrics: () => ({}),
   }])
   const code = await scene.run(core.start().then(() => 'started', (error: OpenIMError) => error.code))
   assert.is(code, 'CONNECTOR_ADDRESS_IN_USE')

@@ -125,6 +125,7 @@ function ask(): { envelope: Uint8Array, session: SecureSession } {
     ciphertext: sealMessage({
       senderDevice: deviceId(bob.signingKeys.publicKey),
       entries: [{ recipientDevice: place!.deviceId, wrap }],
+      deviceList: undefined,
       content,
     }, intro.sealKey, random),
   })
@@ -182,7 +183,8 @@ test('the largest request fits the fourth size class for an account of four devi
   const { content } = sealContent(payload, random)
   const wraps = names.slice(0, 4).map((name) => bytesOf(name, 1_397))
   const entries = wraps.map((wrap) => ({ recipientDevice: aliceDevice, wrap }))
-  const ciphertext = sealMessage({ senderDevice: aliceDevice, entries, content }, bytesOf('seal'), random)
+  const message = { senderDevice: aliceDevice, entries, deviceList: undefined, content }
+  const ciphertext = sealMessage(message, bytesOf('seal'), random)
   assert.is(ciphertext.length, 16_384)
 })
 

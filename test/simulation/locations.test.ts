@@ -80,7 +80,7 @@ test('a replayed older record changes nothing at any holder', async () => {
   const fresh = record(world, alice, 2)
   await world.run(world.nodes[3]!.core.locations.publish([old.bytes]))
   await world.run(world.nodes[3]!.core.locations.publish([fresh.bytes]))
-  const attacker = world.nodes[20]!
+  const attacker = world.nodes.find((node) => node.core.locations.held === 0)!
   let stale = 0
   for (const node of world.nodes) {
     if (node === attacker) continue

@@ -104,6 +104,7 @@ class Sender {
     node.core.messenger.listen({
       receipt: (_device, receipt) => this.receipts.set(receipt.envelopeId, receipt),
       places() {},
+      fileHeld() {},
       shelf() {},
     })
   }

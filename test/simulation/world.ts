@@ -5,12 +5,15 @@
  */
 import { crypto } from '../../crypto/index.ts'
 import type { Random } from '../../crypto/random.ts'
+import type { FileOpener } from '../../protocol/client/api.ts'
 import type { Client } from '../../protocol/client/client.ts'
 import { nodeIdFromKey } from '../../protocol/ids.ts'
 import type { NodeId } from '../../protocol/ids.ts'
 import type { Role } from '../../protocol/node-descriptor.ts'
+import type { KvStore } from '../../protocol/ports.ts'
 import { LoopbackConnector } from '../../node/connectors/loopback-connector.ts'
 import { NodeCore } from '../../node/node-core.ts'
+import { openNodeStore } from '../../node/node-store.ts'
 import type { MemoryNetworkOptions } from '../../node/overlay/memory-network.ts'
 import { MemoryNetwork } from '../../node/overlay/memory-network.ts'
 import { MemoryOverlay } from '../../node/overlay/memory-overlay.ts'
@@ -22,13 +25,17 @@ import { VirtualClock } from '../helpers/virtual-clock.ts'
 
 const defaultNetwork: MemoryNetworkOptions = { latencyMs: [5, 60] }
 const syncDelayMs = 3
-const lentBytesMax = 64 * 1024 * 1024
+const lentBytesMaxDefault = 64 * 1024 * 1024
 
 export interface SimNodeOptions {
   readonly name: string
   /** Has an account of its own; others only serve. */
   readonly account: boolean
   readonly roles?: readonly Role[]
+  /** Where transfers of files find their files after a restart. */
+  readonly files?: FileOpener
+  /** What it stores for others; 64 MiB unless said otherwise. */
+  readonly lentBytesMax?: number
 }
 
 interface Running {
@@ -98,34 +105,45 @@ export class SimNode {
     const bootstrap = this.#world.bootstrapFor(this)
     const overlay = new MemoryOverlay({ network, nodeId: this.nodeId, log }, { bootstrap })
     const loopback = new LoopbackConnector({ clock })
+    const nodeStore = await openNodeStore({
+      store: this.#store, dataKey: this.#dataKey, clock, log, random: seededRandom(`store of ${this.name}`),
+    })
     const core = await NodeCore.open({
       overlay,
-      store: this.#store,
+      store: nodeStore.store,
       connectors: [loopback],
       clock,
       random,
       log,
       nodeKeys: crypto.signingKeyPair(this.#seed),
       doorKey: crypto.dhKeyPair(this.#doorSecret),
-    }, { roles: this.#options.roles ?? ['storage'], lentBytesMax })
-    const client = this.#options.account ? await this.#openClient(core, loopback) : undefined
+    }, {
+      roles: this.#options.roles ?? ['storage'],
+      lentBytesMax: this.#options.lentBytesMax ?? lentBytesMaxDefault,
+    })
+    const { account } = nodeStore
+    const client = this.#options.account ? await this.#openClient(core, { kv: account, loopback }) : undefined
     this.#running = { overlay, core, client }
     this.#starting = false
     await core.start()
     await client?.start()
   }
 
-  async #openClient(core: NodeCore, loopback: LoopbackConnector): Promise<Client> {
+  async #openClient(
+    core: NodeCore,
+    { kv, loopback }: { kv: KvStore, loopback: LoopbackConnector },
+  ): Promise<Client> {
     const { openHostedAccount } = await import('../../node/hosted-account.ts')
     const { clock, random, log } = this.#world
+    const { files } = this.#options
     return openHostedAccount({
-      kv: this.#store.kv,
+      kv,
       clock,
       random,
       log,
       loopback,
       register: (address, deviceKey) => core.accounts.register(address, deviceKey),
-    }, { name: this.name, dataKey: this.#dataKey, entropy: this.#entropy, hint: () => undefined })
+    }, { name: this.name, entropy: this.#entropy, hint: () => undefined, ...files === undefined ? {} : { files } })
   }
 
   /** Orderly. */

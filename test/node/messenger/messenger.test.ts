@@ -36,6 +36,7 @@ async function scene(seed: string, options: { syncDelayMs?: number } = {}): Prom
   messenger.listen({
     receipt() {},
     places() {},
+    fileHeld() {},
     shelf: (_account, _key, holders) => shelves.push(holders[0]!.left),
   })
   await net.run(messenger.load())
@@ -106,7 +107,7 @@ test('says when a shelf at home runs low, and survives a store that closes meanw
   const { net, peer, messenger, shelves, end } = await scene('shelf')
   const keys = crypto.signingKeyPair(net.random.bytes(32))
   const shelfKey = keys.publicKey
-  await net.run(messenger.shelfHolders(account, shelfKey))
+  await net.run(messenger.shelfHolders(account, { shelfKey, placement: shelfKey }))
   const put = signShelf({
     shelfKey,
     holder: peer.nodeId,

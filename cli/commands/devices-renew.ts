@@ -1,0 +1,41 @@
+/**
+ * `openim devices renew`: after the same keys were at work in two places, or an older state of the
+ * disk came back, this place becomes a device of its own. The node must be stopped.
+ */
+import { join } from 'node:path'
+import { wipe } from '../../crypto/bytes.ts'
+import { systemRandom } from '../../crypto/random.ts'
+import { dataFiles, lockDataDir } from '../../node/data-dir.ts'
+import { encodeKeysFile, saveKeys } from '../../node/keys-file.ts'
+import { silentLog } from '../../node/ports.ts'
+import { renewedKeys, renewStore } from '../../node/renewal.ts'
+import type { CommandContext, CommandResult } from '../context.ts'
+import { unlockToSeal } from '../passphrase.ts'
+
+export async function run(context: CommandContext): CommandResult {
+  const { paths: { dataDir }, terminal, clock } = context
+  const lock = await lockDataDir(dataDir)
+  try {
+    const { keys, passphrase } = await unlockToSeal(context)
+    const renewed = renewedKeys(keys, systemRandom)
+    const { openLevelStore } = await import('../../node/storage/level-store.ts')
+    const store = await openLevelStore({ directory: join(dataDir, dataFiles.store), clock, log: silentLog })
+    try {
+      // Keys first: cut off in between, the next start says again what this one was for.
+      await saveKeys(dataDir, encodeKeysFile(renewed, systemRandom, passphrase))
+      const { address } = await renewStore({
+        store, keys: renewed, clock, random: systemRandom, log: silentLog,
+      })
+      if (terminal.json) await terminal.value({ dataDir, address })
+    } finally {
+      await store.close()
+      for (const secrets of [keys, renewed]) secrets.wipe()
+      if (passphrase !== undefined) wipe(passphrase)
+    }
+  } finally {
+    await lock.release()
+  }
+  terminal.say('✓ This is a new device of the account; contacts, messages and settings are as before.')
+  terminal.say('  What was not delivered is sent again. The other place finds out and stops; so does an old copy.')
+  terminal.say(`Next: ${context.openim} start`)
+}

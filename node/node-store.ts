@@ -1,0 +1,94 @@
+/**
+ * The store of a node as its rooms and its account see it: every record sealed with the data key
+ * of `keys.bin`, and damaged ones set aside (protocol/client/salvage.ts).
+ *
+ * ```text
+ *   rooms of the node     hosted account           names on disk
+ *     salvage ''            salvage 'client/'        home/… out/… lent/…   damaged/…
+ *          └──── sealedKv ────┘                      client/…              client/damaged/…
+ *                   │
+ *              Store (level)        mail is not sealed again: its senders did that
+ * ```
+ *
+ * The rooms' records hold secrets, too (read seeds of the inboxes this node is home to) and tell
+ * who writes to whom, so they get no lesser treatment than the account's own. What stays readable
+ * on a stolen disk: names of records, sizes, times of change, and the envelopes as others hold them.
+ */
+import type { Random } from '../crypto/random.ts'
+import { decode } from '../protocol/codec/struct.ts'
+import { scopedKv, sealedKv } from '../protocol/client/kv.ts'
+import { damagedCodec, damagedPrefix, salvagingKv } from '../protocol/client/salvage.ts'
+import { kvEntries } from '../protocol/kv.ts'
+import type { Clock, KvStore } from '../protocol/ports.ts'
+import type { Log, Store } from './ports.ts'
+
+const accountScope = 'client/'
+/** Told by the doctor for so long. */
+const damageKeptMs = 30 * 86_400_000
+
+/** Without these an account or its keys would be made anew, and the person be somebody else. */
+const vitalOfAccount = /^(account$|own\/)/
+
+export interface DamagedRecord {
+  /** As on disk. */
+  readonly name: string
+  readonly foundAtMs: number
+}
+
+export interface NodeStore {
+  /** For the rooms. Closing it closes the database. */
+  readonly store: Store
+  /** The hosted account's own corner. */
+  readonly account: KvStore
+  /** What was set aside in the last 30 days. */
+  damaged(): Promise<DamagedRecord[]>
+}
+
+export interface NodeStoreComponents {
+  readonly store: Store
+  /** 32 bytes, copied. */
+  readonly dataKey: Uint8Array
+  readonly clock: Clock
+  readonly random: Random
+  readonly log: Log
+}
+
+/** @throws STORE_SEAL with a key of another store, before anything is changed; STORE_CORRUPT */
+export async function openNodeStore(components: NodeStoreComponents): Promise<NodeStore> {
+  const { store, dataKey, clock, random, log } = components
+  const sealed = sealedKv({ kv: store.kv, key: dataKey, random })
+  const salvaging = (scope: string, isVital: (name: string) => boolean): KvStore =>
+    salvagingKv({ kv: sealed, clock }, {
+      scope,
+      isVital,
+      onSetAside: (name, code) => {
+        log.error({ code, record: scope + name }, 'a damaged record was set aside')
+      },
+    })
+  const account = salvaging(accountScope, (name) => vitalOfAccount.test(name))
+  const rooms = salvaging('', (name) => name.startsWith(accountScope))
+  // With another key all records look damaged: this one tells, and is never set aside.
+  await account.get(`${accountScope}account`)
+  const marks = [[rooms, damagedPrefix], [account, accountScope + damagedPrefix]] as const
+  for (const [kv, prefix] of marks) await forgetOld(kv, { prefix, beforeMs: clock.now() - damageKeptMs })
+  return {
+    store: { mailbox: store.mailbox, pieces: store.pieces, kv: rooms, close: () => store.close() },
+    account: scopedKv(account, accountScope),
+    async damaged() {
+      const found: DamagedRecord[] = []
+      for (const [kv, prefix] of marks) {
+        for await (const { key, value } of kvEntries(kv, prefix)) {
+          found.push({ name: key.replace(damagedPrefix, ''), ...decode(damagedCodec, value) })
+        }
+      }
+      return found
+    },
+  }
+}
+
+async function forgetOld(kv: KvStore, { prefix, beforeMs }: { prefix: string, beforeMs: number }): Promise<void> {
+  for await (const { key, value } of kvEntries(kv, prefix)) {
+    const { foundAtMs } = decode(damagedCodec, value)
+    if (foundAtMs < beforeMs) await kv.write([{ type: 'delete', key }])
+  }
+}

@@ -1,0 +1,219 @@
+/**
+ * This device's words to its siblings, sealed in turns of the self contact: copies that wait
+ * (copies.ts), and for a freshly linked device all contacts and the last of the history, a few
+ * pages ahead of what it confirmed. How far a new device was told is durable, so it goes on where
+ * it stopped.
+ */
+import { decode, oneOf, optional, struct, text, u32, u64 } from '../codec/struct.ts'
+import type { BoxId, DeviceId } from '../ids.ts'
+import type { InboxCard } from '../inbox-card.ts'
+import { limits } from '../limits.ts'
+import type { HistoryPageEntry } from '../message/history-page.ts'
+import { decodePayload } from '../message/payload.ts'
+import type { Timer } from '../ports.ts'
+import type { Batch } from './batch.ts'
+import type { ContactBook } from './contact-book.ts'
+import { stateBody } from './contact-states.ts'
+import type { Context } from './context.ts'
+import type { Copies } from './copies.ts'
+import type { History } from './history.ts'
+import type { Inboxes } from './inboxes.ts'
+import { keys, lastPart } from './keys.ts'
+import type { Outbox } from './outbox.ts'
+import {
+  contactRootKey, freshThread, kinds, messageCodec, readRecord, states, threadCodec,
+} from './records.ts'
+import type { ContactRecord } from './records.ts'
+import { cardTarget, sealEnvelope } from './sealing.ts'
+import type { Target } from './sealing.ts'
+import type { Turn, Turns } from './turns.ts'
+
+/** Bytes sealed in one turn: bounds one write. */
+const turnBytesMax = 512 * 1024
+/** Contacts told in one turn. */
+const contactsAtOnce = 16
+/** Fields of an entry besides its text. */
+const entryBytes = 96
+
+const stages = { contacts: 0, history: 1 } as const
+
+/** How far a new device was told what was before it. */
+interface SyncRecord {
+  readonly stage: (typeof stages)[keyof typeof stages]
+  /** The last contact told, or empty. */
+  readonly contact: string
+  /** Older than this; absent at first. */
+  readonly cursor: number | undefined
+  readonly offset: number
+}
+
+const syncCodec = struct<SyncRecord>({
+  stage: oneOf(Object.values(stages), 'sync stage'),
+  contact: text(64),
+  cursor: optional(u64),
+  offset: u32,
+})
+
+export interface TellingParts {
+  readonly book: ContactBook
+  readonly turns: Turns
+  readonly copies: Copies
+  readonly history: History
+  readonly outbox: Outbox
+  readonly inboxes: Inboxes
+}
+
+export class Telling {
+  readonly #context: Context
+  readonly #parts: TellingParts
+  readonly #onDue: () => void
+  #timer: Timer | undefined
+
+  /** @param onDue time has come to call `flush` */
+  constructor(context: Context, parts: TellingParts, onDue: () => void) {
+    this.#context = context
+    this.#parts = parts
+    this.#onDue = onDue
+  }
+
+  stop(): void {
+    this.#timer?.cancel()
+    this.#timer = undefined
+  }
+
+  /** Into the batch: a new device is to hear of all contacts and of what was said. */
+  begin(batch: Batch, device: DeviceId): void {
+    const start = { stage: stages.contacts, contact: '', cursor: undefined, offset: 0 }
+    batch.put(keys.sync(device), syncCodec, start)
+  }
+
+  end(batch: Batch, device: DeviceId): void {
+    batch.delete(keys.sync(device))
+  }
+
+  /** As far as one turn goes; true when it is worth calling again. */
+  async flush(): Promise<boolean> {
+    const { turns, copies, outbox } = this.#parts
+    const { own } = this.#context
+    const isMore = await turns.run(own.self, async (turn) => {
+      if (turn.contact === undefined) return false
+      const isFilled = await this.#fill(turn)
+      return await this.#seal(turn) || isFilled
+    })
+    const dueMs = copies.nextDueMs((id) => outbox.has(id))
+    this.#timer?.cancel()
+    this.#timer = dueMs === undefined ? undefined : this.#context.clock.after(dueMs, () => this.#onDue())
+    return isMore
+  }
+
+  async #seal(turn: Turn): Promise<boolean> {
+    const { copies, outbox } = this.#parts
+    const { clock, random, account, own } = this.#context
+    const card = turn.contact?.card
+    if (card === undefined) return false
+    copies.prune(turn.batch, own.siblings)
+    const sessions = new Map(turn.readySessions.map(({ device, session }) => [device, session]))
+    const due = copies.due({
+      reachable: new Set(sessions.keys()),
+      isUnderWay: (id) => outbox.has(id),
+      limit: limits.turnItemsMax,
+    })
+    let bytes = 0
+    for (const [i, copy] of due.entries()) {
+      const payload = await copies.payload(copy.number)
+      const decoded = payload === undefined ? undefined : decodePayload(payload)
+      if (payload === undefined || decoded?.ok !== true) continue
+      bytes += payload.length
+      if (i > 0 && bytes > turnBytesMax) return true
+      const chosen = copy.devices.map((device) => ({ device, session: sessions.get(device)! }))
+      for (const { device, session } of chosen) turn.keepSession(device, session)
+      const expiresAtMs = clock.now() + limits.envelopeTtlMs
+      const sealed = sealEnvelope({
+        senderDevice: account.deviceId, payload: decoded.value, sessions: chosen,
+        target: this.#targetOf(turn.contact!, card, copy.record.box),
+        list: turn.contact!.toldListNumber < own.list.list.number ? own.list : undefined,
+        expiresAtMs, random,
+      })
+      const { messageId } = copy.record
+      outbox.add(turn.batch, { sealed, contact: turn.id, messageId, kind: kinds.copy, expiresAtMs })
+      copies.sealed(turn.batch, copy)
+    }
+    return due.length === limits.turnItemsMax
+  }
+
+  #targetOf(self: ContactRecord, card: InboxCard, box: BoxId | undefined): Target {
+    const old = self.oldBoxes.find(({ id }) => id === box)
+    return cardTarget(old === undefined ? card : this.#parts.inboxes.card(old))
+  }
+
+  /** A few pages ahead for each new device; true when there is more to seal now. */
+  async #fill(turn: Turn): Promise<boolean> {
+    const { kv, own } = this.#context
+    let isFilled = false
+    for (const { key, value } of await kv.list({ prefix: keys.syncs, limit: limits.devicesMax })) {
+      const device = lastPart(key) as DeviceId
+      if (!own.siblings.includes(device)) {
+        turn.batch.delete(key)
+      } else if (this.#parts.copies.countFor(device) < limits.historyPagesAhead) {
+        const record = decode(syncCodec, value)
+        if (record.stage === stages.contacts) await this.#tellContacts(turn, device, record)
+        else await this.#tellHistory(turn, device, record)
+        isFilled = true
+      }
+    }
+    return isFilled
+  }
+
+  async #tellContacts(turn: Turn, device: DeviceId, record: SyncRecord): Promise<void> {
+    const { book, copies } = this.#parts
+    const left = book.people().filter(({ id }) => id > record.contact).sort((a, b) => (a.id < b.id ? -1 : 1))
+    const told = left.slice(0, contactsAtOnce)
+    for (const contact of told) {
+      const { kv } = this.#context
+      const thread = await readRecord(kv, threadCodec, keys.thread(contact.id)) ?? freshThread
+      const body = stateBody(contact, { isRemoved: false, positions: thread.receiving })
+      copies.add(turn.batch, body, { devices: [device] })
+    }
+    const isOver = told.length === left.length
+    turn.batch.put(keys.sync(device), syncCodec, {
+      ...record,
+      stage: isOver ? stages.history : stages.contacts,
+      contact: told.at(-1)?.id ?? record.contact,
+    })
+  }
+
+  async #tellHistory(turn: Turn, device: DeviceId, record: SyncRecord): Promise<void> {
+    const { history, copies } = this.#parts
+    const after = record.cursor === undefined ? {} : { after: record.cursor }
+    const limit = limits.historySyncMax - record.offset
+    const rest = limit === 0 ? [] : await history.list({ ...after, reverse: true, limit })
+    const entries: HistoryPageEntry[] = []
+    let bytes = 0
+    for (const { record: row } of rest) {
+      bytes += entryBytes + 3 * row.text.length
+      const isFull = entries.length > 0 && bytes > limits.historyPageBytesMax
+      if (isFull || entries.length === limits.historyPageEntriesMax) break
+      const { contact, isOutgoing, id, text, sentAtMs, receivedAtMs, afterGap } = row
+      const state = isOutgoing ? await this.#stateOf(id) : states.queued
+      entries.push({
+        contact: contactRootKey(contact), isOutgoing, id, text, sentAtMs, receivedAtMs, afterGap, state,
+      })
+    }
+    const { offset } = record
+    const left = rest.length - entries.length
+    copies.add(turn.batch, { type: 'historyPage', offset, left, entries }, { devices: [device] })
+    const last = rest[entries.length - 1]
+    if (left === 0 || last === undefined) this.end(turn.batch, device)
+    else {
+      turn.batch.put(keys.sync(device), syncCodec, {
+        ...record, cursor: last.cursor, offset: offset + entries.length,
+      })
+    }
+  }
+
+  async #stateOf(id: HistoryPageEntry['id']): Promise<HistoryPageEntry['state']> {
+    const { outbox } = this.#parts
+    const record = outbox.message(id) ?? await readRecord(this.#context.kv, messageCodec, keys.message(id))
+    return record?.state ?? states.queued
+  }
+}
