@@ -5,6 +5,7 @@
 import { stat, statfs } from 'node:fs/promises'
 import { formatAddress } from '../protocol/address.ts'
 import type { ContactPlaces } from '../protocol/client/api.ts'
+import { standingProblem } from '../protocol/client/standing.ts'
 import { hexDecode, utf8 } from '../crypto/bytes.ts'
 import { OpenIMError } from '../crypto/errors.ts'
 import { crypto } from '../crypto/index.ts'
@@ -209,7 +210,19 @@ function checkReplicas({ replicas }: NodeStatus): DoctorCheck {
   })
 }
 
-function checkAccount({ online, queue }: NodeStatus): DoctorCheck {
+function checkAccount({ online, queue, standing, isRenewing }: NodeStatus): DoctorCheck {
+  const problem = standingProblem(standing)
+  if (problem !== undefined) {
+    const detail = `${problem.message} (${problem.code})`
+    const cure = standing === 'cloned'
+      ? 'stop the other place for good, then stop this node and: openim devices renew'
+      : 'use the other one; what is here can still be backed up'
+    return { name: 'account', ok: false, detail, cure }
+  }
+  if (isRenewing) {
+    const detail = 'a new device of the account, not listed yet'
+    return { name: 'account', ok: false, detail, cure: 'it takes some seconds; then look again' }
+  }
   return judged({
     name: 'account',
     ok: online,

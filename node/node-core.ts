@@ -34,6 +34,8 @@ export interface NodeComponents {
   readonly nodeKeys: SigningKeyPair
   /** X25519 key that devices know the node by. */
   readonly doorKey: DhKeyPair
+  /** So many bytes of pieces of files passed through memory (buffer-collector.ts). */
+  readonly onMoved?: (bytes: number) => void
 }
 
 export interface NodeCoreOptions {

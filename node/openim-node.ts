@@ -22,6 +22,7 @@ import type { InviteHint } from '../protocol/invite.ts'
 import type { Role } from '../protocol/node-descriptor.ts'
 import { services } from '../protocol/service/codes.ts'
 import { systemClock } from '../protocol/system-clock.ts'
+import { BufferCollector } from './buffer-collector.ts'
 import type { NodeConfig } from './config.ts'
 import { LoopbackConnector } from './connectors/loopback-connector.ts'
 import { doorAddresses, openDoors } from './connectors/open-doors.ts'
@@ -243,9 +244,11 @@ async function wire(options: NodeOptions, store: LevelStore): Promise<NodeParts>
   const loopback = new LoopbackConnector(system)
   const doors = await openDoors({ ...system, doorKey }, config)
   const nodeStore = await openNodeStore({ ...system, store, dataKey: keys.dataKey })
+  const collector = new BufferCollector()
   const core = await NodeCore.open({
     ...system,
     overlay,
+    onMoved: (bytes) => collector.moved(bytes),
     store: nodeStore.store,
     connectors: [loopback, ...doors.connectors],
     nodeKeys: crypto.signingKeyPair(keys.nodeSeed),

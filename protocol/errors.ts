@@ -213,6 +213,7 @@ export const errorTable: Readonly<Record<string, ErrorMeaning>> = {
   LINK_LEFT: { blame: 'peer', meaning: 'the new device went away' },
   LINK_TOO_MUCH: { blame: 'peer', meaning: 'a new device sent more than any needs to' },
   LINK_CANCELLED: { blame: 'user', meaning: 'the linking was given up' },
+  EVENTS_TOO_MANY: { blame: 'local', meaning: 'an app does not keep up with its events' },
   DOOR_ADDRESS: { blame: 'user', meaning: 'an address of a door for devices has no known form' },
   CONFIG_TLS: { blame: 'user', meaning: 'the certificate of the doors cannot be used' },
   CONFIG_VALUE: { blame: 'user', meaning: 'a setting has a value that it cannot have' },

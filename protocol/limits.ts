@@ -376,6 +376,8 @@ export const limits = {
   prekeyRotationMinMs: day,
   /** A holder with this few one-time prekeys left gets new ones. */
   prekeysLow: 2,
+  /** Events that an app's loop may leave waiting. */
+  eventsWaitingMax: 10_000,
   /** Named reading positions, and records of what could not be read. */
   cursorNameBytesMax: 64,
   unreadableMax: 1_000,

@@ -119,7 +119,8 @@ class Chat {
         return
       case 'undecryptable':
         if (event.contact !== this.#contact.name) return
-        this.#print(`! ${unreadableText(event)}`)
+        // What is lost has its line as a message.
+        if (event.state !== 'lost') this.#print(`! ${unreadableText(event)}`)
         return
       case 'connection':
         this.#print(event.online ? 'Connected.' : 'Not connected: messages wait here.')

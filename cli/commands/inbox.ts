@@ -137,5 +137,6 @@ async function tellUnreadable(
   event: Extract<ClientEvent, { type: 'undecryptable' }>,
 ): Promise<void> {
   if (terminal.json) await terminal.value(unreadableShape(event))
-  else terminal.warn(`! ${unreadableText(event)}`)
+  // Of a contact it has its line among the messages.
+  else if (event.state !== 'lost' || event.contact === '') terminal.warn(`! ${unreadableText(event)}`)
 }

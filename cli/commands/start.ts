@@ -16,6 +16,8 @@ import { ControlServer } from '../../node/control/control-server.ts'
 import { claimSocketPath } from '../../node/control/control-path.ts'
 import { ensureDataDir, lockDataDir } from '../../node/data-dir.ts'
 import { hasKeys } from '../../node/keys-file.ts'
+import type { ClientEvent } from '../../protocol/client/api.ts'
+import { standingProblem } from '../../protocol/client/standing.ts'
 import type { NodeReady } from '../../node/status.ts'
 
 export async function run(context: CommandContext): CommandResult {
@@ -39,6 +41,7 @@ export async function run(context: CommandContext): CommandResult {
     const node = await OpenIMNode.open({ dataDir, keys, config, log })
     let control: ControlServer | undefined
     try {
+      node.client.on((event) => tellStanding(context, event))
       const ready = await node.start()
       control = new ControlServer({ node, clock, log }, { path: await claimSocketPath(dataDir) })
       await control.start()
@@ -74,6 +77,14 @@ async function announce(
   for (const address of ready.p2p) terminal.say(`  p2p   ${address}`)
   if (ready.listen.tcp !== undefined) terminal.say(`  tcp   ${ready.listen.tcp}`)
   terminal.say(`Ready in ${formatDuration(clock.monotonicMs() - startedMs)}.  Ctrl-C stops it.`)
+}
+
+/** What must not wait until somebody asks the doctor. */
+function tellStanding({ terminal, openim }: CommandContext, event: ClientEvent): void {
+  if (event.type !== 'standing') return
+  const problem = standingProblem(event.standing)
+  if (problem === undefined) terminal.say('✓ This new device is listed; contacts learn of it by themselves.')
+  else terminal.warn(`! ${problem.message}\n  See ${openim} doctor`)
 }
 
 async function welcome(context: CommandContext, invite: Parameters<typeof showInvite>[1]): Promise<void> {

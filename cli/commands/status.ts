@@ -32,7 +32,7 @@ const seenAs = { yes: 'reachable', no: 'not reachable from outside', unknown: 'r
 function nodeText(status: NodeStatus): string {
   const { peers, dht, queue, location, replicas, listen } = status
   const { held } = queue
-  const offline = status.online ? '' : '   account offline'
+  const offline = accountState(status)
   const lines = [
     `${escapeText(status.name)}  ${status.address}`,
     `  up      ${formatDuration(status.uptimeMs)}   openim ${status.version}   pid ${status.pid}${offline}`,
@@ -44,4 +44,12 @@ function nodeText(status: NodeStatus): string {
     `  record  at ${location.holders} nodes   replicas ${replicas.have} of ${replicas.want}`,
   ]
   return lines.join('\n')
+}
+
+/** Nothing to say when all is well. */
+function accountState({ online, standing, isRenewing }: NodeStatus): string {
+  if (standing === 'cloned') return '   account CLONED, see openim doctor'
+  if (standing === 'retired') return '   account RETIRED, see openim doctor'
+  if (isRenewing) return '   account being renewed'
+  return online ? '' : '   account offline'
 }

@@ -100,8 +100,7 @@ async function show(context: CommandContext, contact: Contact, number: SafetyNum
     number.digits.slice(i * groupsPerLine, (i + 1) * groupsPerLine).join(' '))
   for (const line of lines) await terminal.data(line)
   await showQr(context, number.code, [
-    'The same digits stand on their screen after', `${context.openim} verify`,
-    'Compare them side by side or by voice,', 'or let them scan this.',
+    'The same digits stand on their', 'screen. Compare side by side or by', 'voice, or let them scan this.',
   ])
 }
 

@@ -83,6 +83,8 @@ export interface FileBoxesOptions {
   readonly depositHere: (envelopes: readonly Uint8Array[]) => Promise<DepositReply>
   /** The `fetch` service of this node. */
   readonly fetchHere: (from: NodeId, body: Uint8Array) => Promise<Result<Uint8Array>>
+  /** So many bytes of pieces passed through memory. */
+  readonly onMoved: (bytes: number) => void
   /** To the devices of the account. */
   readonly onHeld: (held: FileHeld) => void
 }
@@ -101,7 +103,7 @@ export class FileBoxes {
   constructor(components: FileBoxesComponents, options: FileBoxesOptions) {
     this.#components = components
     this.#options = options
-    this.#requests = new PieceRequests(components.pieces)
+    this.#requests = new PieceRequests(components.pieces, options.onMoved)
     this.#upkeep = new Repeater(components, () => this.#keepUp(), {
       everyMs: upkeepMs,
       spread: 0.3,
@@ -165,6 +167,7 @@ export class FileBoxes {
     const parsed = parseEnvelope(envelope)
     const own = parsed.ok ? this.#boxes.get(parsed.value.box) : undefined
     if (own === undefined || own.record.account !== account) throw gone()
+    this.#options.onMoved(envelope.length)
     const { results, receipt } = await this.#options.depositHere([envelope])
     if (receipt === undefined) {
       const isFull = results[0] === depositResults.overQuota
@@ -182,6 +185,7 @@ export class FileBoxes {
     try {
       const answer = await this.#fetchFrom(frame)
       const reply = answer.ok ? tryDecode(fetchReplyCodec, answer.value) : answer
+      if (answer.ok) this.#options.onMoved(answer.value.length)
       return reply.ok ? { ok: true, value: fitting(reply.value) } : reply
     } finally {
       const left = this.#fetches.get(account)! - 1

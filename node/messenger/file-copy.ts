@@ -30,10 +30,12 @@ interface PieceRequest {
 /** Reads and encodes what comes behind a position once for all holders that ask about then. */
 export class PieceRequests {
   readonly #pieces: PieceStore
+  readonly #onMoved: (bytes: number) => void
   readonly #cache = new Map<string, Promise<PieceRequest | undefined>>()
 
-  constructor(pieces: PieceStore) {
+  constructor(pieces: PieceStore, onMoved: (bytes: number) => void) {
     this.#pieces = pieces
+    this.#onMoved = onMoved
   }
 
   /** `undefined` when there is nothing. */
@@ -64,6 +66,7 @@ export class PieceRequests {
     const { entries } = await this.#pieces.list(box, page)
     if (entries.length === 0) return undefined
     const body = encode(depositRequestCodec, { envelopes: entries.map((entry) => entry.body) })
+    this.#onMoved(body.length)
     return { entries: entries.map(({ id, position }) => ({ id, position })), body }
   }
 }

@@ -51,6 +51,8 @@ export interface MessengerComponents {
   readonly random: Random
   readonly log: Log
   readonly nodeKeys: SigningKeyPair
+  /** So many bytes of pieces of files passed through memory (buffer-collector.ts). */
+  readonly onMoved?: (bytes: number) => void
 }
 
 export interface MessengerOptions {
@@ -85,11 +87,13 @@ export class Messenger {
     this.#components = components
     const { overlay, store, clock } = components
     const parts = { ...components, kv: store.kv, mailbox: store.mailbox, pieces: store.pieces }
+    const onMoved = (bytes: number): void => components.onMoved?.(bytes)
     this.#replicas = new ReplicaService(parts, {
       lends: options.lends,
       lentBytesMax: options.lentBytesMax,
       isFriend: (home) => this.#friends.has(home),
       homeKind: (box) => this.#homeKind(box),
+      onMoved,
       onMail: (box, items) => this.#onMail(box, items),
     })
     const depositHere = (envelopes: readonly Uint8Array[]) => this.#replicas.deposit(envelopes)
@@ -107,6 +111,7 @@ export class Messenger {
     this.#files = new FileBoxes(parts, {
       storageNodes: options.storageNodes,
       depositHere,
+      onMoved,
       fetchHere: (from, body) => this.#replicas.fetch(from, body),
       onHeld: (held) => this.#listener?.fileHeld(held),
     })

@@ -82,6 +82,8 @@ export interface ReplicaServiceOptions {
   /** What the box is if we are home to it. */
   readonly homeKind: (box: BoxId) => BoxKind | undefined
   readonly onMail: MailListener
+  /** So many bytes of pieces of files passed through memory. */
+  readonly onMoved: (bytes: number) => void
 }
 
 export class ReplicaService {
@@ -241,7 +243,10 @@ export class ReplicaService {
     const note = (items: readonly MailboxItem[], results: readonly PutResult[]): void =>
       items.forEach((item, i) => outcomes.set(item, results[i]!))
     if (mail.length > 0) note(mail, await mailbox.put(mail))
-    for (const [box, items] of files) note(items, await pieces.put(box, items))
+    for (const [box, items] of files) {
+      note(items, await pieces.put(box, items))
+      this.#options.onMoved(items.reduce((sum, { body }) => sum + body.length, 0))
+    }
     return admitted.map(({ item }) => outcomes.get(item)!)
   }
 

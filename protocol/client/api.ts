@@ -380,4 +380,9 @@ export interface ClientApi {
   markRead(contact: string, upTo: number): Promise<void>
   /** Returns an unsubscribe function. Events come after their change is durable. */
   on(listener: (event: ClientEvent) => void): () => void
+  /**
+   * The same as an async iterable: it begins with the first `next` and ends with the loop, with
+   * `signal`, or with EVENTS_TOO_MANY when the loop falls behind.
+   */
+  events(options?: { signal?: AbortSignal }): AsyncGenerator<ClientEvent, void, undefined>
 }

@@ -47,6 +47,7 @@ import type {
 import { silentClientLog } from './context.ts'
 import type { ClientLog, Context } from './context.ts'
 import { Emitter } from './emitter.ts'
+import { eventStream } from './event-stream.ts'
 import { historyFace } from './history.ts'
 import { keys } from './keys.ts'
 import { createLinkedAccount } from './linked-account.ts'
@@ -440,6 +441,10 @@ export class Client implements ClientApi, DevicesApi {
 
   on(listener: (event: ClientEvent) => void): () => void {
     return this.#events.on(listener)
+  }
+
+  events(options: { signal?: AbortSignal } = {}): AsyncGenerator<ClientEvent, void, undefined> {
+    return eventStream((listener) => this.on(listener), options.signal)
   }
 
   async #face(contact: ContactRecord): Promise<Contact> {

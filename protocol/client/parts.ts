@@ -135,8 +135,10 @@ export function composeParts(
     await sending.expire(onStatus)
     await unreadables.expire()
   }
-  const standing = new Standing(context, { uplink, locations, bundles, inboxes })
-  const renewing = new Renewing(context, { uplink, turns, locations, bundles }, () => resetParts(parts))
+  const standing = new Standing(context, {
+    uplink, locations, bundles, inboxes, isRenewing: () => renewing.isPending,
+  })
+  const renewing: Renewing = new Renewing(context, { uplink, turns, locations, bundles }, () => resetParts(parts))
   const upkeep: Upkeep = new Upkeep(
     context, { uplink, inboxes, locations, prekeys, errands, standing, expireMessages })
   const devices = new Devices(context, {

@@ -51,6 +51,8 @@ export interface StandingParts {
   readonly locations: Locations
   readonly bundles: Bundles
   readonly inboxes: Inboxes
+  /** A device that is not listed yet has no standing to look at. */
+  readonly isRenewing: () => boolean
 }
 
 export class Standing {
@@ -95,9 +97,8 @@ export class Standing {
   async #check(): Promise<void> {
     const { own, account } = this.#context
     const { locations, bundles, inboxes, uplink } = this.#parts
-    if (!own.isPrimary || this.#state === 'retired') return
+    if (!own.isPrimary || this.#state === 'retired' || this.#parts.isRenewing()) return
     const found = await locations.locateOwn()
-    this.#context.log.debug({ DBG: found.ok ? [found.value.sequence, found.value.content.deviceListNumber] : found.code, last: await locations.lastSequence() }, 'standing')
     // After the look: what we published meanwhile is ours.
     if (!found.ok || found.value.sequence <= await locations.lastSequence()) return
     const { sequence, content } = found.value

@@ -100,6 +100,8 @@ export class Unreadables {
   /** Those that are asked for, by number. */
   readonly #open = new Map<number, UnreadableRecord>()
   readonly #buckets = new Map<ContactId, TokenBucket>()
+  /** Messages that came in a turn which is not durable yet. */
+  readonly #fresh = new WeakMap<Turn, Set<MessageId>>()
   #next = 1
 
   constructor(context: Context, parts: UnreadableParts) {
@@ -127,6 +129,10 @@ export class Unreadables {
   /** In the turn of the contact whose inbox it came to, or without one for a request box. */
   note(batch: Batch, problem: UnreadableMail, turn?: Turn): void {
     const { envelope, code, sealKey } = problem
+    if (turn?.id === this.#context.own.self) {
+      this.#context.log.warn({ code }, 'a word of another device of ours could not be read; it is said again')
+      return
+    }
     assert(utf8(code).length <= limits.refusalCodeBytesMax, 'codes are short')
     const opened = sealKey && openMessage(envelope.envelope.ciphertext, sealKey)
     const isHopeless = turn === undefined || hopelessCodes.has(code)
@@ -150,6 +156,9 @@ export class Unreadables {
 
   /** In a turn: this message is here now, by whatever way. */
   arrived(turn: Turn, messageId: MessageId): void {
+    if (this.#open.size === 0) return
+    // The answer that names it may come in the same turn, behind it.
+    this.#fresh.set(turn, (this.#fresh.get(turn) ?? new Set()).add(messageId))
     for (const [number, record] of this.#open) {
       if (record.messageId !== messageId || record.contact !== turn.id) continue
       this.#write(turn.batch, number, { ...record, state: states.recovered }, turn)
@@ -199,7 +208,7 @@ export class Unreadables {
       if (record.contact !== turn.id) continue
       if (again.has(record.envelopeId)) {
         const messageId = again.get(record.envelopeId)
-        const isHere = messageId === undefined
+        const isHere = messageId === undefined || this.#fresh.get(turn)?.has(messageId) === true
           || await this.#context.kv.get(keys.arrived(turn.id, messageId)) !== undefined
         const state = isHere ? states.recovered : states.asked
         this.#write(turn.batch, number, { ...record, state, messageId }, turn)
@@ -234,9 +243,7 @@ export class Unreadables {
   }
 
   #due(contact: ContactId): [number, UnreadableRecord][] {
-    const { clock, own } = this.#context
-    if (contact === own.self) return []
-    const nowMs = clock.now()
+    const nowMs = this.#context.clock.now()
     return [...this.#open]
       .filter(([, record]) => record.contact === contact && askDueMs(record) <= nowMs)
       .slice(0, limits.askIdsMax)

@@ -47,7 +47,8 @@ export async function messageRows(say: (line: string) => void): Promise<BenchRow
       },
     })
     rows.push({
-      figure: `messages written and read, ${messages} a turn`, unit: '1/cpu s', better: 'higher', floor, target,
+      figure: `messages written and read, ${messages} a turn`,
+      unit: '1/cpu s', better: 'higher', floor, target,
       ...compare(measured, 'ours', { against: 'theirs', name: persisted }),
     })
   }

@@ -18,7 +18,7 @@ import { silentLog } from '../../node/ports.ts'
 import type {
   ClientApi, ClientEvent, Contact, HistoryEntry, MessageState, MessageStatus,
 } from '../../protocol/client/api.ts'
-import type { MessageId } from '../../protocol/ids.ts'
+import type { EnvelopeId, MessageId } from '../../protocol/ids.ts'
 import { suite } from '../helpers/harness.ts'
 import { VirtualClock } from '../helpers/virtual-clock.ts'
 
@@ -163,6 +163,37 @@ test('lets nothing of others touch the screen', async () => {
   await scene.sees(/second\n/)
   assert.match(scene.screen, '\\u001b[2J\\u009b31m\\u202eevil\n')
   assert.not.match(scene.raw, '\u001b[2J')
+})
+
+test('raises an alarm about the key, in words and with its code, and says how to settle it', async () => {
+  await scene.start(true)
+  await scene.sees(/> $/)
+  const told = { type: 'trust', contact: 'bob', atMs: 0 } as const
+  scene.node.emit({ ...told, from: 'verified', to: 'changed', code: 'DEVICE_LIST_FORK' })
+  await scene.sees(/! The key of bob: two different device lists .*\(DEVICE_LIST_FORK\)\n/)
+  await scene.sees(/Nothing is sent until you settled it: openim verify bob\n/)
+  scene.node.emit({ ...told, from: 'changed', to: 'verified' })
+  await scene.sees(/The key of bob: verified\n/)
+  scene.node.emit({ ...told, contact: 'carol', from: 'invite', to: 'changed', code: 'DEVICE_LIST_FORK' })
+  scene.node.emit({ type: 'message', entry: incoming(1, 'still here') })
+  await scene.sees(/still here\n/)
+  assert.not.match(scene.screen, 'carol')
+})
+
+test('names what cannot be read, and what became of it', async () => {
+  await scene.start(true)
+  await scene.sees(/> $/)
+  const told = {
+    type: 'undecryptable', id: 'ab'.repeat(32) as EnvelopeId, contact: 'bob', code: 'SESSION_UNKNOWN',
+    atMs: 0,
+  } as const
+  scene.node.emit({ ...told, state: 'asked' })
+  await scene.sees(/a message of bob could not be read \(SESSION_UNKNOWN\); it is asked for again\n/)
+  scene.node.emit({ ...told, state: 'recovered' })
+  await scene.sees(/that could not be read is here now/)
+  scene.node.emit({ ...told, state: 'lost' })
+  scene.node.emit({ type: 'message', entry: { ...incoming(1, ''), unreadable: 'SESSION_UNKNOWN' } })
+  await scene.sees(/bob {2}\(a message that could not be read and is lost: SESSION_UNKNOWN\)\n/)
 })
 
 test('tells the sender what was read, history included', async () => {

@@ -37,7 +37,12 @@ export function descriptorOf(nodeId: NodeId): NodeDescriptor {
 
 function replicaOn(peer: Peer): ReplicaService {
   return new ReplicaService(peer.parts, {
-    lends: true, lentBytesMax: 64 * 1024 * 1024, isFriend: () => true, homeKind: () => undefined, onMail() {},
+    lends: true,
+    lentBytesMax: 64 * 1024 * 1024,
+    isFriend: () => true,
+    homeKind: () => undefined,
+    onMail() {},
+    onMoved() {},
   })
 }
 
@@ -86,6 +91,7 @@ export class InboxScene {
       lentBytesMax: 0,
       isFriend: () => false,
       homeKind: (box) => this.inboxes.isHome(box) ? boxKinds.mail : undefined,
+      onMoved() {},
       onMail: (box) => { for (const feed of this.feeds.get(box) ?? []) feed.wake(box) },
     })
     this.inboxes = new Inboxes(parts, {

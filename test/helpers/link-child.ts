@@ -33,8 +33,6 @@ interface Order {
 }
 
 const [role, transport, host = '127.0.0.1', ...rest] = process.argv.slice(2)
-if (role === 'node') await runNode()
-else await runDevice()
 
 async function runNode(): Promise<void> {
   const Door = transport === 'udp' ? UDPConnector : TCPConnector
@@ -132,3 +130,6 @@ class Sequence {
 function tell(result: object): void {
   process.stdout.write(`${JSON.stringify(result)}\n`)
 }
+
+if (role === 'node') await runNode()
+else await runDevice()

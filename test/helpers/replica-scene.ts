@@ -47,6 +47,7 @@ export class ReplicaScene {
       lentBytesMax: options.lentBytesMax ?? 64 * 1024 * 1024,
       isFriend: (home) => this.friends.has(home),
       homeKind: (box) => this.ownBoxes.has(box) ? boxKinds.mail : undefined,
+      onMoved() {},
       onMail: (_box, items) => this.mail.push(...items.map((item) => item.id)),
     })
   }

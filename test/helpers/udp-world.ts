@@ -105,11 +105,12 @@ export class WorldDoor {
   constructor(
     clock: VirtualClock,
     send: (datagram: Uint8Array, to: DoorAddress) => void,
-    options: { seed?: string, connections?: Tally, handshakes?: Tally } = {},
+    options: {
+      seed?: string, random?: Random, doorKey?: DhKeyPair, connections?: Tally, handshakes?: Tally
+    } = {},
   ) {
     const { seed = 'door', connections = this.connections, handshakes = this.handshakes } = options
-    const random = seededRandom(seed)
-    const doorKey = udpKeys('door')
+    const { random = seededRandom(seed), doorKey = udpKeys('door') } = options
     this.door = new UdpDoor({ clock, random, doorKey, connections, handshakes, send }, (accepted) => {
       this.accepted.push(accepted)
     })

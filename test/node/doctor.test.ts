@@ -7,7 +7,7 @@ import { OpenIMError } from '../../crypto/errors.ts'
 import { nodeIdFromKey } from '../../protocol/ids.ts'
 import { services } from '../../protocol/service/codes.ts'
 import { examineContact, examineNode, reach } from '../../node/doctor.ts'
-import type { DoctorReport, NodeStatus } from '../../node/status.ts'
+import type { DoctorCheck, DoctorReport, NodeStatus } from '../../node/status.ts'
 import { suite } from '../helpers/harness.ts'
 import { RoomNetwork } from '../helpers/room-network.ts'
 
@@ -69,6 +69,25 @@ test('names each thing that is wrong, with its cure', async () => {
   assert.match(wrong[1]!.detail, /STORE_FULL/)
   assert.is(wrong[2]!.detail, '3 damaged and set aside, last 1970-01-02T00:00:00.000Z: 1 contact, 2 lent')
   assert.match(wrong[2]!.cure!, /swap invites with oim1/)
+  await net.end()
+})
+
+test('says whose key is in doubt, and that of our own account first', async () => {
+  const net = new RoomNetwork('trust')
+  const peer = await net.peer()
+  await chmod(dataDir, 0o700)
+  const contact = { name: 'bob', address: 'oim1q', state: 'active', route: 'none' } as const
+  const trustOf = async (change: Partial<NodeStatus>): Promise<DoctorCheck | undefined> => {
+    const report = await examineNode({
+      ...peer.parts, dataDir, status: async () => status(change), damaged: async () => [],
+    })
+    return report.checks.find((check) => check.name === 'trust')
+  }
+  assert.is((await trustOf({ contacts: [{ ...contact, trust: 'verified' }] }))?.ok, true)
+  const doubted = await trustOf({ contacts: [{ ...contact, trust: 'changed', alarm: 'DEVICE_LIST_FORK' }] })
+  assert.is(doubted?.detail, 'in doubt: bob')
+  const alarms = [{ code: 'OWN_DEVICE_LIST_FORK', atMs: 0, contact: 'carol', number: 2 }]
+  assert.is((await trustOf({ alarms }))?.detail, 'carol saw a list of your devices that was not made here')
   await net.end()
 })
 

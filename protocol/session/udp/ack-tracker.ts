@@ -42,6 +42,13 @@ export class AckTracker {
     return this.#asking > 0
   }
 
+  /** What was said went to an address where nobody is any more: say it again. */
+  repeat(nowMs: number): void {
+    if (this.#largest < 0) return
+    this.#asking = Math.max(this.#asking, 1)
+    this.#dueAtMs = nowMs
+  }
+
   /** The frame to send now; nothing is owed after it. */
   take(nowMs: number): AckFrame {
     this.#asking = 0

@@ -16,13 +16,19 @@ import type { Range } from './range-set.ts'
 import { granularityMs, RoundTrip } from './round-trip.ts'
 
 /** RFC 9002 §6.1.1 and §7.6.1. */
-const packetThreshold = 3
+const packetThresholdMin = 3
+/** A path that reorders more than it loses is given more time (RFC 9002 §6.1.1), up to this. */
+const packetThresholdMax = 64
+/** Packets taken for lost that may still prove to have been only late. */
+const declaredKept = 256
 const persistentThreshold = 3
 /** A doubled delay stops to double here: a path that comes back is found within seconds. */
 const probeMsMax = 4_000
 /** One number in about so many is left out. */
 const skipEvery = 512
 const skipsKept = 16
+/** So far apart may the oldest packet under way and the newest be to look at every number between. */
+const densePackets = 256
 
 /** A packet that asks to be acknowledged, and what was in it that may have to go again. */
 export interface SentPacket {
@@ -50,6 +56,9 @@ export class LossRecovery {
   #skipped: number[] = []
   #largestAcked = -1
   #lastRanges: readonly { readonly first: number, readonly last: number }[] = []
+  /** Lost, as far as we knew, and how many packets behind the newest they were then. */
+  readonly #declared = new Map<number, number>()
+  #packetThreshold = packetThresholdMin
   #lossAtMs: number | undefined
   #lastSentMs = 0
   #probes = 0
@@ -113,6 +122,7 @@ export class LossRecovery {
   acknowledged(frame: AckFrame, nowMs: number): AckOutcome | undefined {
     const ranges = ackedRanges(frame)
     if (ranges === undefined || frame.largest >= this.#nextNumber || this.#claimsSkipped(ranges)) return undefined
+    this.#learnReordering(ranges)
     const acked = this.#takeAcked(ranges)
     this.#lastRanges = ranges
     const newest = acked.find(({ number }) => number === frame.largest)
@@ -153,6 +163,8 @@ export class LossRecovery {
     this.#inFlightBytes = 0
     this.#lossAtMs = undefined
     this.#probes = 0
+    this.#declared.clear()
+    this.#packetThreshold = packetThresholdMin
     this.#roundTrip = new RoundTrip()
     this.#reno = new NewReno()
     return lost
@@ -179,10 +191,14 @@ export class LossRecovery {
       this.#inFlightBytes -= packet.bytes
       acked.push(packet)
     }
-    for (const { first, last } of ranges) {
-      // A long range is mostly packets acknowledged before; there are only so many under way.
-      if (last - first < this.#sent.size) for (let number = first; number <= last; number++) take(number)
-      else for (const number of [...this.#sent.keys()]) if (number >= first && number <= last) take(number)
+    const oldest = this.oldest?.number ?? Number.POSITIVE_INFINITY
+    if (ranges[0]!.last - oldest <= densePackets + 4 * this.#sent.size) {
+      // Below the oldest under way everything is settled.
+      for (const { first, last } of ranges) for (let at = Math.max(first, oldest); at <= last; at++) take(at)
+    } else {
+      // A peer that never acknowledges one packet must not make each look at all since cost more.
+      const isAcked = (number: number): boolean => ranges.some(({ first, last }) => number >= first && number <= last)
+      for (const number of [...this.#sent.keys()].filter(isAcked)) take(number)
     }
     return acked
   }
@@ -194,16 +210,31 @@ export class LossRecovery {
     for (const packet of this.#sent.values()) {
       if (packet.number > this.#largestAcked) break
       const dueMs = packet.sentMs + delayMs
-      if (dueMs <= nowMs || this.#largestAcked >= packet.number + packetThreshold) {
+      if (dueMs <= nowMs || this.#largestAcked >= packet.number + this.#packetThreshold) {
         this.#sent.delete(packet.number)
         this.#inFlightBytes -= packet.bytes
         lost.push(packet)
+        this.#declare(packet.number)
       } else {
         this.#lossAtMs = Math.min(this.#lossAtMs ?? dueMs, dueMs)
       }
     }
     if (lost.length > 0) this.#congested(lost, nowMs)
     return lost
+  }
+
+  #declare(number: number): void {
+    this.#declared.set(number, this.#largestAcked - number)
+    if (this.#declared.size > declaredKept) this.#declared.delete(this.#declared.keys().next().value!)
+  }
+
+  /** Late and not lost: the next one that far behind is waited for. */
+  #learnReordering(ranges: readonly { first: number, last: number }[]): void {
+    for (const [number, behind] of this.#declared) {
+      if (!ranges.some(({ first, last }) => number >= first && number <= last)) continue
+      this.#declared.delete(number)
+      this.#packetThreshold = Math.min(Math.max(this.#packetThreshold, behind + 1), packetThresholdMax)
+    }
   }
 
   #congested(lost: readonly SentPacket[], nowMs: number): void {

@@ -232,6 +232,10 @@ export class UdpConnection<A extends UdpAddress> implements ByteTransport {
     }
   }
 
+  /**
+   * A device that acknowledges to a sender who waits asks for an acknowledgement itself: if nothing
+   * comes, it probes, and so a node learns of an address that changed behind the device's back.
+   */
   #receiveFrames(plaintext: Uint8Array, packet: { counter: number, from: A, nowMs: number }): void {
     const decoded = decodeFrames(plaintext)
     if (!decoded.ok) return this.destroy()
@@ -241,6 +245,7 @@ export class UdpConnection<A extends UdpAddress> implements ByteTransport {
       // Gone, or not to be acknowledged because it has to come again.
       if (this.#state === 'closed' || taken === 'refused') return
       if (taken === 'broken') return this.destroy()
+      if (frame.type === 'ackNow' && this.#role === 'device') this.#pingDue = true
       if (frame.type === 'end' || frame.type === 'ackNow') asks = 'now'
       else if (asks === 'no' && (frame.type === 'ping' || frame.type === 'stream' || frame.type === 'maxData')) {
         asks = 'soon'
@@ -261,7 +266,7 @@ export class UdpConnection<A extends UdpAddress> implements ByteTransport {
         if (this.#role === 'device') this.#sendAside({ type: 'answer', data: frame.data }, packet.from)
         return 'ok'
       case 'answer':
-        if (this.#paths.answered(packet.from, frame.data)) this.#moved()
+        if (this.#paths.answered(packet.from, frame.data)) this.#moved(packet.nowMs)
         return 'ok'
       case 'close':
         this.#finish(this.#incoming.finished)
@@ -288,8 +293,9 @@ export class UdpConnection<A extends UdpAddress> implements ByteTransport {
     }
   }
 
-  #moved(): void {
+  #moved(nowMs: number): void {
     this.#counters.migrations++
+    this.#acks.repeat(nowMs)
     this.#requeue(this.#recovery.restart())
     this.#pingDue = true
   }

@@ -109,6 +109,7 @@ test('leases are there again after a restart, and gone when they lapsed', async 
   const { overlay } = await scene.net.peer()
   const reborn = new ReplicaService({ ...scene.holder.parts, overlay }, {
     lends: true, lentBytesMax: 1_000_000, isFriend: () => false, homeKind: () => undefined, onMail() {},
+    onMoved() {},
   })
   await scene.net.run(reborn.start())
   assert.equal([reborn.lentBoxes, reborn.lentBytes], [1, lentBytes])

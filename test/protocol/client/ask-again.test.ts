@@ -288,6 +288,23 @@ test('what was delivered long ago is sealed anew from the history when it is ask
   await world.end()
 })
 
+test('a device that lost its sessions gets what its sibling could read, once', async () => {
+  const world = new World('one of two devices')
+  const [alice, bob] = await world.pair()
+  const phone = await world.device(bob, 'phone')
+  await world.until(async () => (await phone.client.contacts()).some(({ state }) => state === 'active'))
+  await world.run(alice.client.send('Bob', 'one'))
+  await world.until(async () => (await texts(phone)).length === 1)
+  await edit(world, phone, withoutSessions)
+  await world.run(alice.client.send('Bob', 'two'))
+  await world.until(async () => (await texts(phone)).length === 2, { withinMs: 1_800_000, stepMs: 1_000 })
+  await settled(world, [alice, bob, phone], 7_200_000)
+  assert.equal(await texts(phone), ['one', 'two'])
+  assert.equal(await texts(bob), ['one', 'two'])
+  assert.equal([...await losses(phone), ...await losses(bob)], [])
+  await world.end()
+})
+
 test('a contact gets no message sealed anew that was for somebody else', async () => {
   const world = new World('not theirs')
   const [alice, bob] = await world.pair()

@@ -7,10 +7,16 @@ import { certifyDevice, createDeviceList, deviceId, verifyDeviceList } from '../
 import type { DeviceCertificate, VerifiedDeviceList } from '../../../protocol/account.ts'
 import { readAccount } from '../../../protocol/client/account-state.ts'
 import type { ClientEvent } from '../../../protocol/client/api.ts'
+import { Batch } from '../../../protocol/client/batch.ts'
+import type { ContactBook } from '../../../protocol/client/contact-book.ts'
+import { silentClientLog } from '../../../protocol/client/context.ts'
+import type { Context } from '../../../protocol/client/context.ts'
+import { Gossip } from '../../../protocol/client/gossip.ts'
 import { keys } from '../../../protocol/client/keys.ts'
 import { ownCodec } from '../../../protocol/client/own-devices.ts'
 import { contactCodec } from '../../../protocol/client/records.ts'
 import type { ContactRecord } from '../../../protocol/client/records.ts'
+import type { Turn } from '../../../protocol/client/turns.ts'
 import { decode, encode } from '../../../protocol/codec/struct.ts'
 import { limits } from '../../../protocol/limits.ts'
 import { sealContent } from '../../../protocol/message/content.ts'
@@ -159,6 +165,7 @@ test('a revocation that was held back takes effect within one fetch', async () =
   const before = root.list([...root.own.list.devices, stolen])
   const after = root.list(root.own.list.devices, before)
   await edit(world, bob, editContact((contact) => ({ ...contact, deviceList: before.bytes })))
+  await world.run(bob.client.markVerified('Alice'))
   const takes = (): number => bob.node.heard.filter(({ type }) => type === 'shelfTake').length
   const taken = takes()
   // She believes that he has it, so nothing but its head comes in band.
@@ -168,7 +175,7 @@ test('a revocation that was held back takes effect within one fetch', async () =
   assert.equal((await record(bob)).deviceList, after.bytes)
   assert.is(takes(), taken + 1)
   assert.ok((await record(bob)).formerDevices.includes(deviceId(stolen.signingKey)))
-  assert.is((await bob.client.contact('Alice')).trust, 'invite', 'a new list is no alarm')
+  assert.is((await bob.client.contact('Alice')).trust, 'verified', 'a new list of the same root is no alarm')
   assert.equal(alarms(alice), [])
   await world.end()
 })
@@ -229,6 +236,38 @@ test('a contact who lost our newest list is sent it again', async () => {
   await talk(world, [alice, bob])
   await talk(world, [alice, bob])
   assert.equal((await record(bob)).deviceList, next.bytes)
+  await world.end()
+})
+
+test('a linked device waits a day for the word of the primary before it raises an alarm', async () => {
+  const world = new World('patience')
+  const [alice, bob] = await world.pair()
+  const root = await Root.of(alice)
+  const next = root.list(root.own.list.devices, root.own)
+  const told: ClientEvent[] = []
+  const own = { self: 'self', list: root.own, isPrimary: false }
+  const context = {
+    kv: alice.store.kv, clock: world.clock, log: silentClientLog, own,
+    emit: (event: ClientEvent) => { told.push(event) },
+  } as unknown as Context
+  const gossip = new Gossip(context, { book: { nameOf: () => 'Bob' } as unknown as ContactBook, onNeed() {} })
+  const heads = {
+    sender: { number: 1, hash: root.own.hash }, receiver: { number: next.list.number, hash: next.hash },
+  }
+  const hear = async (): Promise<void> => {
+    const batch = new Batch()
+    const said = { device: deviceId(new Uint8Array(32)), sentAtMs: world.clock.now() }
+    await gossip.take({ id: (await record(bob)).id, batch } as unknown as Turn, said, heads)
+    await world.run(batch.commit(alice.store.kv))
+  }
+  await hear()
+  await world.clock.advance(limits.ownListPatienceMs - 1_000)
+  await hear()
+  assert.equal(told, [])
+  await world.clock.advance(2_000)
+  await hear()
+  assert.is(told[0]?.type, 'alarm')
+  assert.is(gossip.alarms.length, 1)
   await world.end()
 })
 

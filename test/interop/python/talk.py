@@ -1,0 +1,1 @@
+def talk(x): pass
