@@ -58,7 +58,9 @@ interface Entry {
   readonly ratchet: Ratchet
   /** The initiator's, until something was read: the other device may not have it yet. */
   pendingHeader: Uint8Array | undefined
-  /** The other device started anew after this one: good for late messages only. */
+  /** We started anew after this one: superseded once the other device answers there. */
+  outdated: boolean
+  /** The other device is in a newer one: good for late messages only. */
   superseded: boolean
 }
 
@@ -124,7 +126,11 @@ export class SecureSession {
     const { baseKey, prekeyIds, ratchet, header } = initiated.value
     const session = existing ?? SecureSession.#empty(identity)
     const isLastResort = isFromLastResort(prekeyIds)
-    session.#promote({ baseKey, isLastResort, ratchet, pendingHeader: header, superseded: false })
+    session.#dropArchive()
+    for (const entry of session.#entries) entry.outdated = true
+    session.#promote({
+      baseKey, isLastResort, ratchet, pendingHeader: header, outdated: false, superseded: false,
+    })
     return { ok: true, value: session }
   }
 
@@ -172,7 +178,8 @@ export class SecureSession {
     const { baseKey } = header
     session.#supersede()
     session.#promote({
-      baseKey, isLastResort, ratchet: ratchet.value, pendingHeader: undefined, superseded: false,
+      baseKey, isLastResort, ratchet: ratchet.value,
+      pendingHeader: undefined, outdated: false, superseded: false,
     })
     session.#remember({ baseKey, isLastResort, signedPrekeyId })
     return { ok: true, value: { session, plaintext: opened.value, used: header.prekeyIds } }
@@ -256,7 +263,7 @@ export class SecureSession {
    *     opaque baseKey[32]
    *     bool isLastResort
    *     bool, opaque pendingHeader[1262]
-   *     bool superseded
+   *     bool outdated, superseded
    *     ratchet                            ratchet/ratchet-state.ts
    *   u32    lastResortFrom
    *   u32    count, handshakes done, the oldest first
@@ -289,10 +296,11 @@ export class SecureSession {
       const baseKey = reader.bytes(keyBytes)
       const isLastResort = reader.bool()
       const pendingHeader = reader.bool() ? reader.bytes(initialHeaderBytes) : undefined
+      const outdated = reader.bool()
       const superseded = reader.bool()
       const ratchet = Ratchet.read(reader)
       if (ratchet === undefined) break
-      entries.push({ baseKey, isLastResort, pendingHeader, superseded, ratchet })
+      entries.push({ baseKey, isLastResort, pendingHeader, outdated, superseded, ratchet })
     }
     const lastResortFrom = reader.u32()
     const seenCount = reader.count(ratchetLimits.seenHandshakesMax)
@@ -324,7 +332,7 @@ export class SecureSession {
       const opened = entry.ratchet.decrypt(input)
       if (opened.ok) {
         if (entry !== this.#entries[0]) this.#dropArchive()
-        entry.pendingHeader = undefined
+        if (entry.pendingHeader !== undefined) this.#answered(entry)
         if (!entry.superseded) this.#promote(entry)
         return opened
       }
@@ -332,6 +340,15 @@ export class SecureSession {
       if (opened.code !== 'SESSION_UNDECRYPTABLE') break
     }
     return refusal
+  }
+
+  /** The first answer: the other device has left what there was when we started this one. */
+  #answered(entry: Entry): void {
+    this.#dropArchive()
+    entry.pendingHeader = undefined
+    for (const other of this.#entries) {
+      other.superseded ||= other.outdated && other.pendingHeader === undefined && other !== entry
+    }
   }
 
   /** Not those that the other device may not know yet: both may have started at once. */
@@ -381,11 +398,12 @@ export class SecureSession {
 
 const writer = new FieldWriter()
 
-function writeEntry({ baseKey, isLastResort, pendingHeader, superseded, ratchet }: Entry): void {
+function writeEntry({ baseKey, isLastResort, pendingHeader, outdated, superseded, ratchet }: Entry): void {
   writer.bytes(baseKey)
   writer.bool(isLastResort)
   writer.bool(pendingHeader !== undefined)
   if (pendingHeader !== undefined) writer.bytes(pendingHeader)
+  writer.bool(outdated)
   writer.bool(superseded)
   ratchet.write(writer)
 }

@@ -27,6 +27,7 @@ const exempt: Readonly<Record<string, string>> = {
   openHeader: 'is one AEAD over fixed lengths; SecureSession goes through it',
   openValue: 'is one AEAD',
   openVault: 'takes seconds by design; test/crypto covers its header',
+  openRecord: 'takes a decoded record',
   openStreamLink: 'opens a link; its bytes go through NoiseChannel',
 }
 

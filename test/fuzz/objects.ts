@@ -19,7 +19,11 @@ import type { Codec } from '../../protocol/codec/struct.ts'
 import { createEnvelope, decodeEnvelope, parseEnvelope, verifyEnvelope } from '../../protocol/envelope.ts'
 import { parseNodeId } from '../../protocol/ids.ts'
 import type { EnvelopeId, MessageId } from '../../protocol/ids.ts'
+import {
+  fileKeys, fileShape, openPiece, pieceOverheadBytes, sealPiece,
+} from '../../protocol/file-piece.ts'
 import { formatInvite, parseInvite } from '../../protocol/invite.ts'
+import { limits } from '../../protocol/limits.ts'
 import {
   checkLocationRecord, createLocationRecord, openLocationRecord,
 } from '../../protocol/location-record.ts'
@@ -40,6 +44,7 @@ import {
 import { bytesOf, deviceListOf, keysOf, nodeOf, nodesOf, testHour, testNowMs } from '../helpers/actors.ts'
 import { seededRandom } from '../helpers/seeded-random.ts'
 import type { FuzzedDecoder } from './decoder-fuzz.ts'
+import { linkObjects, udpObjects } from './device-objects.ts'
 import { invent } from './invent.ts'
 
 export interface FuzzedObject {
@@ -63,7 +68,10 @@ const rootKey = keysOf('alice').publicKey
 const seed = bytesOf('alice seed', 15)
 
 export function fuzzedObjects(): FuzzedObject[] {
-  return [mailObjects(), nodeObjects(), messageObjects(), shelfObjects(), accountObjects(), texts()].flat()
+  return [
+    mailObjects(), fileObjects(), nodeObjects(), messageObjects(), shelfObjects(), accountObjects(), texts(),
+    linkObjects(), udpObjects(),
+  ].flat()
 }
 
 function mailObjects(): FuzzedObject[] {
@@ -105,9 +113,24 @@ function mailObjects(): FuzzedObject[] {
       name: 'lease',
       covers: ['verifyLease', 'parseLease'],
       valid: [signLease({
-        ...box, holder, home, kind: boxKinds.mail, sequence: 7, itemsMax: 100, bytesMax: 65_536, expiryHour: testHour + 24,
+        ...box, holder, home, kind: boxKinds.mail, sequence: 7, itemsMax: 100, bytesMax: 65_536,
+        expiryHour: testHour + 24,
       }, readKeys)],
       decode: verifyLease,
+    },
+  ]
+}
+
+function fileObjects(): FuzzedObject[] {
+  const shape = fileShape({ length: 70_000, pieceBytes: 2_048 - pieceOverheadBytes })!
+  const keys = fileKeys(shape, bytesOf('file'))
+  const content = random.bytes(shape.pieceBytes)
+  return [
+    {
+      name: 'piece of a file',
+      covers: ['openPiece', 'pieceIndex'],
+      valid: [0, 7].map((index) => sealPiece(keys, index, content).ciphertext()),
+      decode: (bytes) => openPiece(keys, bytes),
     },
   ]
 }
@@ -160,7 +183,10 @@ function nodeObjects(): FuzzedObject[] {
 function messageObjects(): FuzzedObject[] {
   const payloads = Object.entries(bodyCodecs).flatMap(([type, { codec }]) => [false, true].map((large) => {
     const bodyCodec = codec as Codec<object>
-    const body = { type, ...decode(bodyCodec, invent(bodyCodec, random, { large })) } as KnownBody
+    const largest = invent(bodyCodec, random, { large })
+    // Each field at its limit may be more than one message holds.
+    const bytes = largest.length > limits.textBytesMax ? invent(bodyCodec, random, { large: false }) : largest
+    const body = { type, ...decode(bodyCodec, bytes) } as KnownBody
     const messageId = hex(bytesOf(type, 16)) as MessageId
     return encodePayload({ messageId, sentAtMs: testNowMs, sequence: 1, body })
   }))

@@ -91,4 +91,17 @@ test('a first message whose batch was lost in a crash is read again, with its pr
   assert.is(outcome(bob.respond(message)), 'HANDSHAKE_PREKEY')
 })
 
+test('a new session that the other side began shuts a clone out as well, once the device answered there', () => {
+  const [one, other] = establish(alice, bob)
+  read(other, alice.encrypt(one, 'begins a chain'))
+  const clone = stored(one)
+  bob.initiate(alice.bundle(), other)
+  assert.is(outcome(alice.respond(bob.encrypt(other, 'anew'), one)), 'read')
+  assert.is(read(other, alice.encrypt(one, 'answer')), 'answer')
+  tried(other, alice.encrypt(clone, 'late'))
+  const next = bob.encrypt(other, 'for the device alone')
+  assert.not.ok(clone.decrypt({ message: next, ad }).ok)
+  assert.is(read(one, next), 'for the device alone')
+})
+
 test.run()

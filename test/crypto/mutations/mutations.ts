@@ -188,8 +188,8 @@ export const mutations: readonly Mutation[] = [
   {
     defence: 'a session is repaired at most once in ten minutes',
     file: 'protocol/client/introductions.ts',
-    from: 'return isBroken && seed !== undefined && isRested',
-    to: 'return isBroken && seed !== undefined',
+    from: '- repairedAtMs >= limits.sessionRepairMs',
+    to: '- repairedAtMs >= 0',
     suite: 'clients',
     test: 'messages that cannot be read make a client begin anew at most once in ten minutes',
   },

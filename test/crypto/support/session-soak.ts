@@ -31,7 +31,7 @@ export const worlds = [
 ] as const
 
 /** A world of six devices with their backups, twins and packets. Not of the number of messages. */
-export const heldBytesMax = 96 * 2 ** 20
+export const heldBytesMax = 48 * 2 ** 20
 
 /** @throws on the first difference between sessions and twin, and above the limits of memory */
 export function soak(options: {

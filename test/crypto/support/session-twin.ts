@@ -77,6 +77,8 @@ interface Entry {
   readonly ratchet: TwinRatchet
   /** Nothing was read yet by the one who began it. */
   isPending: boolean
+  /** Its owner began anew after it. */
+  isOutdated: boolean
   isSuperseded: boolean
 }
 
@@ -134,7 +136,8 @@ export function twinInitiate(
     sending: { chain, next: 0 }, nextSendingHeaderKey: chain.nextHeaderKey, previousCount: 0,
     receiving: undefined, nextReceivingHeaderKey: handshake.nextHeaderKey, past: [],
   }
-  promote(session, { handshake, ratchet, isPending: true, isSuperseded: false })
+  for (const entry of session.entries) entry.isOutdated = true
+  promote(session, { handshake, ratchet, isPending: true, isOutdated: false, isSuperseded: false })
 }
 
 export function twinEncrypt(session: TwinSession): TwinMessage {
@@ -160,7 +163,7 @@ export function twinRespond(
   const outcome = read(ratchet, message)
   if (outcome !== 'read') return { outcome, used: undefined }
   for (const entry of session.entries) entry.isSuperseded ||= !entry.isPending
-  promote(session, { handshake, ratchet, isPending: false, isSuperseded: false })
+  promote(session, { handshake, ratchet, isPending: false, isOutdated: false, isSuperseded: false })
   remember(session, handshake)
   return { outcome, used: handshake.prekeyIds }
 }
@@ -176,7 +179,10 @@ export function twinDecrypt(session: TwinSession, message: TwinMessage): Outcome
     outcome = read(entry.ratchet, message)
     if (outcome === undecryptable) continue
     if (outcome === 'read') {
-      entry.isPending = false
+      if (entry.isPending) {
+        entry.isPending = false
+        for (const one of session.entries) one.isSuperseded ||= one.isOutdated && !one.isPending && one !== entry
+      }
       if (!entry.isSuperseded) promote(session, entry)
     }
     break

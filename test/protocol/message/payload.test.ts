@@ -62,7 +62,7 @@ const siblingBodies: Body[] = [
     offset: 256,
     left: 3,
     entries: [{
-      contact, isOutgoing: true, id: idOf('old'), text: 'hello', sentAtMs: testNowMs, receivedAtMs: testNowMs,
+      contact, isOutgoing: true, id: idOf('old'), text: 'hello', file: undefined, sentAtMs: testNowMs, receivedAtMs: testNowMs,
       afterGap: false, state: 2,
     }],
   },
@@ -92,6 +92,11 @@ const bodies: Body[] = [
   },
   { type: 'contactRequest', rootKey, seed, deviceList, name: 'Alice', card, text: 'hello!' },
   { type: 'contactRequest', rootKey, seed, deviceList, name: 'Alice', card, text: undefined },
+  {
+    type: 'file', name: 'cat.jpg', mediaType: 'image/jpeg', length: 123_456, hash: bytesOf('content'),
+    pieceBytes: 65_536, key: bytesOf('file key'), writeKey: keysOf('file box').publicKey,
+    readSeed: bytesOf('file read'), expiryHour: 490_000, homes: nodesOf('home', 1), replicas: nodesOf('replica', 2),
+  },
   { type: 'contactAccept', seed: new Uint8Array(15).fill(8), deviceList, name: 'Bob', card },
   { type: 'cardUpdate', card, seed, deviceListNumber: 5, deviceListHash: bytesOf('hash') },
   ...siblingBodies,
