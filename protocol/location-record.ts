@@ -152,8 +152,20 @@ export function locationKeys(input: Rendezvous & { timeMs: number }): {
   return { previous: key(now - 1), current: key(now), next: key(now + 1) }
 }
 
+/** Public keys that were blinded lately: each costs a millisecond or two, and the same few are asked for. */
+const blinded = new Map<string, Uint8Array>()
+const blindedMax = 1_024
+
 function blindedKeyOf({ rootKey, seed }: Rendezvous, period: number): Uint8Array {
-  return blindPublicKey({ publicKey: rootKey, factor: blindingFactor({ rootKey, seed }, period) })
+  const factor = blindingFactor({ rootKey, seed }, period)
+  // The factor is a secret of those who know the seed, its hash is not.
+  const name = crypto.sha256Hex(concat(rootKey, factor))
+  const known = blinded.get(name)
+  if (known !== undefined) return known
+  const key = blindPublicKey({ publicKey: rootKey, factor })
+  blinded.set(name, key)
+  if (blinded.size > blindedMax) blinded.delete(blinded.keys().next().value!)
+  return key
 }
 
 function blindingFactor(rendezvous: Rendezvous, period: number): Uint8Array {
