@@ -26,8 +26,9 @@ export async function changePassphrase(context: CommandContext, change: Passphra
   const lock = await lockDataDir(dataDir)
   try {
     const keys = await unlock(context)
-    const passphrase = change.to === 'sealed' ? await newPassphrase(context, change) : undefined
+    let passphrase: Uint8Array | undefined
     try {
+      if (change.to === 'sealed') passphrase = await newPassphrase(context, change)
       await saveKeys(dataDir, encodeKeysFile(keys, systemRandom, passphrase))
     } finally {
       keys.wipe()

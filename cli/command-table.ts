@@ -275,9 +275,22 @@ const operating: readonly CommandSpec[] = [
     ],
   },
   {
+    name: 'link',
+    summary: 'Let a new device into your account',
+    examples: [
+      ['openim link', 'shows a code for the new device, then asks what both screens show'],
+      ['openim link --json', 'for a script, which writes the digits of the other screen to stdin'],
+    ],
+    load: () => import('./commands/link.ts'),
+  },
+  {
     name: 'devices',
-    summary: 'Devices of your account',
-    examples: [['openim devices renew', 'after a copy of this one was started elsewhere']],
+    summary: 'List the devices of your account',
+    examples: [
+      ['openim devices', 'with when something last came from them'],
+      ['openim devices renew', 'after a copy of this one was started elsewhere'],
+    ],
+    load: () => import('./commands/devices.ts'),
     commands: [
       {
         name: 'renew',
@@ -287,6 +300,14 @@ const operating: readonly CommandSpec[] = [
         load: () => import('./commands/devices-renew.ts'),
       },
     ],
+  },
+  {
+    name: 'unlink',
+    summary: 'Put a device out of your account',
+    examples: [['openim unlink laptop', 'a lost one, too: it needs not be there']],
+    args: [{ name: '<device>', text: 'its name, its id or the first 4 letters of it: openim devices' }],
+    options: [{ flags: '--yes', text: 'without asking' }],
+    load: () => import('./commands/unlink.ts'),
   },
   {
     name: 'passphrase',
@@ -346,8 +367,25 @@ export const commandTable: readonly CommandSpec[] = [
     load: () => import('./commands/init.ts'),
   },
   {
+    name: 'join',
+    summary: 'Make this machine a device of an account that lives on another node',
+    examples: [
+      ["openim join 'openim-link:EAECAw…'", 'the code that openim link shows there'],
+      ["openim join 'openim-link:EAECAw…' --name laptop --node wss://home.example:443", ''],
+    ],
+    args: [{ name: '<code>', text: 'what openim link shows; - for the first line of stdin' }],
+    options: [
+      { flags: '--name <name>', text: 'what you call this device (default: your login name)' },
+      { flags: '--node <address>', text: 'where the node is: tcp://HOST:PORT (repeatable)', repeatable: true },
+      { flags: '--passphrase', text: 'seal the keys; asked at every start' },
+      passphraseFile,
+      { flags: '--yes', text: 'do not compare here; the other screen is asked all the same' },
+    ],
+    load: () => import('./commands/join.ts'),
+  },
+  {
     name: 'start',
-    summary: 'Run the node until Ctrl-C',
+    summary: 'Run the node, or the linked device, until Ctrl-C',
     examples: [
       ['openim start', ''],
       ['openim start --p2p-listen /ip4/0.0.0.0/tcp/0 --bootstrap /ip4/203.0.113.9/tcp/4481', ''],

@@ -39,6 +39,9 @@ export async function prepareDataDir(dataDir: string): Promise<void> {
   if (await exists(join(dataDir, dataFiles.restoring))) {
     throw new OpenIMError('DATA_DIR_FOREIGN', `a restore into ${dataDir} was cut off; do it again`)
   }
+  if (await exists(join(dataDir, dataFiles.joining)) && !await hasKeys(dataDir)) {
+    throw new OpenIMError('DATA_DIR_FOREIGN', `a linking into ${dataDir} was cut off; do it again`)
+  }
   if (!await hasKeys(dataDir)) return
   throw new OpenIMError('IDENTITY_EXISTS', `there is already an identity in ${dataDir}`)
 }

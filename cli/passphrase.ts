@@ -9,8 +9,8 @@
 import { open } from 'node:fs/promises'
 import { equalBytes, utf8, utf8Decode, wipe } from '../crypto/bytes.ts'
 import { OpenIMError } from '../crypto/errors.ts'
-import { keysAreSealed, loadKeys } from '../node/keys-file.ts'
-import type { NodeKeys } from '../node/keys-file.ts'
+import { keysAreSealed, loadAnyKeys, loadKeys } from '../node/keys-file.ts'
+import type { DeviceKeys, NodeKeys } from '../node/keys-file.ts'
 import { limits } from '../protocol/limits.ts'
 import type { CommandContext } from './context.ts'
 import { option } from './context.ts'
@@ -55,21 +55,33 @@ export async function askPassphrase(
   throw new OpenIMError('USAGE_ARGUMENT', 'the two passphrases differ')
 }
 
-/** The keys, after the passphrase if they have one. @throws KEYS_*, DATA_DIR_*, USAGE_*, INTERRUPTED */
-export async function unlock(context: CommandContext): Promise<NodeKeys> {
-  const { keys, passphrase } = await unlockToSeal(context)
-  if (passphrase !== undefined) wipe(passphrase)
-  return keys
+/**
+ * The keys of a node or a linked device, after the passphrase if they have one.
+ * @throws KEYS_*, DATA_DIR_*, USAGE_*, INTERRUPTED
+ */
+export async function unlock(context: CommandContext): Promise<NodeKeys | DeviceKeys> {
+  const passphrase = await passphraseOfKeys(context)
+  try {
+    return await loadAnyKeys(context.paths.dataDir, passphrase)
+  } finally {
+    if (passphrase !== undefined) wipe(passphrase)
+  }
 }
 
-/** The keys with the passphrase that opens them, to seal others like them; both the caller's to wipe. */
+/**
+ * The keys of a node with the passphrase that opens them, to seal others like them; both the
+ * caller's to wipe. @throws as `unlock`, and ACCOUNT_LINKED
+ */
 export async function unlockToSeal(
   context: CommandContext,
 ): Promise<{ keys: NodeKeys, passphrase: Uint8Array | undefined }> {
-  const { dataDir } = context.paths
-  if (!await keysAreSealed(dataDir)) return { keys: await loadKeys(dataDir), passphrase: undefined }
-  const passphrase = await askPassphrase(context, { what: 'of the keys', confirm: false })
-  return { keys: await loadKeys(dataDir, passphrase), passphrase }
+  const passphrase = await passphraseOfKeys(context)
+  return { keys: await loadKeys(context.paths.dataDir, passphrase), passphrase }
+}
+
+async function passphraseOfKeys(context: CommandContext): Promise<Uint8Array | undefined> {
+  if (!await keysAreSealed(context.paths.dataDir)) return undefined
+  return await askPassphrase(context, { what: 'of the keys', confirm: false })
 }
 
 /** The first line of the file, without its line end. @throws USAGE_FILE, USAGE_ARGUMENT */

@@ -19,6 +19,20 @@ export async function loadConfig(context: CommandContext, flags: Settings): Prom
   return nodeConfig(settings)
 }
 
+/** All that a linked device is set with. @throws CONFIG_*, DATA_DIR_* */
+export async function loadLogLevel(context: CommandContext): Promise<LogLevel> {
+  const { configFile } = context.paths
+  const file = parseConfig(await readConfigText(configFile), configFile)
+  const flags = { logLevel: option(context, 'logLevel') as LogLevel | undefined }
+  const settings = mergeSettings(flags, environmentSettings(context.env), file)
+  return nodeConfig(settings).log.level
+}
+
+/** Options of `start` that mean nothing to a linked device. */
+export const nodeOptionNames = [
+  'p2pListen', 'tcpListen', 'udpListen', 'wsListen', 'http2Listen', 'bootstrap', 'profile', 'firstRun',
+]
+
 /** What the command line says. @throws USAGE_ARGUMENT */
 export function flagSettings(context: CommandContext): Settings {
   const listenP2p = listOption(context, 'p2pListen')

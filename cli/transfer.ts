@@ -7,6 +7,7 @@ import type { FileState, FileStatus } from '../protocol/client/api.ts'
 import type { CommandContext } from './context.ts'
 import type { ControlClient } from './control-client.ts'
 import { escapeText } from './escape.ts'
+import { shortId } from './file-id.ts'
 import { fileShape } from './json-shapes.ts'
 import { formatDuration, formatSize } from './units.ts'
 
@@ -41,8 +42,16 @@ export async function watchTransfer(
   })
   const end = await Promise.race([watch.end, interrupted, node.closed.then(() => 'stopped' as const)])
   watch.clear()
-  if (end === 'stopped') throw new OpenIMError('NODE_STOPPED', 'the node stopped; the transfer goes on with it')
+  if (end === 'stopped') {
+    throw new OpenIMError('NODE_STOPPED', 'the node stopped; the transfer goes on with it')
+  }
   return end === 'interrupted' ? undefined : end
+}
+
+/** For who stops watching. */
+export function goesOnText(openim: string, id: string): string {
+  const cancel = `${openim} files cancel ${shortId(id)}`
+  return `The node goes on by itself.  See: ${openim} files   stop it: ${cancel}`
 }
 
 class Watch {
@@ -102,7 +111,8 @@ class Watch {
     }
     const share = shareOf(status)
     const isNews = share >= this.#shownShare + stepShare || (status.code ?? '') !== this.#shownCode
-    if (!isNews) return
+    // Its end is said in another way.
+    if (!isNews || share === 1) return
     this.#shownShare = share
     this.#shownCode = status.code ?? ''
     terminal.say(this.#figures(status))
@@ -138,7 +148,8 @@ function shareOf({ done, size }: FileStatus): number {
 }
 
 function failure({ state, code, name }: FileStatus): OpenIMError {
-  const what = state === 'cancelled' ? 'was cancelled' : state === 'expired' ? 'expired' : 'did not go through'
+  const ends: Partial<Record<FileState, string>> = { cancelled: 'was cancelled', expired: 'expired' }
+  const what = ends[state] ?? 'did not go through'
   const reason = code === undefined ? '' : ` (${code})`
   const fallback = state === 'expired' ? 'FILE_EXPIRED' : 'FILE_CANCELLED'
   return new OpenIMError(code ?? fallback, `${escapeText(name)} ${what}${reason}`)

@@ -3,12 +3,14 @@
  *
  * ```text
  *   keys.bin       0600  the node's and the account's secrets (keys-file.ts)
+ *   home.json      0600  a linked device's: where its node is (home-file.ts)
  *   config.toml          settings, when the directory was named with --data
  *   store/, peers/       the databases: ours, and what the overlay remembers of peers
  *   node.lock      0600  who runs here: { pid, startedTicks }
  *   control.sock   0600  the CLI's door, or control.path where it stands instead
  *   reports/             reports of unexpected errors
  *   restoring/           a backup on its way in; afterwards gone
+ *   joining/             the same of an account that this device is linked to
  * ```
  *
  * Two nodes on one directory would both write the ratchets of the same account, so the second is
@@ -24,6 +26,7 @@ import { systemRandom } from '../crypto/random.ts'
 
 export const dataFiles = {
   keys: 'keys.bin',
+  home: 'home.json',
   config: 'config.toml',
   store: 'store',
   lock: 'node.lock',
@@ -31,6 +34,7 @@ export const dataFiles = {
   socketPath: 'control.path',
   reports: 'reports',
   restoring: 'restoring',
+  joining: 'joining',
 } as const
 
 /** What may stand in a directory that is to become a data directory. */

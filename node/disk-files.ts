@@ -52,7 +52,10 @@ export function sinkPlace(path: string, options: { id: MessageId, overwrite: boo
   return { path, overwrite: options.overwrite, part }
 }
 
-/** @param size what will be written @throws FILE_PATH, FILE_EXISTS, FILE_KIND, FILE_ACCESS, FILE_IO, STORE_FULL */
+/**
+ * @param size what will be written
+ * @throws FILE_PATH, FILE_EXISTS, FILE_KIND, FILE_ACCESS, FILE_IO, STORE_FULL
+ */
 export async function openSink(place: SinkPlace, size = 0): Promise<{ sink: FileSink, ref: string }> {
   const { path, overwrite, part } = place
   checkAbsolute(path)

@@ -14,7 +14,7 @@ import type { KvStore } from '../protocol/ports.ts'
 import { services } from '../protocol/service/codes.ts'
 import type { DamagedRecord } from './node-store.ts'
 import type { Overlay } from './ports.ts'
-import type { DoctorCheck, DoctorReport, NodeStatus } from './status.ts'
+import type { AccountStatus, DoctorCheck, DoctorReport, NodeStatus } from './status.ts'
 
 const echoTimeoutMs = 3_000
 /** Below this a node stops being useful to its own people. */
@@ -104,11 +104,11 @@ export async function reach(overlay: Overlay, nodes: readonly NodeId[]): Promise
 }
 
 /** The cure is told only of what is not well. */
-function judged({ cure, ...found }: Required<DoctorCheck>): DoctorCheck {
+export function judged({ cure, ...found }: Required<DoctorCheck>): DoctorCheck {
   return found.ok ? found : { ...found, cure }
 }
 
-async function checkDataDir(dataDir: string): Promise<DoctorCheck> {
+export async function checkDataDir(dataDir: string): Promise<DoctorCheck> {
   const mode = (await stat(dataDir)).mode & 0o777
   const ok = (mode & 0o077) === 0
   return judged({
@@ -119,7 +119,7 @@ async function checkDataDir(dataDir: string): Promise<DoctorCheck> {
   })
 }
 
-async function checkDisk(dataDir: string): Promise<DoctorCheck> {
+export async function checkDisk(dataDir: string): Promise<DoctorCheck> {
   const { bavail, bsize } = await statfs(dataDir)
   const free = bavail * bsize
   const ok = free >= diskFreeBytesMin
@@ -131,7 +131,7 @@ async function checkDisk(dataDir: string): Promise<DoctorCheck> {
   })
 }
 
-async function checkStore(kv: KvStore): Promise<DoctorCheck> {
+export async function checkStore(kv: KvStore): Promise<DoctorCheck> {
   try {
     await kv.write([{ type: 'put', key: probeKey, value: utf8('ok') }])
     await kv.write([{ type: 'delete', key: probeKey }])
@@ -145,16 +145,16 @@ async function checkStore(kv: KvStore): Promise<DoctorCheck> {
 const contactRecord = /^client\/contact\/([0-9a-f]{64})$/
 
 /** A lost contact takes a person to come back; everything else is made anew or was one message. */
-function checkRecords(damaged: readonly DamagedRecord[]): DoctorCheck {
+export function checkRecords(damaged: readonly DamagedRecord[]): DoctorCheck {
   const contacts = damaged.flatMap(({ name }) => contactRecord.exec(name)?.[1] ?? [])
     .map((rootKey) => formatAddress(hexDecode(rootKey)))
-  const newestMs = Math.max(...damaged.map(({ foundAtMs }) => foundAtMs))
+  const newest = new Date(Math.max(0, ...damaged.map(({ foundAtMs }) => foundAtMs))).toISOString()
   return judged({
     name: 'records',
     ok: damaged.length === 0,
     detail: damaged.length === 0
       ? 'none damaged'
-      : `${damaged.length} damaged and set aside, last ${new Date(newestMs).toISOString()}: ${kindsOf(damaged)}`,
+      : `${damaged.length} damaged and set aside, last ${newest}: ${kindsOf(damaged)}`,
     cure: contacts.length === 0
       ? 'look at the disk; what can be made anew was, for the rest there is your backup'
       : `look at the disk, and swap invites with ${contacts.join(', ')} again, or restore a backup`,
@@ -172,7 +172,7 @@ function kindsOf(damaged: readonly DamagedRecord[]): string {
 }
 
 /** Told only when there is something to tell. */
-function checkCryptography(fallbacks: readonly string[]): DoctorCheck[] {
+export function checkCryptography(fallbacks: readonly string[]): DoctorCheck[] {
   return fallbacks.map((detail) => ({
     name: 'cryptography',
     ok: false,
@@ -232,7 +232,7 @@ function checkAccount({ online, queue, standing, isRenewing }: NodeStatus): Doct
 }
 
 /** What other people saw of our keys, and we of theirs. */
-function checkTrust({ alarms, contacts }: NodeStatus): DoctorCheck {
+export function checkTrust({ alarms, contacts }: AccountStatus): DoctorCheck {
   const witnesses = alarms.map(({ contact }) => contact)
   const doubted = contacts.filter(({ trust }) => trust === 'changed').map(({ name }) => name)
   if (witnesses.length > 0) {

@@ -1,15 +1,17 @@
 /**
  * `keys.bin`: the secrets of a node and of the account it hosts, mode 0600, written whole or not
- * at all, sealed by a passphrase when its owner wants one (crypto/vault.ts).
+ * at all, sealed by a passphrase when its owner wants one (crypto/vault.ts). A linked device has no
+ * more than the key of its store, in which everything else of it lies.
  *
  * ```text
- *   opaque magic[8]       "openim-k"
+ *   opaque magic[8]       "openim-k" of a node, "openim-d" of a linked device
  *   u8     version = 1
  *   bool   sealed
- *   opaque body<V>        NodeKeys, or the vault around them
+ *   opaque body<V>        NodeKeys or DeviceKeys, or the vault around them
  *   opaque checksum[8]    first bytes of SHA-256(label ‖ everything above)
  *
- *   NodeKeys: opaque nodeSeed[32], doorSecret[32], dataKey[32], rootEntropy[32]
+ *   NodeKeys:   opaque nodeSeed[32], doorSecret[32], dataKey[32], rootEntropy[32]
+ *   DeviceKeys: opaque dataKey[32]
  * ```
  *
  * The checksum tells a damaged file from a wrong passphrase, and keeps a flipped bit from turning
@@ -69,6 +71,28 @@ export class NodeKeys implements NodeSecrets {
   }
 }
 
+/** Of a linked device; as silent as `NodeKeys`. */
+export class DeviceKeys {
+  /** 32 bytes, its own copy: encrypts what the account keeps in the store. */
+  readonly dataKey: Uint8Array
+
+  constructor(secrets: { readonly dataKey: Uint8Array }) {
+    this.dataKey = secrets.dataKey.slice()
+  }
+
+  wipe(): void {
+    wipe(this.dataKey)
+  }
+
+  toJSON(): string {
+    return '[DeviceKeys]'
+  }
+
+  [inspect.custom](): string {
+    return '[DeviceKeys]'
+  }
+}
+
 /** Fresh keys; with `rootEntropy` the account of a recovery phrase on a new node. */
 export function createNodeKeys(random: Random, rootEntropy?: Uint8Array): NodeKeys {
   const drawn = Array.from({ length: 4 }, () => random.bytes(32))
@@ -78,7 +102,8 @@ export function createNodeKeys(random: Random, rootEntropy?: Uint8Array): NodeKe
   return keys
 }
 
-const magic = utf8('openim-k')
+const magics = { node: utf8('openim-k'), device: utf8('openim-d') } as const
+const magicBytes = 8
 const checksumLabel = utf8('openim keys file v1')
 const checksumBytes = 8
 /** Far above a sealed body; a larger file is not ours. */
@@ -91,6 +116,8 @@ const keysCodec = struct<NodeSecrets>({
   rootEntropy: fixed(32),
 })
 
+const deviceKeysCodec = struct<{ readonly dataKey: Uint8Array }>({ dataKey: fixed(32) })
+
 interface KeysFile {
   readonly magic: Uint8Array
   readonly version: 1
@@ -98,15 +125,21 @@ interface KeysFile {
   readonly body: Uint8Array
 }
 const fileCodec = struct<KeysFile>({
-  magic: fixed(magic.length),
+  magic: fixed(magicBytes),
   version: oneOf([1], 'keys file version'),
   sealed: bool,
   body: opaque(fileBytesMax),
 })
 
 /** @param passphrase UTF-8 bytes; without it the body is in the clear */
-export function encodeKeysFile(keys: NodeKeys, random: Random, passphrase?: Uint8Array): Uint8Array {
-  const plain = encode(keysCodec, keys)
+export function encodeKeysFile(
+  keys: NodeKeys | DeviceKeys,
+  random: Random,
+  passphrase?: Uint8Array,
+): Uint8Array {
+  const isNode = keys instanceof NodeKeys
+  const plain = isNode ? encode(keysCodec, keys) : encode(deviceKeysCodec, keys)
+  const magic = isNode ? magics.node : magics.device
   const body = passphrase === undefined ? plain : sealVault({ passphrase, plaintext: plain, random })
   const content = encode(fileCodec, { magic, version: 1, sealed: passphrase !== undefined, body })
   wipe(plain)
@@ -115,31 +148,48 @@ export function encodeKeysFile(keys: NodeKeys, random: Random, passphrase?: Uint
   return file
 }
 
-/** @throws KEYS_CORRUPT, KEYS_SEALED (a passphrase is needed), KEYS_PASSPHRASE (it is wrong) */
+/**
+ * Those of a node. @throws KEYS_CORRUPT, KEYS_SEALED (a passphrase is needed), KEYS_PASSPHRASE (it is
+ * wrong), ACCOUNT_LINKED (they are a linked device's)
+ */
 export function decodeKeysFile(bytes: Uint8Array, passphrase?: Uint8Array): NodeKeys {
+  return ofNode(decodeAnyKeys(bytes, passphrase))
+}
+
+function decodeAnyKeys(bytes: Uint8Array, passphrase?: Uint8Array): NodeKeys | DeviceKeys {
   const file = checkedFile(bytes)
-  if (!file.sealed) return decodeKeys(file.body)
+  if (!file.sealed) return decodeKeys(file, file.body)
   if (passphrase === undefined) throw new OpenIMError('KEYS_SEALED', 'the keys are sealed with a passphrase')
   const opened = openVault({ passphrase, vault: file.body })
   if (!opened.ok) throw new OpenIMError('KEYS_PASSPHRASE', 'the passphrase does not open the keys')
   try {
-    return decodeKeys(opened.value)
+    return decodeKeys(file, opened.value)
   } finally {
     wipe(opened.value)
   }
 }
 
-function decodeKeys(body: Uint8Array): NodeKeys {
-  const decoded = tryDecode(keysCodec, body)
-  if (decoded.ok) return new NodeKeys(decoded.value)
-  throw new OpenIMError('KEYS_CORRUPT', `the keys file holds something else (${decoded.code})`)
+function ofNode(keys: NodeKeys | DeviceKeys): NodeKeys {
+  if (keys instanceof NodeKeys) return keys
+  keys.wipe()
+  throw new OpenIMError('ACCOUNT_LINKED', 'this is a linked device: it has no root key')
+}
+
+function decodeKeys({ magic }: KeysFile, body: Uint8Array): NodeKeys | DeviceKeys {
+  const isNode = equalBytes(magic, magics.node)
+  const decoded = isNode ? tryDecode(keysCodec, body) : tryDecode(deviceKeysCodec, body)
+  if (!decoded.ok) {
+    throw new OpenIMError('KEYS_CORRUPT', `the keys file holds something else (${decoded.code})`)
+  }
+  return isNode ? new NodeKeys(decoded.value as NodeSecrets) : new DeviceKeys(decoded.value)
 }
 
 function checkedFile(bytes: Uint8Array): KeysFile {
   const content = bytes.subarray(0, Math.max(0, bytes.length - checksumBytes))
   const intact = equalBytes(checksum(content), bytes.subarray(content.length))
   const decoded = tryDecode(fileCodec, content)
-  if (!intact || !decoded.ok || !equalBytes(decoded.value.magic, magic)) {
+  const isOurs = decoded.ok && Object.values(magics).some((magic) => equalBytes(decoded.value.magic, magic))
+  if (!intact || !isOurs) {
     const why = `${bytes.length} bytes, the checksum ${intact ? 'fits' : 'does not fit'}`
     throw new OpenIMError('KEYS_CORRUPT', `the keys file is damaged (${why})`)
   }
@@ -165,18 +215,28 @@ export async function hasKeys(dataDir: string): Promise<boolean> {
   }
 }
 
+/** Whose keys these are: a node's or a linked device's. @throws KEYS_MISSING, KEYS_CORRUPT, DATA_DIR_* */
+export async function keysRole(dataDir: string): Promise<'node' | 'device'> {
+  return equalBytes(checkedFile(await readKeysFile(dataDir)).magic, magics.node) ? 'node' : 'device'
+}
+
 /** Whether a passphrase is needed. @throws KEYS_MISSING, KEYS_CORRUPT, DATA_DIR_ACCESS, DATA_DIR_IO */
 export async function keysAreSealed(dataDir: string): Promise<boolean> {
   return checkedFile(await readKeysFile(dataDir)).sealed
 }
 
-/** @throws KEYS_MISSING, KEYS_CORRUPT, KEYS_SEALED, KEYS_PASSPHRASE, DATA_DIR_ACCESS, DATA_DIR_IO */
+/** Those of a node. @throws as `loadAnyKeys`, and ACCOUNT_LINKED */
 export async function loadKeys(dataDir: string, passphrase?: Uint8Array): Promise<NodeKeys> {
+  return ofNode(await loadAnyKeys(dataDir, passphrase))
+}
+
+/** @throws KEYS_MISSING, KEYS_CORRUPT, KEYS_SEALED, KEYS_PASSPHRASE, DATA_DIR_ACCESS, DATA_DIR_IO */
+export async function loadAnyKeys(dataDir: string, passphrase?: Uint8Array): Promise<NodeKeys | DeviceKeys> {
   const bytes = await readKeysFile(dataDir)
   // A copy from another machine may have come with the wrong mode.
   await chmod(join(dataDir, dataFiles.keys), 0o600).catch(() => {})
   try {
-    return decodeKeysFile(bytes, passphrase)
+    return decodeAnyKeys(bytes, passphrase)
   } finally {
     wipe(bytes)
   }

@@ -86,7 +86,10 @@ export async function openNodeStore(components: NodeStoreComponents): Promise<No
   }
 }
 
-async function forgetOld(kv: KvStore, { prefix, beforeMs }: { prefix: string, beforeMs: number }): Promise<void> {
+async function forgetOld(
+  kv: KvStore,
+  { prefix, beforeMs }: { prefix: string, beforeMs: number },
+): Promise<void> {
   for await (const { key, value } of kvEntries(kv, prefix)) {
     const { foundAtMs } = decode(damagedCodec, value)
     if (foundAtMs < beforeMs) await kv.write([{ type: 'delete', key }])

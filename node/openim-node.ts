@@ -9,7 +9,6 @@
  * await node.stop()
  * ```
  */
-import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { crypto } from '../crypto/index.ts'
 import { utf8 } from '../crypto/bytes.ts'
@@ -22,6 +21,7 @@ import type { InviteHint } from '../protocol/invite.ts'
 import type { Role } from '../protocol/node-descriptor.ts'
 import { services } from '../protocol/service/codes.ts'
 import { systemClock } from '../protocol/system-clock.ts'
+import { accountStatus, packageVersion } from './account-status.ts'
 import { BufferCollector } from './buffer-collector.ts'
 import type { NodeConfig } from './config.ts'
 import { LoopbackConnector } from './connectors/loopback-connector.ts'
@@ -117,32 +117,25 @@ export class OpenIMNode {
 
   async status(): Promise<NodeStatus> {
     const { overlay, core, doors, version } = this.#parts
-    const info = await this.client.info()
+    const { client } = this
+    const { dataDir } = this.#options
+    const running = { client, clock: systemClock, dataDir, startedAtMs: this.#startedAtMs, version }
+    const account = await accountStatus(running)
+    const { locationHolders } = await client.info()
     const held = core.messenger.held()
     return {
-      version,
-      pid: process.pid,
-      startedAtMs: this.#startedAtMs,
-      uptimeMs: systemClock.now() - this.#startedAtMs,
-      name: info.name,
-      address: info.address,
+      role: 'node',
+      ...account,
       nodeId: overlay.nodeId,
-      dataDir: this.#options.dataDir,
-      online: info.online,
-      standing: info.standing,
-      isRenewing: info.isRenewing,
       reachable: this.#isReached() ? 'yes' : 'unknown',
       peers: { now: overlay.peers().length, max: this.#options.config.limits.peers },
       dht: { mode: overlay.dhtMode, known: core.directory.size },
       p2p: overlay.addresses(),
       listen: this.#listen(),
       doors: Object.fromEntries(doors.connectors.map((door) => [door.name, door.metrics()])),
-      queue: { out: info.outbox, held },
-      location: { holders: Math.max(info.locationHolders, core.locations.holders) },
-      replicas: info.replicas,
-      alarms: info.alarms,
-      refused: info.refused,
-      contacts: await this.#contactStatus(),
+      queue: { ...account.queue, held },
+      location: { holders: Math.max(locationHolders, core.locations.holders) },
+      contacts: await this.#withRoutes(account.contacts),
     }
   }
 
@@ -207,17 +200,10 @@ export class OpenIMNode {
     return (await this.client.places(target))?.homes ?? []
   }
 
-  async #contactStatus(): Promise<ContactStatus[]> {
+  async #withRoutes(contacts: readonly ContactStatus[]): Promise<ContactStatus[]> {
     const linked = new Set(this.#parts.overlay.peers().map((peer) => peer.nodeId))
-    return Promise.all((await this.client.contacts()).map(async (contact): Promise<ContactStatus> => ({
-      name: contact.name,
-      address: contact.address,
-      trust: contact.trust,
-      ...(contact.alarm === undefined ? {} : { alarm: contact.alarm }),
-      state: contact.state,
-      ...(contact.lastSeenAtMs === undefined ? {} : { lastSeenAtMs: contact.lastSeenAtMs }),
-      route: await this.#routeTo(contact.name, linked),
-    })))
+    return Promise.all(contacts.map(async (contact): Promise<ContactStatus> =>
+      ({ ...contact, route: await this.#routeTo(contact.name, linked) })))
   }
 
   async #routeTo(contact: string, linked: ReadonlySet<NodeId>): Promise<RouteName> {
@@ -292,10 +278,5 @@ function distance({ ipv4: [a, b] }: InviteHint): number {
   const isPrivate = a === 10 || (a === 172 && b >= 16 && b < 32) || (a === 192 && b === 168)
   const isLinkLocal = a === 169 && b === 254
   return isPrivate || isLinkLocal ? 1 : 0
-}
-
-async function packageVersion(): Promise<string> {
-  const text = await readFile(new URL('../package.json', import.meta.url), 'utf8')
-  return (JSON.parse(text) as { version: string }).version
 }
 

@@ -7,6 +7,7 @@
  * guessed. Here too: what the composition root needs to open a node.
  */
 import type { AccountAlarm, RouteName, Standing, Trust } from '../protocol/client/api.ts'
+import type { DeviceId } from '../protocol/ids.ts'
 import type { NodeConfig } from './config.ts'
 import type { NodeKeys } from './keys-file.ts'
 import type { Log } from './ports.ts'
@@ -21,6 +22,15 @@ export interface NodeOptions {
 
 /** By name of the door: `tcp`, `udp`, `ws`, `http2`. */
 export type DoorAddresses = Readonly<Record<string, string>>
+
+/** The same of a linked device. */
+export interface DeviceReady {
+  readonly pid: number
+  readonly address: string
+  readonly deviceId: DeviceId
+  /** Where its node is looked for. */
+  readonly home: readonly string[]
+}
 
 /** Printed once by `openim start --json`, with `event: 'ready'` before it. */
 export interface NodeReady {
@@ -45,25 +55,39 @@ export interface ContactStatus {
   readonly state: 'requested' | 'active'
   /** When anything of theirs last reached us. */
   readonly lastSeenAtMs?: number
-  /** The way to their home at this moment; `none` when there is no link. */
-  readonly route: RouteName
+  /** The way to their home at this moment; `none` when there is no link. Only the node knows it. */
+  readonly route?: RouteName
 }
 
-export interface NodeStatus {
+/** What a node and a linked device have in common. */
+export interface AccountStatus {
   readonly version: string
   readonly pid: number
   readonly startedAtMs: number
   readonly uptimeMs: number
   readonly name: string
   readonly address: string
-  readonly nodeId: string
   readonly dataDir: string
-  /** Whether the hosted account's session with its node is up. */
+  /** Whether the account's session with its node is up. */
   readonly online: boolean
   /** Whether the keys of this device are its own alone; if not, nothing is sent and nothing taken. */
   readonly standing: Standing
   /** It is new in its account and not listed yet. */
   readonly isRenewing: boolean
+  /** Own messages not yet delivered. */
+  readonly queue: { readonly out: number }
+  /** Nodes that hold mail for us while we are away. */
+  readonly replicas: { readonly have: number, readonly want: number }
+  /** About the account's own keys; empty when all is well. */
+  readonly alarms: readonly AccountAlarm[]
+  /** What contacts wanted too often, since the start: sessions begun anew, messages once more. */
+  readonly refused: { readonly resets: number, readonly asks: number }
+  readonly contacts: readonly ContactStatus[]
+}
+
+export interface NodeStatus extends AccountStatus {
+  readonly role: 'node'
+  readonly nodeId: string
   readonly reachable: Reachability
   readonly peers: { readonly now: number, readonly max: number }
   readonly dht: { readonly mode: 'client' | 'server', readonly known: number }
@@ -79,13 +103,24 @@ export interface NodeStatus {
   }
   /** Nodes that hold our current location record. */
   readonly location: { readonly holders: number }
-  /** Nodes that hold mail for us while we are away. */
-  readonly replicas: { readonly have: number, readonly want: number }
-  /** About the account's own keys; empty when all is well. */
-  readonly alarms: readonly AccountAlarm[]
-  /** What contacts wanted too often, since the start: sessions begun anew, messages once more. */
-  readonly refused: { readonly resets: number, readonly asks: number }
-  readonly contacts: readonly ContactStatus[]
+}
+
+export interface DeviceStatus extends AccountStatus {
+  readonly role: 'device'
+  readonly deviceId: DeviceId
+  readonly home: HomeStatus
+  /** Older messages on their way to this device, which was linked lately. */
+  readonly sync?: { readonly have: number, readonly want: number }
+}
+
+/** A linked device's way to its node. */
+export interface HomeStatus {
+  /** All that are tried, as `home.json` has them. */
+  readonly addresses: readonly string[]
+  /** The one in use; only while online. */
+  readonly address?: string
+  /** Why there is none. */
+  readonly code?: string
 }
 
 export interface DoctorCheck {

@@ -50,7 +50,9 @@ export interface FileShape {
 }
 
 /** `undefined` for what no sender makes, or what is too large. */
-export function fileShape(file: { readonly length: number, readonly pieceBytes: number }): FileShape | undefined {
+export function fileShape(
+  file: { readonly length: number, readonly pieceBytes: number },
+): FileShape | undefined {
   const { length, pieceBytes } = file
   const isFull = ciphertextLength(pieceBytes + pieceOverheadBytes) === pieceBytes + pieceOverheadBytes
   if (length > limits.fileBytesMax || pieceBytes < 1 || !isFull) return undefined

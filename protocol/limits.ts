@@ -389,6 +389,8 @@ export const limits = {
   linkCodeBytesMax: 256,
   /** A code is good for this long; it is meant to be typed or scanned at once. */
   linkTtlMs: 10 * minute,
+  /** A new device that has not reached the node by then was given a wrong or a local address. */
+  linkReachMs: 30 * second,
   /** A device request or a link package: 16 devices with the longest names need some 7,000. */
   linkPartBytesMax: 32 * 1024,
   /** What a guest and the device that let it in may say to each other through the node. */
@@ -396,6 +398,8 @@ export const limits = {
   /** Devices of one node that let somebody in at the same time. */
   linkPlacesMax: 256,
   linkMessageBytesMax: 40 * 1024,
+  /** Where a linked device looks for its node: each is tried, some ms after the one before. */
+  homeAddressesMax: 16,
 
   // Settings and the control socket of a node
   configBytesMax: 64 * 1024,
@@ -416,6 +420,8 @@ export const limits = {
   passphraseBytesMax: 1_024,
 
   // Stores
+  /** A page that was reloaded waits so long for the one before it to give the store up. */
+  pageLockMs: 5_000,
   kvKeyBytesMax: 256,
   kvValueBytesMax: 1024 * 1024,
   /** One atomic batch: half of LevelDB's write buffer. */

@@ -2,10 +2,11 @@
 import { readFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { wipe } from '../../crypto/bytes.ts'
+import { OpenIMError } from '../../crypto/errors.ts'
 import { systemRandom } from '../../crypto/random.ts'
 import { writeBackup } from '../../node/backup.ts'
 import { dataFiles, lockDataDir } from '../../node/data-dir.ts'
-import { keysAreSealed } from '../../node/keys-file.ts'
+import { keysAreSealed, keysRole } from '../../node/keys-file.ts'
 import { silentLog } from '../../node/ports.ts'
 import { backupProgress } from '../backup-progress.ts'
 import type { CommandContext, CommandResult } from '../context.ts'
@@ -18,6 +19,9 @@ export async function run(context: CommandContext): CommandResult {
   const path = resolve(context.args[0]!)
   // Also says so when there is no identity, or a damaged one: that is not worth a backup.
   const sealed = await keysAreSealed(dataDir)
+  if (await keysRole(dataDir) === 'device') {
+    throw new OpenIMError('ACCOUNT_LINKED', 'a linked device is not backed up: link a new one in its place')
+  }
   const lock = await lockDataDir(dataDir)
   try {
     const passphrase = await askPassphrase(context, { what: 'for the backup', confirm: true })

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { wipe } from '../../crypto/bytes.ts'
 import { systemRandom } from '../../crypto/random.ts'
 import { dataFiles, lockDataDir } from '../../node/data-dir.ts'
-import { encodeKeysFile, saveKeys } from '../../node/keys-file.ts'
+import { encodeKeysFile, keysAreSealed, saveKeys } from '../../node/keys-file.ts'
 import { silentLog } from '../../node/ports.ts'
 import { renewedKeys, renewStore } from '../../node/renewal.ts'
 import type { CommandContext, CommandResult } from '../context.ts'
@@ -14,6 +14,8 @@ import { unlockToSeal } from '../passphrase.ts'
 
 export async function run(context: CommandContext): CommandResult {
   const { paths: { dataDir }, terminal, clock } = context
+  // Also says so when there is no identity, or a damaged one.
+  await keysAreSealed(dataDir)
   const lock = await lockDataDir(dataDir)
   try {
     const { keys, passphrase } = await unlockToSeal(context)
@@ -36,6 +38,6 @@ export async function run(context: CommandContext): CommandResult {
     await lock.release()
   }
   terminal.say('✓ This is a new device of the account; contacts, messages and settings are as before.')
-  terminal.say('  What was not delivered is sent again. The other place finds out and stops; so does an old copy.')
+  terminal.say('  What was not delivered is sent again. The other place finds out and stops.')
   terminal.say(`Next: ${context.openim} start`)
 }

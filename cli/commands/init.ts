@@ -38,8 +38,8 @@ export async function run(context: CommandContext): CommandResult {
   terminal.say(`✓ Identity   ${name}   ${identity.address}`)
   if (rootEntropy === undefined) showRecovery(context, identity, recoveryFile)
   if (rootEntropy !== undefined) {
-    terminal.say('  The words bring back who you are, not whom you know: swap invites again. Who knew you sees')
-    terminal.say('  a new device of the same person; an old one that still runs finds out and stops.')
+    terminal.say('  The words bring back who you are, not whom you know: swap invites again.')
+    terminal.say('  Who knew you sees a new device of the same person; an old one that still runs stops.')
   }
   const guard = sealed ? 'sealed with your passphrase' : 'readable by you alone'
   terminal.say(`✓ Keys       ${paths.dataDir}   ${guard}`)

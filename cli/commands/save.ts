@@ -9,9 +9,9 @@ import type { CommandContext, CommandResult } from '../context.ts'
 import { flag, withNode } from '../context.ts'
 import { escapeText } from '../escape.ts'
 import { exits } from '../exits.ts'
-import { findFile, shortId } from '../file-id.ts'
+import { findFile } from '../file-id.ts'
 import { fileShape } from '../json-shapes.ts'
-import { watchTransfer } from '../transfer.ts'
+import { goesOnText, watchTransfer } from '../transfer.ts'
 
 export async function run(context: CommandContext): CommandResult {
   const { terminal, openim } = context
@@ -23,8 +23,7 @@ export async function run(context: CommandContext): CommandResult {
     const begin = () => node.call('saveFile', { id: file.id, path, overwrite })
     const saved = await watchTransfer(context, node, begin)
     if (saved === undefined) {
-      const id = shortId(file.id)
-      terminal.say(`The node goes on by itself.  See: ${openim} files   stop it: ${openim} files cancel ${id}`)
+      terminal.say(goesOnText(openim, file.id))
       return exits.interrupted
     }
     if (terminal.json) await terminal.value(fileShape(saved))

@@ -13,11 +13,10 @@ import type { CommandContext, CommandResult } from '../context.ts'
 import { option, withNode } from '../context.ts'
 import { escapeText } from '../escape.ts'
 import { exits } from '../exits.ts'
-import { shortId } from '../file-id.ts'
 import { fileShape, stateMs, statusShape } from '../json-shapes.ts'
 import { readStdinText } from '../stdin-text.ts'
 import { stateText } from '../tables.ts'
-import { watchTransfer } from '../transfer.ts'
+import { goesOnText, watchTransfer } from '../transfer.ts'
 import { formatDuration, formatSize } from '../units.ts'
 
 const glanceMs = 2_000
@@ -64,8 +63,7 @@ async function sendFile(context: CommandContext, contact: string, file: string):
       return begun
     })
     if (sent === undefined) {
-      const short = shortId(id)
-      terminal.say(`The node goes on by itself.  See: ${openim} files   stop it: ${openim} files cancel ${short}`)
+      terminal.say(goesOnText(openim, id))
       return exits.interrupted
     }
     if (terminal.json) await terminal.value(fileShape(sent))

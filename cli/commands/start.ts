@@ -1,27 +1,33 @@
 /**
- * `openim start`: runs the node in the foreground until SIGINT or SIGTERM, then stops in order and
- * exits 0 with everything on disk. `--json` prints exactly one line, when it is ready.
+ * `openim start`: runs the node, or the linked device, in the foreground until SIGINT or SIGTERM,
+ * then stops in order and exits 0 with everything on disk. `--json` prints exactly one line, when it
+ * is ready.
  */
 import type { CommandContext, CommandResult } from '../context.ts'
 import { flag } from '../context.ts'
 import { defaultName, newIdentity, saveIdentity } from '../identity.ts'
 import { createLog } from '../log.ts'
-import { unlock } from '../passphrase.ts'
-import { flagSettings, loadConfig } from '../settings.ts'
+import { unlock, unlockToSeal } from '../passphrase.ts'
+import { flagSettings, loadConfig, loadLogLevel, nodeOptionNames } from '../settings.ts'
 import { showInvite } from '../show-invite.ts'
 import { formatDuration } from '../units.ts'
 import { version } from '../version.ts'
+import { wipe } from '../../crypto/bytes.ts'
 import { OpenIMError } from '../../crypto/errors.ts'
 import { ControlServer } from '../../node/control/control-server.ts'
 import { claimSocketPath } from '../../node/control/control-path.ts'
 import { ensureDataDir, lockDataDir } from '../../node/data-dir.ts'
-import { hasKeys } from '../../node/keys-file.ts'
+import type { ControlledNode } from '../../node/control/control-protocol.ts'
+import type { Settings } from '../../node/config.ts'
+import { readHome } from '../../node/home-file.ts'
+import { hasKeys, keysRole, NodeKeys } from '../../node/keys-file.ts'
+import type { Log } from '../../node/ports.ts'
 import type { ClientEvent } from '../../protocol/client/api.ts'
 import { standingProblem } from '../../protocol/client/standing.ts'
-import type { NodeReady } from '../../node/status.ts'
+import type { DeviceReady, NodeReady } from '../../node/status.ts'
 
 export async function run(context: CommandContext): CommandResult {
-  const { paths: { dataDir }, terminal, clock } = context
+  const { dataDir } = context.paths
   const flags = flagSettings(context)
   if (!await hasKeys(dataDir)) {
     const mayMake = flag(context, 'firstRun')
@@ -32,30 +38,85 @@ export async function run(context: CommandContext): CommandResult {
   await ensureDataDir(dataDir)
   const lock = await lockDataDir(dataDir)
   try {
-    const config = await loadConfig(context, flags)
-    const keys = await unlock(context)
-    const startedMs = clock.monotonicMs()
-    const log = await createLog(config.log.level, { terminal, clock })
-    const interrupt = context.takeInterrupts()
-    const { OpenIMNode } = await import('../../node/openim-node.ts')
-    const node = await OpenIMNode.open({ dataDir, keys, config, log })
-    let control: ControlServer | undefined
-    try {
-      node.client.on((event) => tellStanding(context, event))
-      const ready = await node.start()
-      control = new ControlServer({ node, clock, log }, { path: await claimSocketPath(dataDir) })
-      await control.start()
-      await announce(context, { ready, name: config.name, startedMs })
-      if (flag(context, 'firstRun')) await welcome(context, await node.client.invite())
-      await aborted(interrupt)
-      terminal.say('Stopping …')
-    } finally {
-      await control?.stop()
-      await node.stop()
-      keys.wipe()
-    }
+    const isNode = await keysRole(dataDir) === 'node'
+    await (isNode ? runNode(context, flags) : runDevice(context))
   } finally {
     await lock.release()
+  }
+}
+
+async function runNode(context: CommandContext, flags: Settings): Promise<void> {
+  const { paths: { dataDir }, terminal, clock } = context
+  const config = await loadConfig(context, flags)
+  const { keys, passphrase } = await unlockToSeal(context)
+  if (passphrase !== undefined) wipe(passphrase)
+  const startedMs = clock.monotonicMs()
+  const log = await createLog(config.log.level, { terminal, clock })
+  const interrupt = context.takeInterrupts()
+  const { OpenIMNode } = await import('../../node/openim-node.ts')
+  const node = await OpenIMNode.open({ dataDir, keys, config, log })
+  await serve(context, { node, keys, log, interrupt }, async () => {
+    const ready = await node.start()
+    return async () => {
+      await announce(context, { ready, name: config.name, startedMs })
+      if (flag(context, 'firstRun')) await welcome(context, await node.client.invite())
+    }
+  })
+}
+
+/** The same for a device that was linked to an account: no node, only its client. */
+async function runDevice(context: CommandContext): Promise<void> {
+  const { paths: { dataDir }, terminal, clock } = context
+  const given = nodeOptionNames.find((name) => context.options[name] !== undefined)
+  if (given !== undefined) {
+    const name = given.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)
+    throw new OpenIMError('USAGE_ARGUMENT', `--${name} is for a node, and this is a linked device`)
+  }
+  const home = await readHome(dataDir)
+  const level = await loadLogLevel(context)
+  const keys = await unlock(context)
+  if (keys instanceof NodeKeys) throw new OpenIMError('KEYS_CORRUPT', 'the keys file was changed meanwhile')
+  const log = await createLog(level, { terminal, clock })
+  const interrupt = context.takeInterrupts()
+  const { LinkedDevice } = await import('../../node/linked-device.ts')
+  const device = await LinkedDevice.open({ dataDir, keys, home, log })
+  await serve(context, { node: device, keys, log, interrupt }, async () => {
+    const ready = await device.start()
+    const { standing } = await device.client.info()
+    return async () => {
+      await announceDevice(context, ready)
+      if (standing !== 'good') tellStanding(context, { type: 'standing', standing })
+    }
+  })
+}
+
+interface Served {
+  readonly node: ControlledNode & { stop(): Promise<void> }
+  readonly keys: { wipe(): void }
+  readonly log: Log
+  readonly interrupt: AbortSignal
+}
+
+/** Starts it, answers the CLI until the interrupt, and stops it in order. */
+async function serve(
+  context: CommandContext,
+  { node, keys, log, interrupt }: Served,
+  start: () => Promise<() => Promise<void>>,
+): Promise<void> {
+  const { paths: { dataDir }, terminal, clock } = context
+  let control: ControlServer | undefined
+  try {
+    node.client.on((event) => tellStanding(context, event))
+    const announceIt = await start()
+    control = new ControlServer({ node, clock, log }, { path: await claimSocketPath(dataDir) })
+    await control.start()
+    await announceIt()
+    await aborted(interrupt)
+    terminal.say('Stopping …')
+  } finally {
+    await control?.stop()
+    await node.stop()
+    keys.wipe()
   }
 }
 
@@ -77,6 +138,16 @@ async function announce(
   for (const address of ready.p2p) terminal.say(`  p2p   ${address}`)
   if (ready.listen.tcp !== undefined) terminal.say(`  tcp   ${ready.listen.tcp}`)
   terminal.say(`Ready in ${formatDuration(clock.monotonicMs() - startedMs)}.  Ctrl-C stops it.`)
+}
+
+async function announceDevice({ terminal }: CommandContext, ready: DeviceReady): Promise<void> {
+  if (terminal.json) {
+    await terminal.value({ event: 'ready', ...ready })
+    return
+  }
+  terminal.say(`openim ${version}  a linked device of ${ready.address}`)
+  for (const address of ready.home) terminal.say(`  node  ${address}`)
+  terminal.say('Ready.  Ctrl-C stops it.')
 }
 
 /** What must not wait until somebody asks the doctor. */

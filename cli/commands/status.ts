@@ -1,5 +1,5 @@
 /** `openim status`: what the node does and is true at this moment. */
-import type { NodeStatus } from '../../node/status.ts'
+import type { AccountStatus, DeviceStatus, NodeStatus } from '../../node/status.ts'
 import type { CommandContext, CommandResult } from '../context.ts'
 import { withNode } from '../context.ts'
 import { escapeText } from '../escape.ts'
@@ -13,18 +13,19 @@ export async function run(context: CommandContext): CommandResult {
     await terminal.value(status)
     return
   }
-  await terminal.data(nodeText(status))
+  await terminal.data(status.role === 'node' ? nodeText(status) : deviceText(status))
   if (status.alarms.length > 0) {
     terminal.warn(`! Somebody shows other people a list of your devices: see ${context.openim} verify`)
   }
   if (status.contacts.length === 0) return
+  const hasRoutes = status.role === 'node'
   const rows = status.contacts.map((contact) => [
     contact.name,
     seenText(contact.lastSeenAtMs, clock.now()),
-    contact.route === 'none' ? '–' : contact.route,
+    ...hasRoutes ? [contact.route === 'none' ? '–' : contact.route ?? '–'] : [],
     contact.state === 'active' ? keyText(contact) : 'asked, no answer yet',
   ])
-  await terminal.data(table(['CONTACT', 'SEEN', 'ROUTE', 'KEY'], rows))
+  await terminal.data(table(['CONTACT', 'SEEN', ...hasRoutes ? ['ROUTE'] : [], 'KEY'], rows))
 }
 
 const seenAs = { yes: 'reachable', no: 'not reachable from outside', unknown: 'reachable: not known yet' }
@@ -46,10 +47,27 @@ function nodeText(status: NodeStatus): string {
   return lines.join('\n')
 }
 
+function deviceText(status: DeviceStatus): string {
+  const { home, sync, queue, replicas } = status
+  const way = home.address ?? `not reached (${home.code ?? 'trying'})`
+  const others = home.addresses.filter((address) => address !== home.address)
+  const lines = [
+    `${escapeText(status.name)}  ${status.address}`,
+    `  up      ${formatDuration(status.uptimeMs)}   openim ${status.version}   pid ${status.pid}`
+      + `   linked device${accountState(status)}`,
+    `  node    ${way}`,
+    ...others.map((address) => `          or at ${address}`),
+    ...sync === undefined ? [] : [`  sync    ${sync.have} of ${sync.want} older messages are here`],
+    `  queue   ${queue.out} out   replicas ${replicas.have} of ${replicas.want}`,
+  ]
+  return lines.join('\n')
+}
+
 /** Nothing to say when all is well. */
-function accountState({ online, standing, isRenewing }: NodeStatus): string {
+function accountState({ online, standing, isRenewing }: AccountStatus): string {
   if (standing === 'cloned') return '   account CLONED, see openim doctor'
   if (standing === 'retired') return '   account RETIRED, see openim doctor'
+  if (standing === 'revoked') return '   account REMOVED THIS DEVICE, see openim doctor'
   if (isRenewing) return '   account being renewed'
   return online ? '' : '   account offline'
 }

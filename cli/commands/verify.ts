@@ -3,9 +3,9 @@
  * compared by the person (asked for on a terminal, `--yes` elsewhere) or by the machine (`--digits`).
  */
 import { readFile } from 'node:fs/promises'
-import { createInterface } from 'node:readline'
 import { OpenIMError } from '../../crypto/errors.ts'
 import type { Contact, SafetyNumber } from '../../protocol/client/api.ts'
+import { ask } from '../ask.ts'
 import type { CommandContext, CommandResult } from '../context.ts'
 import { flag, option, withNode } from '../context.ts'
 import type { ControlClient } from '../control-client.ts'
@@ -68,7 +68,8 @@ async function act(
     context.terminal.say(`The same on both sides?  ${again} --yes`)
     return undefined
   }
-  const answer = await ask(context, `Does ${escapeText(name)} see the same? [yes/no/later] `)
+  const question = `Does ${escapeText(name)} see the same? [yes/no/later] `
+  const answer = (await ask(context.terminal, question)).toLowerCase()
   if (answer.startsWith('y')) return await node.call('markVerified', { contact })
   if (!answer.startsWith('n')) return undefined
   throw new OpenIMError('SAFETY_NUMBER_MISMATCH', `somebody may stand between you and ${escapeText(name)}`)
@@ -116,18 +117,4 @@ async function readCompared({ terminal }: CommandContext, path: string): Promise
   }
   if (text.length > comparedBytesMax) throw tooLong(text.length)
   return text
-}
-
-async function ask({ terminal }: CommandContext, question: string): Promise<string> {
-  const { stdin, stderr } = terminal.streams
-  const reader = createInterface({ input: stdin, output: stderr, terminal: true })
-  try {
-    return await new Promise<string>((resolve, reject) => {
-      reader.once('SIGINT', () => reject(new OpenIMError('INTERRUPTED', 'interrupted')))
-      reader.once('close', () => resolve(''))
-      reader.question(question, (line) => resolve(line.trim().toLowerCase()))
-    })
-  } finally {
-    reader.close()
-  }
 }

@@ -15,7 +15,7 @@ import type { AcceptedLink, Connector } from '../ports.ts'
 import { addressGroup, AddressTally } from './address-tally.ts'
 import type { DoorComponents } from './door-guard.ts'
 import { addressesOf, closeSocket, hasRoom, plainBytes, udpSocket } from './udp-socket.ts'
-import type { Family } from './udp-socket.ts'
+import type { Place } from './udp-socket.ts'
 
 /** A free port of one family may be taken in the other. */
 const portTriesMax = 8
@@ -133,16 +133,16 @@ export class UDPConnector implements Connector {
 }
 
 /** All on one port, or none. */
-async function bindAll(places: readonly { address: string, family: Family }[], port: number): Promise<Socket[]> {
+async function bindAll(places: readonly Place[], port: number): Promise<Socket[]> {
   const sockets: Socket[] = []
   try {
     for (const { address, family } of places) {
       const socket = udpSocket(family)
       sockets.push(socket)
+      const wanted = sockets.length === 1 ? port : sockets[0]!.address().port
       await new Promise<void>((resolve, reject) => {
         socket.once('error', reject)
-        socket.bind({ port: sockets.length === 1 ? port : sockets[0]!.address().port, address, exclusive: true },
-          resolve)
+        socket.bind({ port: wanted, address, exclusive: true }, resolve)
       })
       socket.removeAllListeners('error')
     }

@@ -12,7 +12,7 @@ import { UdpDevice } from '../../protocol/session/udp/udp-device.ts'
 import { checkSignal, placeOf } from './dial-link.ts'
 import type { DialerComponents, DialerOptions } from './dial-link.ts'
 import { addressesOf, closeSocket, hasRoom, plainBytes, udpSocket } from './udp-socket.ts'
-import type { Family } from './udp-socket.ts'
+import type { Place } from './udp-socket.ts'
 
 /** The address or network under the socket is not there any more. */
 const lostNetwork = new Set(['EADDRNOTAVAIL', 'EHOSTUNREACH', 'EINVAL', 'ENETDOWN', 'ENETUNREACH', 'EPERM'])
@@ -68,10 +68,8 @@ export class UDPDialer implements Dialer {
   }
 }
 
-interface NodeAddress {
-  readonly address: string
+interface NodeAddress extends Place {
   readonly port: number
-  readonly family: Family
 }
 
 /** The device's one socket, which may be replaced by another. */

@@ -10,13 +10,18 @@ import { limits } from '../../protocol/limits.ts'
 
 export type Family = 4 | 6
 
+export interface Place {
+  readonly address: string
+  readonly family: Family
+}
+
 /** Of each family, the first address that a name has. */
-export async function addressesOf(host: string): Promise<{ address: string, family: Family }[]> {
+export async function addressesOf(host: string): Promise<Place[]> {
   const family = isIP(host)
   if (family !== 0) return [{ address: host, family: family as Family }]
   const all = await lookup(host, { all: true })
-  const firsts = [all.find((one) => one.family === 4), all.find((one) => one.family === 6)]
-  return firsts.flatMap((one) => (one === undefined ? [] : [{ address: one.address, family: one.family as Family }]))
+  const firsts = ([4, 6] as const).map((wanted) => all.find((one) => one.family === wanted))
+  return firsts.flatMap((one) => (one === undefined ? [] : [one as Place]))
 }
 
 export function udpSocket(family: Family): Socket {

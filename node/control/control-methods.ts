@@ -39,6 +39,7 @@ const position = v.pipe(v.number(), v.safeInteger(), v.minValue(0))
 const none = v.strictObject({})
 const contactOnly = v.strictObject({ contact: text })
 const messageId = v.pipe(text, v.regex(/^[0-9a-f]{32}$/))
+const deviceId = messageId
 const messageState = v.picklist(['queued', 'stored', 'delivered', 'read', 'failed'])
 /** A day: longer waits are for `follow`. */
 const timeoutMs = v.pipe(v.number(), v.minValue(0), v.maxValue(86_400_000))
@@ -83,6 +84,21 @@ export const controlMethods: { readonly [M in ControlMethod]: Handler<M> } = {
   unreadable: handler<'unreadable'>(none, ({ node }) => node.client.unreadable()),
   remove: handler<'remove'>(contactOnly, async ({ node }, p) => {
     await node.client.remove(p.contact)
+    return null
+  }),
+
+  devices: handler<'devices'>(none, ({ node }) => node.client.devices()),
+  removeDevice: handler<'removeDevice'>(
+    v.strictObject({ device: deviceId }),
+    ({ node }, p) => node.client.removeDevice(p.device),
+  ),
+  openLink: handler<'openLink'>(none, ({ node }) => node.client.openLink()),
+  confirmLink: handler<'confirmLink'>(v.strictObject({ isSame: v.boolean() }), async ({ node }, p) => {
+    await node.client.confirmLink(p.isSame)
+    return null
+  }),
+  closeLink: handler<'closeLink'>(none, async ({ node }) => {
+    await node.client.closeLink()
     return null
   }),
 

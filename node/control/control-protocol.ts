@@ -15,17 +15,17 @@
  */
 import type { ErrorDetails } from '../../crypto/errors.ts'
 import type {
-  ClientApi, ClientEvent, ClientInfo, Contact, ContactPlaces, FileStatus, HistoryEntry, Invite, MessageState,
-  MessageStatus, SafetyNumber, Unreadable,
+  ClientApi, ClientEvent, ClientInfo, Contact, ContactPlaces, Device, DevicesApi, FileStatus, HistoryEntry,
+  Invite, LinkOffer, MessageState, MessageStatus, SafetyNumber, Unreadable,
 } from '../../protocol/client/api.ts'
-import type { MessageId } from '../../protocol/ids.ts'
+import type { DeviceId, MessageId } from '../../protocol/ids.ts'
 import type { PeerInfo } from '../ports.ts'
-import type { DoctorReport, NodeStatus, PingResult } from '../status.ts'
+import type { DeviceStatus, DoctorReport, NodeStatus, PingResult } from '../status.ts'
 
-/** What the control server needs of a node. */
+/** What the control server needs of a node, or of a linked device. */
 export interface ControlledNode {
-  readonly client: ClientApi
-  status(): Promise<NodeStatus>
+  readonly client: ClientApi & DevicesApi
+  status(): Promise<NodeStatus | DeviceStatus>
   peers(): PeerInfo[]
   doctor(contact?: string): Promise<DoctorReport>
   ping(target: string): Promise<PingResult>
@@ -47,7 +47,7 @@ type None = Record<string, never>
 
 /** Every method with what it takes and gives; both ends are typed by this. */
 export interface ControlMethods {
-  readonly status: Method<None, NodeStatus>
+  readonly status: Method<None, NodeStatus | DeviceStatus>
   readonly peers: Method<None, PeerInfo[]>
   readonly doctor: Method<{ contact?: string }, DoctorReport>
   readonly ping: Method<{ target: string }, PingResult>
@@ -68,6 +68,12 @@ export interface ControlMethods {
   readonly acknowledgeAlarms: Method<None, null>
   readonly unreadable: Method<None, Unreadable[]>
   readonly remove: Method<{ contact: string }, null>
+  readonly devices: Method<None, Device[]>
+  readonly removeDevice: Method<{ device: DeviceId }, { readonly invitesEnded: number }>
+  /** Events `link` say how it goes on, on connections that follow. */
+  readonly openLink: Method<None, LinkOffer>
+  readonly confirmLink: Method<{ isSame: boolean }, null>
+  readonly closeLink: Method<None, null>
   readonly send: Method<{ contact: string, text: string }, MessageStatus>
   readonly messageStatus: Method<{ id: MessageId }, MessageStatus | null>
   /** `path` is absolute; the node reads the file itself. The transfer goes on without the caller. */

@@ -282,9 +282,10 @@ export class FileBoxes {
       copy.stop()
       own.copies.delete(nodeId)
     }
+    const components = { ...this.#components, requests: this.#requests }
     for (const holder of holders) {
       if (own.copies.has(holder)) continue
-      own.copies.set(holder, new FileCopy({ ...this.#components, requests: this.#requests }, { box: own.id, holder }, {
+      own.copies.set(holder, new FileCopy(components, { box: own.id, holder }, {
         signed: (step) => this.#signed(own, step),
         failing: (forMs) => this.#failing(own, { holder, forMs }),
       }))

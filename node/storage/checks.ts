@@ -3,10 +3,8 @@
  * a bug (`BUG_ASSERTION`): what comes from the network was checked on its way in.
  */
 import { assert } from '../../crypto/errors.ts'
-import { utf8 } from '../../crypto/bytes.ts'
 import { envelopeId } from '../../protocol/envelope.ts'
 import { limits } from '../../protocol/limits.ts'
-import type { KvOperation } from '../../protocol/ports.ts'
 import type { BoxLimits, MailboxItem, Piece } from '../ports.ts'
 
 export function checkBoxLimits({ itemsMax, bytesMax, expiresAtMs }: BoxLimits): void {
@@ -36,10 +34,6 @@ export function checkPiece({ id, body }: Piece): void {
   assert(envelopeId(body) === id, 'the id of a piece is the envelope id of its body')
 }
 
-export function ownedOperation(operation: KvOperation): KvOperation {
-  return operation.type === 'put' ? { ...operation, value: operation.value.slice() } : operation
-}
-
 export function checkTombstone(tombstone: { expiresAtMs: number, proof: Uint8Array }): void {
   checkTime(tombstone.expiresAtMs)
   const { length } = tombstone.proof
@@ -49,27 +43,4 @@ export function checkTombstone(tombstone: { expiresAtMs: number, proof: Uint8Arr
 /** Milliseconds since 1970; Infinity for ever. */
 function checkTime(timeMs: number): void {
   assert(timeMs >= 0, `a time of ${timeMs} ms`)
-}
-
-/** Returns the bytes of the batch: keys and values. */
-export function checkOperations(operations: readonly KvOperation[]): number {
-  let bytes = 0
-  for (const operation of operations) {
-    bytes += checkKey(operation.key)
-    if (operation.type !== 'put') continue
-    const { length } = operation.value
-    assert(length <= limits.kvValueBytesMax, `a value of ${length} bytes under ${operation.key}`)
-    bytes += length
-  }
-  assert(bytes <= limits.kvBatchBytesMax, `a batch of ${bytes} bytes`)
-  return bytes
-}
-
-function checkKey(key: string): number {
-  assert(key.length > 0 && key.isWellFormed(), 'a key is not empty and is valid Unicode')
-  // UTF-8 takes 1 to 3 bytes a code unit: most keys need no encoding to be measured.
-  if (key.length * 3 <= limits.kvKeyBytesMax) return key.length
-  const { length } = utf8(key)
-  assert(length <= limits.kvKeyBytesMax, `a key of ${length} bytes`)
-  return length
 }

@@ -215,7 +215,8 @@ export class DiskPieces implements PieceStore {
     let bytes = box.bytes
     for (const piece of pieces) {
       const length = piece.body.length + pieceOverheadBytes
-      const isFull = places.length + fresh.length >= box.limits.itemsMax || bytes + length > box.limits.bytesMax
+      const count = places.length + fresh.length
+      const isFull = count >= box.limits.itemsMax || bytes + length > box.limits.bytesMax
       const isKnown = ids.has(piece.id) || fresh.some(({ id }) => id === piece.id)
       results.push(isKnown ? 'duplicate' : isFull ? 'over-quota' : 'stored')
       if (isKnown || isFull) continue

@@ -5,8 +5,8 @@
  */
 import { OpenIMError } from '../../crypto/errors.ts'
 import { compareBytes, concat, utf8, utf8Decode } from '../../crypto/bytes.ts'
+import { checkOperations, ownedOperation } from '../../protocol/kv.ts'
 import type { KvEntry, KvOperation, KvRange, KvStore } from '../../protocol/ports.ts'
-import { checkOperations, ownedOperation } from './checks.ts'
 import type { CommitQueue } from './level-commit.ts'
 import type { LevelDatabase } from './level-database.ts'
 import type { CorruptionListener, Draft } from './level-draft.ts'

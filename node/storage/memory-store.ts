@@ -16,13 +16,13 @@
 import { assert, OpenIMError } from '../../crypto/errors.ts'
 import { randomFraction } from '../../crypto/random.ts'
 import type { Random } from '../../crypto/random.ts'
+import { checkOperations, ownedOperation } from '../../protocol/kv.ts'
+import { KvTable } from '../../protocol/memory-kv.ts'
 import type { Clock, KvStore, Timer } from '../../protocol/ports.ts'
 import type { MailboxStore, PieceStore, Store } from '../ports.ts'
-import {
-  checkBoxLimits, checkOperations, checkPiece, checkTombstone, ownedItem, ownedOperation,
-} from './checks.ts'
+import { checkBoxLimits, checkPiece, checkTombstone, ownedItem } from './checks.ts'
 import { PieceTable } from './memory-pieces.ts'
-import { KvTable, MailTable } from './memory-tables.ts'
+import { MailTable } from './memory-tables.ts'
 
 export interface MemoryStoreComponents {
   readonly clock: Clock

@@ -213,9 +213,10 @@ export interface Invite {
 
 /**
  * Whether this device may go on: `cloned` when its keys are at work in two places or it went back in
- * time, `retired` when another device took its place. Then nothing is sent and nothing taken.
+ * time, `retired` when another device took its place, `revoked` when the node says that the account
+ * removed it. Then nothing is sent and nothing taken.
  */
-export type Standing = 'good' | 'cloned' | 'retired'
+export type Standing = 'good' | 'cloned' | 'retired' | 'revoked'
 
 export type ClientEvent =
   | { readonly type: 'message', readonly entry: HistoryEntry }
@@ -239,7 +240,7 @@ export type ClientEvent =
   | { readonly type: 'connection', readonly online: boolean }
   /** A new device is being let in; at the device that made the code. */
   | { readonly type: 'link' } & LinkProgress
-  /** `good`: a renewed device was listed. */
+  /** `good`: a renewed device was listed, or a revoked one let in again. */
   | { readonly type: 'standing', readonly standing: Standing, readonly code?: string }
 
 /** A device of our own account. */

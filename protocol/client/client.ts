@@ -15,6 +15,7 @@
  *      └─ Introductions, Inboxes, Bundles        └─ Inboxes, Prekeys, Locations
  *
  *   Turns + ContactBook: one contact, one change at a time, one atomic batch each
+ *      └─ Copies ─► Telling ─► our other devices ─► Siblings (siblings.ts)
  * ```
  *
  * ```ts
@@ -49,6 +50,7 @@ import type { ClientLog, Context } from './context.ts'
 import { Emitter } from './emitter.ts'
 import { eventStream } from './event-stream.ts'
 import { historyFace } from './history.ts'
+import { hintAddress } from './introductions.ts'
 import { keys } from './keys.ts'
 import { createLinkedAccount } from './linked-account.ts'
 import type { NewLinkedAccount } from './linked-account.ts'
@@ -88,6 +90,7 @@ export class Client implements ClientApi, DevicesApi {
   readonly #options: ClientOptions
   readonly #events: Emitter<ClientEvent>
   readonly #parts: Parts
+  readonly files: FilesApi
   #state: 'opened' | 'started' | 'stopped' = 'opened'
   #isOnline = false
 
@@ -102,6 +105,7 @@ export class Client implements ClientApi, DevicesApi {
     this.#events = new Emitter((error) => log.warn({ err: error }, 'a listener of the client threw'))
     this.#context = { kv, clock, random, log, ...account, emit: (event) => this.#events.emit(event) }
     this.#parts = composeParts(this.#context, options)
+    this.files = this.#parts.files
   }
 
   /** Writes a fresh account into an empty store. @throws ACCOUNT_EXISTS, ACCOUNT_NAME */
@@ -214,11 +218,11 @@ export class Client implements ClientApi, DevicesApi {
 
   async add(uri: string, options: { name?: string } = {}): Promise<Contact> {
     this.#parts.standing.assertGood()
-    const { account, clock } = this.#context
+    const { own, clock } = this.#context
     const invite = parseInvite(uri, clock.now())
     if (!invite.ok) throw new OpenIMError(invite.code, invite.detail ?? 'the invite cannot be used')
     const id = contactId(invite.value.rootKey)
-    if (id === contactId(account.rootKey)) {
+    if (id === own.self) {
       throw new OpenIMError('CONTACT_SELF', 'this is your own invite: give it to somebody else')
     }
     const { book, errands } = this.#parts
@@ -256,7 +260,7 @@ export class Client implements ClientApi, DevicesApi {
       introduction: {
         token: invite.introToken,
         expiryHour: invite.expiryHour,
-        hint: multiaddr(invite.hint),
+        hint: hintAddress(invite.hint),
         request: undefined,
         requestedAtMs: 0,
       },
@@ -413,14 +417,11 @@ export class Client implements ClientApi, DevicesApi {
     return await Promise.all(entries.map(async (entry) => {
       const { isOutgoing, id, contact } = entry.record
       const shown = historyFace(entry, book.nameOf(contact), isOutgoing ? await this.status(id) : undefined)
-      const face = shown.file === undefined ? shown : { ...shown, file: await this.files.status(id) }
+      const file = shown.file === undefined ? undefined : await this.#parts.files.of(id) ?? shown.file
+      const face = file === undefined ? shown : { ...shown, file }
       const alarm = isOutgoing ? undefined : book.get(contact)?.alarm
       return alarm === undefined || alarm === '' ? face : { ...face, alarm }
     }))
-  }
-
-  get files(): FilesApi {
-    return this.#parts.files
   }
 
   unreadable(): Promise<Unreadable[]> {
@@ -453,7 +454,7 @@ export class Client implements ClientApi, DevicesApi {
   }
 
   #connection(online: boolean, code?: string): void {
-    if (code === 'SESSION_REPLACED') this.#parts.standing.replaced()
+    if (code !== undefined) this.#parts.standing.refused(code)
     if (online === this.#isOnline) return
     this.#isOnline = online
     this.#events.emit({ type: 'connection', online })
@@ -495,8 +496,4 @@ export class Client implements ClientApi, DevicesApi {
 
 function gone(): OpenIMError {
   return new OpenIMError('CONTACT_UNKNOWN', 'the contact was removed meanwhile')
-}
-
-function multiaddr(hint: InviteHint | undefined): string {
-  return hint === undefined ? '' : `/ip4/${hint.ipv4.join('.')}/tcp/${hint.port}`
 }

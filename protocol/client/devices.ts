@@ -25,6 +25,7 @@ import { limits } from '../limits.ts'
 import { encodeLinkPackage } from '../link-package.ts'
 import type { OwnDevicesBody } from '../message/own-devices.ts'
 import type { Device } from './api.ts'
+import type { Batch } from './batch.ts'
 import { boxState } from './contact-states.ts'
 import type { Context } from './context.ts'
 import type { Copies } from './copies.ts'
@@ -123,7 +124,7 @@ export class Devices {
           throw new OpenIMError('DEVICE_UNKNOWN', 'this account has no device with that id')
         }
         if (id === account.deviceId) {
-          throw new OpenIMError('DEVICE_PRIMARY', 'the primary device cannot be removed: it holds the root key')
+          throw new OpenIMError('DEVICE_PRIMARY', 'the primary device holds the root key: it stays')
         }
         return devices.filter(({ signingKey }) => deviceId(signingKey) !== id)
       })
@@ -138,7 +139,7 @@ export class Devices {
       const box = turn.contact?.box.id
       const invitesEnded = this.#parts.inboxes.endInvites(turn.batch)
       if (turn.contact !== undefined) {
-        const rotated = this.#parts.inboxes.rotated(turn.contact, generation)
+        const rotated = this.#parts.inboxes.rotated(turn.batch, turn.contact, generation)
         turn.contact = { ...rotated, deviceList: list.bytes }
       }
       const siblings = own.siblings.filter((sibling) => sibling !== id)
@@ -146,6 +147,18 @@ export class Devices {
       this.#parts.telling.end(turn.batch, id)
       this.#write(turn, record, { siblings, box })
       return { invitesEnded }
+    })
+  }
+
+  /** This device came in the place of another one (renewing.ts): the siblings that are left hear of it. */
+  async renew(record: OwnRecord, more: (batch: Batch) => void): Promise<void> {
+    const { account, own } = this.#context
+    await this.#parts.turns.run(own.self, (turn) => {
+      if (turn.contact !== undefined) turn.contact = { ...turn.contact, deviceList: record.deviceList }
+      const siblings = record.devices.map((device) => device.deviceId).filter((id) => id !== account.deviceId)
+      this.#parts.copies.prune(turn.batch, siblings)
+      this.#write(turn, record, { siblings })
+      more(turn.batch)
     })
   }
 
@@ -177,7 +190,8 @@ export class Devices {
     }
     const problem = devicesProblem([...devices, certificate], this.#context.account.rootKey)
     if (problem === undefined && this.#isLinkKeyFree(request.linkKey)) return
-    throw new OpenIMError('DEVICE_REQUEST', `the new device cannot be listed (${problem ?? 'its link key is known'}): link anew`)
+    const reason = problem ?? 'its link key is known'
+    throw new OpenIMError('DEVICE_REQUEST', `the new device cannot be listed (${reason}): link it anew`)
   }
 
   #isLinkKeyFree(linkKey: Uint8Array): boolean {

@@ -26,7 +26,8 @@ export class FileQueue {
     return await new Promise((resolve) => {
       const begin = (): void => resolve(true)
       this.#waiting.add(begin)
-      signal.addEventListener('abort', () => { if (this.#waiting.delete(begin)) resolve(false) }, { once: true })
+      const abort = (): void => { if (this.#waiting.delete(begin)) resolve(false) }
+      signal.addEventListener('abort', abort, { once: true })
     })
   }
 

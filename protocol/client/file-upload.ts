@@ -38,7 +38,9 @@ import type { Uplink } from './uplink.ts'
 /** Asked again after this, doubling up to `limits.errandMaxMs`. */
 const retryMinMs = 1_000
 /** Nothing changes by asking again. */
-const finalCodes: ReadonlySet<string> = new Set(['FILE_QUOTA', 'INBOX_TAKEN', 'INBOX_FULL', 'ENVELOPE_REFUSED'])
+const finalCodes: ReadonlySet<string> = new Set([
+  'FILE_QUOTA', 'INBOX_TAKEN', 'INBOX_FULL', 'ENVELOPE_REFUSED',
+])
 
 /** Home does not have what it signed for: everything is put again. */
 class HomeLost extends Error {}

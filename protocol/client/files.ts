@@ -8,12 +8,10 @@
  *   offered ─► fetching ─► saved         cancel, wrong hash: back to offered, nothing was saved
  * ```
  */
-import { utf8 } from '../../crypto/bytes.ts'
 import { errorCode, OpenIMError } from '../../crypto/errors.ts'
 import { decode } from '../codec/struct.ts'
 import { expiryHour, expiryMs } from '../envelope.ts'
-import { safeFileName } from '../file-name.ts'
-import { fileShape, pieceBytesFor } from '../file-piece.ts'
+import { pieceBytesFor } from '../file-piece.ts'
 import { fileBoxActions } from '../frame/file.ts'
 import type { FileHeldFrame } from '../frame/file.ts'
 import type { MessageId, NodeId } from '../ids.ts'
@@ -26,9 +24,10 @@ import type {
 import { Batch } from './batch.ts'
 import type { ContactBook } from './contact-book.ts'
 import type { Context } from './context.ts'
+import { checkedNote, checkedRef, cutRef } from './file-checks.ts'
 import { Download } from './file-download.ts'
 import {
-  downloadCodec, fileFace, fileKeysOf, fileRecordCodec, fileRefBytesMax, uploadCodec,
+  downloadCodec, fileFace, fileKeysOf, fileRecordCodec, uploadCodec,
 } from './file-records.ts'
 import type { DownloadRecord, FileRecord, UploadRecord } from './file-records.ts'
 import { FileQueue } from './file-queue.ts'
@@ -78,6 +77,8 @@ export class Files implements FilesApi {
   readonly #context: Context
   readonly #parts: FilesParts
   readonly #running = new Map<MessageId, Running>()
+  /** Being written down. */
+  readonly #starting = new Set<MessageId>()
   readonly #queues = { out: new FileQueue(limits.filesUnderWay), in: new FileQueue(limits.filesUnderWay) }
   #isStopped = false
 
@@ -106,8 +107,13 @@ export class Files implements FilesApi {
   /** Marks of transfers that ended in the same moment as the program. */
   async #sweepPieces(): Promise<void> {
     const owners = new Set<string>()
-    for await (const { key } of kvEntries(this.#context.kv, fileKeysOf.allPieces)) owners.add(key.split('/')[1]!)
-    for (const id of owners) if (!this.#running.has(id as MessageId)) await this.#forgetPieces(id as MessageId)
+    for await (const { key } of kvEntries(this.#context.kv, fileKeysOf.allPieces)) {
+      owners.add(key.split('/')[1]!)
+    }
+    for (const owner of owners) {
+      const id = owner as MessageId
+      if (!this.#running.has(id)) await this.#forgetPieces(id)
+    }
   }
 
   /** Settles when nothing is under way; what is written down goes on after the next start. */
@@ -166,21 +172,27 @@ export class Files implements FilesApi {
   async save(id: MessageId, sink: FileSink, options: SaveFileOptions = {}): Promise<FileTransfer> {
     const file = await this.#record(id)
     if (file?.body === undefined) throw unknown(id)
-    if (this.#running.has(id)) {
+    if (this.#running.has(id) || this.#starting.has(id)) {
       throw new OpenIMError('FILE_BUSY', 'this file is being transferred already: wait, or cancel that')
     }
     if (expiryMs(file.expiryHour) <= this.#context.clock.now()) {
       throw new OpenIMError('FILE_EXPIRED', 'the time of the file is over: ask for it again')
     }
     const record = { ref: checkedRef(options.ref), held: new Uint8Array(0), isChecked: false }
-    const open = async (): Promise<FileSink> => sink
-    return this.#begin(id, file, { direction: 'in', ...options }, async (running) => {
-      const fetching: FileRecord = { ...file, state: file.isOutgoing ? file.state : 'fetching', code: '' }
-      const batch = new Batch()
-      if (record.ref !== '') batch.put(fileKeysOf.download(id), downloadCodec, record)
+    const fetching: FileRecord = {
+      ...file, state: file.isOutgoing ? file.state : 'fetching', code: '', done: 0, savedAs: '', savedAtMs: 0,
+    }
+    const batch = new Batch()
+    if (record.ref !== '') batch.put(fileKeysOf.download(id), downloadCodec, record)
+    this.#starting.add(id)
+    try {
       await this.#write(id, fetching, batch)
-      return await this.#download(running, { id, file: fetching, record, open })
-    })
+    } finally {
+      this.#starting.delete(id)
+    }
+    const open = async (): Promise<FileSink> => sink
+    return this.#begin(id, fetching, { direction: 'in', ...options }, (running) =>
+      this.#download(running, { id, file: fetching, record, open }))
   }
 
   /** Ends a transfer; an outgoing file cannot be fetched any more. @throws FILE_UNKNOWN */
@@ -193,15 +205,22 @@ export class Files implements FilesApi {
     }
     const file = await this.#record(id)
     if (file === undefined) throw unknown(id)
-    if (file.isOutgoing && running?.direction !== 'in' && file.state !== 'cancelled') await this.#withdraw(id, file)
+    const isOurs = file.isOutgoing && running?.direction !== 'in'
+    if (isOurs && file.state !== 'cancelled') await this.#withdraw(id, file)
     return await this.status(id)
   }
 
   /** @throws FILE_UNKNOWN */
   async status(id: MessageId): Promise<FileStatus> {
+    const status = await this.of(id)
+    if (status === undefined) throw unknown(id)
+    return status
+  }
+
+  /** `undefined` for a file that another device of ours told of, and no more. */
+  async of(id: MessageId): Promise<FileStatus | undefined> {
     const record = await this.#record(id)
-    if (record === undefined) throw unknown(id)
-    return this.#face(id, record)
+    return record === undefined ? undefined : this.#face(id, record)
   }
 
   /** The newest first. */
@@ -267,7 +286,8 @@ export class Files implements FilesApi {
       const open = (signal: AbortSignal): Promise<FileSource> =>
         this.#reopened(id, { ref: record.ref, expiryHour: file.expiryHour, signal }, (opener) =>
           opener.source(record.ref))
-      this.#begin(id, file, { direction: 'out' }, (running) => this.#upload(running, { id, file, record, open }))
+      this.#begin(id, file, { direction: 'out' }, (running) =>
+        this.#upload(running, { id, file, record, open }))
     }).catch((error: unknown) => this.#warn(error))
   }
 
@@ -277,7 +297,8 @@ export class Files implements FilesApi {
       const open = (signal: AbortSignal): Promise<FileSink> =>
         this.#reopened(id, { ref: record.ref, expiryHour: file.expiryHour, signal }, (opener) =>
           opener.sink(record.ref, record.isChecked ? 'finish' : 'resume'))
-      this.#begin(id, file, { direction: 'in' }, (running) => this.#download(running, { id, file, record, open }))
+      this.#begin(id, file, { direction: 'in' }, (running) =>
+        this.#download(running, { id, file, record, open }))
     }).catch((error: unknown) => this.#warn(error))
   }
 
@@ -311,7 +332,9 @@ export class Files implements FilesApi {
     if (running.abort.signal.aborted) throw stopped()
     const source = await job.open(running.abort.signal)
     try {
-      if (source.size !== file.note.length) throw new OpenIMError('FILE_CHANGED', 'the file has another size now')
+      if (source.size !== file.note.length) {
+        throw new OpenIMError('FILE_CHANGED', 'the file has another size now: send it again')
+      }
       const components = { context: this.#context, uplink: this.#parts.uplink }
       const upload = new Upload(components, { id, file, record, source }, (news) => this.#tell(id, news))
       running.transfer = upload
@@ -391,7 +414,8 @@ export class Files implements FilesApi {
     try {
       if (running.direction === 'in') {
         batch.delete(fileKeysOf.download(id))
-        await this.#write(id, { ...file, state: file.isOutgoing ? file.state : 'offered', code, done: 0 }, batch)
+        const state = file.isOutgoing ? file.state : 'offered'
+        await this.#write(id, { ...file, state, code, done: 0 }, batch)
       } else {
         await this.#withdraw(id, { ...file, code, state: isCancelled ? 'cancelled' : 'failed' }, running)
       }
@@ -412,9 +436,10 @@ export class Files implements FilesApi {
       await running.transfer.close()
     } else if (file.body !== undefined) {
       const { writeKey, readSeed } = file.body
-      const nothing = { itemsMax: 0, bytesMax: 0, expiryHour: 0 }
-      const { uplink } = this.#parts
-      await uplink.request({ type: 'fileBox', action: fileBoxActions.close, writeKey, readSeed, ...nothing }, 'fileHeld')
+      await this.#parts.uplink.request({
+        type: 'fileBox', action: fileBoxActions.close, writeKey, readSeed, itemsMax: 0, bytesMax: 0,
+        expiryHour: 0,
+      }, 'fileHeld')
     }
   }
 
@@ -452,31 +477,6 @@ export class Files implements FilesApi {
   #warn(error: unknown): void {
     this.#context.log.warn({ err: error }, 'a transfer of a file met a problem')
   }
-}
-
-function checkedNote(source: FileSource, options: SendFileOptions): FileRecord['note'] {
-  const { size } = source
-  const shape = fileShape({ length: size, pieceBytes: pieceBytesFor(size) })
-  if (shape === undefined) {
-    throw new OpenIMError('FILE_TOO_LARGE', `a file of ${size} bytes, the limit is ${limits.fileBytesMax}`)
-  }
-  const name = safeFileName(options.name)
-  const mediaType = options.type ?? ''
-  const isType = mediaType === '' || /^[\w.+-]+\/[\w.+-]+$/.test(mediaType)
-  if (!isType || utf8(mediaType).length > limits.mediaTypeBytesMax) {
-    throw new OpenIMError('FILE_TYPE', 'a media type looks like image/png')
-  }
-  return { name, mediaType, length: size }
-}
-
-function checkedRef(ref = ''): string {
-  if (utf8(ref).length <= fileRefBytesMax) return ref
-  throw new OpenIMError('FILE_NAME', `a path of more than ${fileRefBytesMax} bytes`)
-}
-
-/** Only to be shown. */
-function cutRef(text: string): string {
-  return utf8(text).length <= fileRefBytesMax ? text : ''
 }
 
 function unknown(id: MessageId): OpenIMError {

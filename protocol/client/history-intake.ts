@@ -6,8 +6,10 @@
 import type { Result } from '../../crypto/errors.ts'
 import { routes } from '../frame/receipt.ts'
 import { limits } from '../limits.ts'
+import { checkFile, noteOf } from '../message/file.ts'
 import type { HistoryPageBody, HistoryPageEntry } from '../message/history-page.ts'
 import type { Context } from './context.ts'
+import { offerFile } from './file-records.ts'
 import type { History } from './history.ts'
 import { keys } from './keys.ts'
 import { contactId, messageCodec, readRecord } from './records.ts'
@@ -59,12 +61,20 @@ export class HistoryIntake {
 
   async #put(turn: Turn, cursor: number, entry: HistoryPageEntry): Promise<void> {
     const { kv } = this.#context
-    const { isOutgoing, id, text, sentAtMs, receivedAtMs, afterGap, state } = entry
+    const { isOutgoing, id, text, file, sentAtMs, receivedAtMs, afterGap, state } = entry
     const arrived = keys.arrived(turn.id, id)
     const known = isOutgoing ? await readRecord(kv, messageCodec, keys.message(id)) : await kv.get(arrived)
-    if (known !== undefined) return
+    // A file that cannot be fetched any more has nothing to show.
+    const isNothing = text === '' && (file === undefined || !checkFile(file).ok)
+    if (known !== undefined || isNothing) return
+    if (file !== undefined) {
+      offerFile(turn.batch, id, {
+        contact: turn.id, isOutgoing, body: { type: 'file', ...file }, atMs: receivedAtMs,
+      })
+    }
     this.#history.putAt(turn.batch, cursor, {
       contact: turn.id, isOutgoing, id, text, sentAtMs, receivedAtMs, afterGap,
+      file: file === undefined ? undefined : noteOf(file),
     })
     if (!isOutgoing) {
       turn.batch.mark(arrived)

@@ -243,21 +243,25 @@ export class Inboxes {
       const known = turn.contact?.box
       // Where one that was left is held matters to nobody any more.
       if (turn.contact === undefined || known?.id !== state.box) return
-      if (known.sequence > 0 && sameNodes(known.homes, homes) && sameNodes(known.replicas, replicas)) return
+      const isSelf = contact === this.#context.own.self
+      const isSame = known.sequence > 0 && sameNodes(known.homes, homes) && sameNodes(known.replicas, replicas)
+      // A linked device was told where its own inbox is held, but not by the node yet.
+      if (isSame && !(isSelf && turn.contact.card === undefined)) return
       // Of the clock, so that of two devices that noticed changes the later one is believed.
       const sequence = Math.max(known.sequence + 1, this.#context.clock.now())
       const box = { ...known, sequence, homes, replicas }
       turn.contact = { ...turn.contact, box }
       // Our own devices need no telling: they know the inbox.
-      if (contact === this.#context.own.self) turn.contact = { ...turn.contact, card: this.card(box) }
+      if (isSelf) turn.contact = { ...turn.contact, card: this.card(box) }
       turn.batch.then(() => this.#options.onCard(contact))
     })
   }
 
-  /** The contact with a fresh inbox; the old one is still read. */
-  rotated(contact: ContactRecord, generation?: number): ContactRecord {
+  /** The contact with a fresh inbox; the old one is still read, and the oldest of all given up. */
+  rotated(batch: Batch, contact: ContactRecord, generation?: number): ContactRecord {
     const { box, oldBoxes } = contact
-    const old = [retire(box, this.#context.clock.now()), ...oldBoxes].slice(0, limits.oldBoxesMax)
+    const old = [retire(box, this.#context.clock.now()), ...oldBoxes]
+    for (const over of old.splice(limits.oldBoxesMax)) this.closeBox(batch, over)
     return { ...contact, box: { ...this.create(generation), sequence: box.sequence }, oldBoxes: old }
   }
 

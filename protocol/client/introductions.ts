@@ -16,6 +16,7 @@ import { deviceId } from '../account.ts'
 import { boxId, expiryMs } from '../envelope.ts'
 import type { DeviceId } from '../ids.ts'
 import { introKeys } from '../invite.ts'
+import type { InviteHint } from '../invite.ts'
 import { limits } from '../limits.ts'
 import type { LocationContent } from '../location-record.ts'
 import type { CardUpdateBody } from '../message/card-update.ts'
@@ -214,7 +215,7 @@ export class Introductions {
   rotate(id: ContactId): Promise<Result<undefined>> {
     return this.#parts.turns.run(id, (turn) => {
       if (turn.contact === undefined || !this.isRotationDue(turn.contact)) return done
-      turn.contact = this.#parts.inboxes.rotated(turn.contact)
+      turn.contact = this.#parts.inboxes.rotated(turn.batch, turn.contact)
       return done
     })
   }
@@ -315,4 +316,9 @@ function introTarget(contact: ContactRecord, introduction: Introduction, content
 
 function notReady(): Result<undefined> {
   return { ok: false, code: 'CONTACT_NOT_READY', detail: 'there is no inbox or session to write to yet' }
+}
+
+/** Where the invite says their home node is, as a multiaddr, or empty. */
+export function hintAddress(hint: InviteHint | undefined): string {
+  return hint === undefined ? '' : `/ip4/${hint.ipv4.join('.')}/tcp/${hint.port}`
 }

@@ -5,6 +5,7 @@
  * | name                              | holds                                                  |
  * |-----------------------------------|--------------------------------------------------------|
  * | `account`                         | own keys (account-state.ts)                            |
+ * | `home`                            | how a linked device finds its node (device.ts)         |
  * | `own/devices`                     | device list, shared secrets (own-devices.ts)           |
  * | `own/renewal`                     | this device is new and not listed yet (renewal.ts)     |
  * | `own/standing`                    | another device took our place (standing.ts)            |
@@ -58,6 +59,7 @@ export function lastPart(key: string): string {
 
 export const keys = {
   account: 'account',
+  home: 'home',
   own: 'own/devices',
   renewal: 'own/renewal',
   standing: 'own/standing',

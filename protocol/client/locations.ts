@@ -82,9 +82,9 @@ export class Locations {
     return this.#find({ rootKey: this.#context.account.rootKey, seed, hint: '' })
   }
 
-  /** The highest sequence that this device ever published under; durable before it left. */
-  async lastSequence(): Promise<number> {
-    return (await readRecord(this.#context.kv, numberCodec, keys.meta('location')))?.value ?? 0
+  /** The highest sequence that this device ever published under, if it did; durable before it left. */
+  async lastSequence(): Promise<number | undefined> {
+    return (await readRecord(this.#context.kv, numberCodec, keys.meta('location')))?.value
   }
 
   async #find(
@@ -112,7 +112,7 @@ export class Locations {
   /** Grows with time, so that a client restored from a backup is not taken for an older one. */
   async #nextSequence(above: number): Promise<number> {
     const { kv, clock } = this.#context
-    const value = Math.max(await this.lastSequence() + 1, above + 1, clock.now())
+    const value = Math.max((await this.lastSequence() ?? 0) + 1, above + 1, clock.now())
     const batch = new Batch()
     batch.put(keys.meta('location'), numberCodec, { value })
     await batch.commit(kv)

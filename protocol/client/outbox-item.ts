@@ -19,11 +19,16 @@ import { verifyStoreReceipt } from '../service/deposit.ts'
 import type { StoreReceipt } from '../service/deposit.ts'
 import type { OutboxRecord } from './records.ts'
 
+const patienceGrowth = 8
+
 export interface OutboxItem {
   readonly number: number
   record: OutboxRecord
-  /** `waiting`: to be submitted; `sent`: not yet accepted; `accepted`: on the node's disk. */
-  place: 'waiting' | 'sent' | 'accepted'
+  /**
+   * `waiting`: to be submitted; `sent`: not yet accepted; `accepted`: on the node's disk; `lost`: its
+   * envelope was damaged here.
+   */
+  place: 'waiting' | 'sent' | 'accepted' | 'lost'
   sentAtMs: number
   /** In memory only until it was sent once, and only for a few. */
   bytes: Uint8Array | undefined
@@ -86,4 +91,10 @@ export function isBuried(
       && tombstone.value.envelopeIds.includes(record.envelopeId)
       && boxId(tombstone.value) === record.box
   })
+}
+
+/** The patience grows with each repeat: receipts may be slow because their node is off. */
+export function repeatDueMs({ buriedAtMs, repeats }: OutboxRecord): number {
+  if (repeats >= limits.repeatsMax) return Infinity
+  return buriedAtMs + limits.receiptPatienceMs * patienceGrowth ** repeats
 }

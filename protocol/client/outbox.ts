@@ -28,7 +28,7 @@ import type { Context } from './context.ts'
 import type { EarlyReceipts } from './early-receipts.ts'
 import { keys, lastNumber } from './keys.ts'
 import { advance } from './message-status.ts'
-import { isBuried, progress, ReceiptCheck } from './outbox-item.ts'
+import { isBuried, progress, ReceiptCheck, repeatDueMs } from './outbox-item.ts'
 import type { OutboxItem } from './outbox-item.ts'
 import { filedCodec, kinds, messageCodec, outboxCodec, readRecord, states } from './records.ts'
 import type { ContactId, FiledRecord, Kind, MessageRecord, OutboxRecord } from './records.ts'
@@ -44,7 +44,6 @@ const sweepMs = 60_000
 const refusedMs = 5_000
 /** A submitted envelope that the node says nothing about is submitted again after this. */
 const silenceMs = 60_000
-const patienceGrowth = 8
 
 export interface NewEnvelope {
   readonly sealed: SealedEnvelope
@@ -231,9 +230,10 @@ export class Outbox {
       record.buriedAtMs > 0 && (which === 'all' || repeatDueMs(record) <= nowMs))
   }
 
-  /** Texts sealed for an inbox that the contact has left. */
+  /** Texts sealed for an inbox that the contact has left, or whose envelope was damaged here. */
   misplaced(contact: ContactId, box: BoxId): OutboxItem[] {
-    return this.#of(contact).filter(({ record }) => record.kind === kinds.text && record.box !== box)
+    return this.#of(contact).filter(({ record, place }) =>
+      record.kind === kinds.text && (record.box !== box || place === 'lost'))
   }
 
   /** The contact is being removed: nothing more goes to them. */
@@ -445,7 +445,12 @@ export class Outbox {
   async #submit(item: OutboxItem): Promise<boolean> {
     const session = this.#session
     const bytes = item.bytes ?? (await this.#context.kv.get(keys.body(item.number)))?.value
-    if (bytes === undefined || session !== this.#session || item.isSettling) return true
+    if (session !== this.#session || item.isSettling) return true
+    if (bytes === undefined) {
+      item.place = 'lost'
+      this.#options.onUnconfirmed(item.record.contact)
+      return true
+    }
     item.bytes = undefined
     item.place = 'sent'
     item.sentAtMs = this.#context.clock.monotonicMs()
@@ -486,10 +491,4 @@ export class Outbox {
     // They are sealed anew a page at a time.
     this.#sweep.soon(unconfirmed.size > 0 ? Math.min(nextMs, refusedMs) : nextMs)
   }
-}
-
-/** The patience grows with each repeat: receipts may be slow because their node is off. */
-function repeatDueMs({ buriedAtMs, repeats }: OutboxRecord): number {
-  if (repeats >= limits.repeatsMax) return Infinity
-  return buriedAtMs + limits.receiptPatienceMs * patienceGrowth ** repeats
 }

@@ -20,6 +20,7 @@ import { HistoryIntake } from './history-intake.ts'
 import { History } from './history.ts'
 import { Inboxes } from './inboxes.ts'
 import { Introductions } from './introductions.ts'
+import { tellLostStates } from './lost-states.ts'
 import { Locations } from './locations.ts'
 import { statusFace } from './message-status.ts'
 import { Ordering } from './ordering.ts'
@@ -30,6 +31,7 @@ import { ReceiptsDue } from './receipts-due.ts'
 import type { ContactId, MessageRecord } from './records.ts'
 import { Sending } from './sending.ts'
 import { Siblings } from './siblings.ts'
+import type { SiblingsOptions } from './siblings.ts'
 import { Renewing } from './renewing.ts'
 import { Standing } from './standing.ts'
 import { Telling } from './telling.ts'
@@ -107,15 +109,9 @@ export function composeParts(
   const ordering = new Ordering(context, { turns, history, early, nameOf })
   const prekeys = new Prekeys(context, uplink)
   const intake = new HistoryIntake(context, { history, turns })
-  const siblings: Siblings = new Siblings(
+  const siblings = new Siblings(
     { context, book, turns, copies, inboxes, ordering, outbox, receipts, intake },
-    {
-      handle: (turn, incoming) => receiving.handle(turn, incoming),
-      removeContact: (turn) => removeContact(parts, turn),
-      onNeed,
-      onBoxes: () => receiving.onBoxes(),
-      onOwn: () => onOwn(parts, own.self),
-    },
+    fromSiblings(own.self, () => parts, onNeed),
   )
   const receiving: Receiving = new Receiving({
     context, book, ordering, outbox, receipts, gossip, unreadables, answering, resets, onNeed, turns, inboxes,
@@ -131,28 +127,37 @@ export function composeParts(
   })
   const telling: Telling = new Telling(context, { book, turns, copies, history, outbox, inboxes }, () =>
     errands.poke(own.self))
-  const expireMessages = async (): Promise<void> => {
-    await sending.expire(onStatus)
-    await unreadables.expire()
-  }
+  const expireMessages = (): Promise<void> => sending.expire(onStatus).then(() => unreadables.expire())
   const standing = new Standing(context, {
     uplink, locations, bundles, inboxes, isRenewing: () => renewing.isPending,
   })
-  const renewing: Renewing = new Renewing(context, { uplink, turns, locations, bundles }, () => resetParts(parts))
   const upkeep: Upkeep = new Upkeep(
     context, { uplink, inboxes, locations, prekeys, errands, standing, expireMessages })
-  const devices = new Devices(context, {
-    turns, copies, inboxes, telling, onOwn: () => onOwn(parts, own.self),
-  })
+  const changed = (): void => onOwn(parts, own.self)
+  const devices = new Devices(context, { turns, copies, inboxes, telling, onOwn: changed })
+  const renewing: Renewing = new Renewing(context, { uplink, devices, locations, bundles }, () =>
+    resetParts(parts))
   const doors = options.doors ?? (() => undefined)
   const linking = new Linking(context, { uplink, devices, doors })
   const verification = new Verification(context, { book, turns, onNeed })
   const parts: Parts = {
     uplink, book, turns, history, ordering, inboxes, outbox, sending, files, receipts, receiving, locations,
-    errands, upkeep, gossip, unreadables, answering, resets, verification, copies, telling, devices, linking, intake, early,
-    standing, renewing, onStatus,
+    errands, upkeep, gossip, unreadables, answering, resets, verification, copies, telling, devices,
+    linking, intake, early, standing, renewing, onStatus,
   }
   return parts
+}
+
+/** What follows when our other devices tell something; the parts are wired when the first one does. */
+function fromSiblings(self: ContactId, parts: () => Parts, onNeed: (turn: Turn) => void): SiblingsOptions {
+  return {
+    handle: (turn, incoming) => parts().receiving.handle(turn, incoming),
+    removeContact: (turn) => removeContact(parts(), turn),
+    onNeed,
+    onBoxes: () => parts().receiving.onBoxes(),
+    onOwn: () => onOwn(parts(), self),
+    onPrimary: (turn, device) => parts().telling.begin(turn.batch, device),
+  }
 }
 
 /** The book, which tells the app whenever how sure we are of a contact has changed. */
@@ -181,6 +186,7 @@ export async function loadParts(context: Context, parts: Parts): Promise<void> {
   await book.load(context.kv)
   const others = [history, inboxes, outbox, sending, receipts, ordering, gossip, unreadables, copies]
   for (const part of others) await part.load()
+  await tellLostStates(context, parts)
   // Last, for they may hold everything up.
   for (const part of [parts.standing, parts.renewing]) await part.load()
 }
@@ -191,14 +197,16 @@ export function startParts({ outbox, receipts, ordering, files, upkeep }: Parts)
 
 /** A new session with the node began: what still matters is said again. */
 export function resetParts(parts: Parts): void {
-  const { uplink, receiving, outbox, files, errands, upkeep, renewing, linking } = parts
+  const { uplink, receiving, outbox, files, errands, upkeep, renewing, linking, standing } = parts
+  standing.admitted()
   for (const part of [uplink, receiving, outbox, files, errands, upkeep, renewing, linking]) part.reset()
 }
 
 /** Settles when nothing is under way any more. */
 export async function stopParts(parts: Parts): Promise<void> {
   parts.linking.close()
-  for (const part of [parts.errands, parts.receiving, parts.receipts, parts.ordering, parts.telling]) part.stop()
+  const { errands, receiving, receipts, ordering, telling } = parts
+  for (const part of [errands, receiving, receipts, ordering, telling]) part.stop()
   const stopped = [
     parts.files.stop(), parts.uplink.stop(), parts.outbox.stop(), parts.upkeep.stop(), parts.renewing.stop(),
   ]

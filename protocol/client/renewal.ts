@@ -103,7 +103,10 @@ export async function markRecovered(kv: KvStore): Promise<void> {
   await kv.write([{ type: 'put', key: keys.renewal, value: encode(renewalCodec, renewal) }])
 }
 
-/** Before anything else of a client is read. Does nothing unless a renewal has begun. @throws STORE_*, CODEC_* */
+/**
+ * Before anything else of a client is read. Does nothing unless a renewal has begun.
+ * @throws STORE_*, CODEC_*
+ */
 export async function clearOldDevice(kv: KvStore, clock: Clock): Promise<void> {
   const renewal = await readRecord(kv, renewalCodec, keys.renewal)
   if (renewal?.phase !== renewalPhases.begun) return
@@ -115,9 +118,10 @@ export async function clearOldDevice(kv: KvStore, clock: Clock): Promise<void> {
   // Only now: a text is here or waits anew, at every moment.
   await deleteAll(kv, keys.outboxes)
   await deleteAll(kv, keys.bodies)
+  const cleared = encode(renewalCodec, { ...renewal, phase: renewalPhases.cleared })
   await kv.write([
     { type: 'delete', key: keys.meta('prekeys') },
-    { type: 'put', key: keys.renewal, value: encode(renewalCodec, { ...renewal, phase: renewalPhases.cleared }) },
+    { type: 'put', key: keys.renewal, value: cleared },
   ])
 }
 
@@ -157,7 +161,8 @@ async function renewContact(
   let sequence = 0
   for (const { id: messageId, message } of waiting) {
     if (++sequence > textsMax) {
-      batch.put(keys.message(messageId), messageCodec, { ...message, state: states.failed, code: 'OUTBOX_FULL' })
+      const failed = { ...message, state: states.failed, code: 'OUTBOX_FULL' }
+      batch.put(keys.message(messageId), messageCodec, failed)
     } else {
       batch.putBytes(keys.waiting(id, sequence), encode(messageIdCodec, messageId))
       batch.put(keys.message(messageId), messageCodec, { ...message, sequence })

@@ -20,13 +20,13 @@ import type { LocationContent } from '../location-record.ts'
 import { sleep } from '../timers.ts'
 import type { Bundles } from './bundles.ts'
 import type { Context } from './context.ts'
+import type { Devices } from './devices.ts'
 import { keys } from './keys.ts'
 import type { FoundLocation, Locations } from './locations.ts'
 import type { OwnRecord } from './own-devices.ts'
 import { numberCodec, readRecord } from './records.ts'
 import { renewalCodec, renewalKinds } from './renewal.ts'
 import type { RenewalRecord } from './renewal.ts'
-import type { Turns } from './turns.ts'
 import type { Uplink } from './uplink.ts'
 
 const hourMs = 3_600_000
@@ -39,7 +39,7 @@ const allowed: ReadonlySet<Frame['type']> = new Set(['locate', 'shelfTake', 'ack
 
 export interface RenewingParts {
   readonly uplink: Uplink
-  readonly turns: Turns
+  readonly devices: Devices
   readonly locations: Locations
   readonly bundles: Bundles
 }
@@ -93,12 +93,11 @@ export class Renewing {
 
   async #run(record: RenewalRecord): Promise<void> {
     const { own, log } = this.#context
-    const { turns, uplink } = this.#parts
+    const { devices, uplink } = this.#parts
     const found = await this.#lookUp(record)
     if (this.#stopping.signal.aborted) return
     const next = this.#next(record, found)
-    await turns.run(own.self, ({ batch }) => {
-      own.write(batch, next.record)
+    await devices.renew(next.record, (batch) => {
       // Above what the old device published, whatever the clocks say.
       if (found.location !== undefined) {
         batch.put(keys.meta('location'), numberCodec, { value: found.location.sequence })
@@ -123,7 +122,8 @@ export class Renewing {
     assert(entropy !== undefined, 'only the primary device is renewed')
     const isRecovered = kind === renewalKinds.recovered
     const seeds = isRecovered
-      ? Array.from({ length: generationsMax }, (_, i) => ({ generation: i, seed: accountRendezvousSeed(entropy, i) }))
+      ? Array.from({ length: generationsMax }, (_, generation) =>
+        ({ generation, seed: accountRendezvousSeed(entropy, generation) }))
       : [{ generation: own.record.generation, seed: own.rendezvousSeed }]
     for (const pauseMs of lookUpPausesMs) {
       await sleep(clock, pauseMs, this.#stopping.signal)

@@ -16,6 +16,7 @@ import { deviceIdCodec } from '../ids.ts'
 import type { DeviceId } from '../ids.ts'
 import { kvEntries } from '../kv.ts'
 import { limits } from '../limits.ts'
+import { checkFile, noteOf } from '../message/file.ts'
 import type { ContactStateBody } from '../message/contact-state.ts'
 import type { InviteStateBody } from '../message/invite-state.ts'
 import type { OwnDevicesBody } from '../message/own-devices.ts'
@@ -27,6 +28,7 @@ import type { ContactBook } from './contact-book.ts'
 import { isLater, mergeContact, mergePositions, ownBox, retire } from './contact-states.ts'
 import type { Context } from './context.ts'
 import type { Copies } from './copies.ts'
+import { offerFile } from './file-records.ts'
 import type { HistoryIntake } from './history-intake.ts'
 import type { Inboxes } from './inboxes.ts'
 import { keys } from './keys.ts'
@@ -73,6 +75,8 @@ export interface SiblingsOptions {
   readonly onBoxes: () => void
   /** Our devices, shared secrets or the self box changed. */
   readonly onOwn: () => void
+  /** A new primary came in the place of the old one, from a state that may be older than ours. */
+  readonly onPrimary: (turn: Turn, device: DeviceId) => void
 }
 
 const done: Result<undefined> = { ok: true, value: undefined }
@@ -166,9 +170,16 @@ export class Siblings {
     const sent = decodePayload(bytes)
     if (!sent.ok) return sent
     const { messageId: id, sentAtMs, sequence, body } = sent.value
-    if (body.type !== 'text') return { ok: false, code: 'MESSAGE_KIND_UNKNOWN' }
+    if (body.type !== 'text' && body.type !== 'file') return { ok: false, code: 'MESSAGE_KIND_UNKNOWN' }
     if (await readRecord(kv, messageCodec, keys.message(id)) !== undefined) return done
-    const record = { isOutgoing: true, id, text: body.text, sentAtMs, receivedAtMs: clock.now() }
+    const receivedAtMs = clock.now()
+    const shown = body.type === 'text' ? { text: body.text } : { text: '', file: noteOf(body) }
+    if (body.type === 'file') {
+      const checked = checkFile(body)
+      if (!checked.ok) return checked
+      offerFile(turn.batch, id, { contact: turn.id, isOutgoing: true, body, atMs: receivedAtMs })
+    }
+    const record = { isOutgoing: true, id, ...shown, sentAtMs, receivedAtMs }
     await ordering.take(turn, { device, sequence, record })
     return done
   }
@@ -230,12 +241,16 @@ export class Siblings {
   }
 
   async #adopt(turn: Turn): Promise<void> {
+    const tasks: Task[] = []
     for await (const { key, value } of kvEntries(this.#parts.context.kv, keys.orphans(turn.id))) {
       const { device, payload } = decode(orphanCodec, value)
       const decoded = decodePayload(payload)
-      if (decoded.ok) await this.#takeFor(turn, { index: 0, device, payload: decoded.value })
+      if (decoded.ok) tasks.push({ index: 0, device, payload: decoded.value })
       turn.batch.delete(key)
     }
+    // As they were told: what a sibling says later it also wrote or got later.
+    tasks.sort((a, b) => a.payload.sentAtMs - b.payload.sentAtMs)
+    for (const task of tasks) await this.#takeFor(turn, task)
   }
 
   /** The account's newest devices. Only the primary's word, or that of the one that came after it. */
@@ -245,7 +260,8 @@ export class Siblings {
     if (!list.ok) return list
     const listed = list.value.list.devices.map(({ signingKey }) => deviceId(signingKey))
     const isPrimary = device === own.record.primary || !listed.includes(own.record.primary)
-    if (own.isPrimary || !isPrimary || device !== body.primary) return { ok: false, code: 'DEVICE_UNKNOWN' }
+    const isRightful = isPrimary && device === body.primary && listed.includes(device)
+    if (own.isPrimary || !isRightful) return { ok: false, code: 'DEVICE_NOT_PRIMARY' }
     const { order } = compareDeviceLists({ known: own.list, offered: list.value })
     if (order === 'fork') return { ok: false, code: 'DEVICE_LIST_FORK' }
     if (order === 'rollback' || !listed.includes(account.deviceId) || turn.contact === undefined) return done
@@ -257,6 +273,10 @@ export class Siblings {
       generation: body.generation,
     }
     if (body.generation > own.record.generation) inboxes.endInvites(turn.batch)
+    const [first] = listed.filter((id) => id !== body.primary)
+    if (body.primary !== own.record.primary && first === account.deviceId) {
+      this.#options.onPrimary(turn, body.primary)
+    }
     own.write(turn.batch, record)
     const { box, oldBoxes } = turn.contact
     const selfBox = ownBox(body.selfBox)
@@ -291,8 +311,10 @@ function contactOf(body: SiblingBody): ContactId | undefined {
 
 /** Out of the decoder's buffer. */
 function copyDevice(device: OwnDevicesBody['devices'][number]): OwnDevicesBody['devices'][number] {
-  const { deviceId: id, linkKey, shelfKey, shelfSecret } = device
-  return { deviceId: id, linkKey: linkKey.slice(), shelfKey: shelfKey.slice(), shelfSecret: shelfSecret.slice() }
+  const { linkKey, shelfKey, shelfSecret } = device
+  return {
+    ...device, linkKey: linkKey.slice(), shelfKey: shelfKey.slice(), shelfSecret: shelfSecret.slice(),
+  }
 }
 
 function copySecrets(secrets: OwnDevicesBody['secrets']): OwnDevicesBody['secrets'] {

@@ -12,7 +12,11 @@
  *              else ──────────────────────────────────────► cloned    ──► retired, or renewed
  * ```
  *
- * Cloned and retired devices send nothing, take nothing over and acknowledge nothing: two that go
+ * A linked device publishes nothing and is not looked for there: it is `revoked` when its node refuses
+ * it with DEVICE_REVOKED, and good again should the node let it in. The node's word alone stops it,
+ * because without the node it reaches nobody anyway; the contacts go by the signed device list.
+ *
+ * Devices in any but good standing send nothing, take nothing over and acknowledge nothing: two that go
  * on would break each other's ratchets and take each other's mail. What contacts send stays theirs
  * to repeat until the one that remains has confirmed it. One that finds itself cloned publishes
  * once more, so that the other finds out as well; which of them stays is the person's to say.
@@ -31,7 +35,7 @@ import type { Locations } from './locations.ts'
 import { readRecord } from './records.ts'
 import type { Uplink } from './uplink.ts'
 
-const standings = { cloned: 1, retired: 2 } as const
+const standings = { cloned: 1, retired: 2, revoked: 3 } as const
 type Lost = keyof typeof standings
 
 interface StandingRecord {
@@ -73,11 +77,12 @@ export class Standing {
   async load(): Promise<void> {
     const record = await readRecord(this.#context.kv, standingCodec, keys.standing)
     if (record === undefined) return
-    this.#state = record.standing === standings.cloned ? 'cloned' : 'retired'
+    const [name] = Object.entries(standings).find(([, code]) => code === record.standing)!
+    this.#state = name as Lost
     this.#parts.uplink.restrict(allowed)
   }
 
-  /** @throws ACCOUNT_CLONED, ACCOUNT_RETIRED unless the standing is good */
+  /** @throws ACCOUNT_CLONED, ACCOUNT_RETIRED, DEVICE_REVOKED unless the standing is good */
   assertGood(): void {
     const problem = standingProblem(this.#state)
     if (problem !== undefined) throw problem
@@ -89,9 +94,25 @@ export class Standing {
     return this.#checking
   }
 
-  /** The node let another process in with the keys of this device; until the next start. */
-  replaced(): void {
-    if (this.#state === 'good') this.#show('cloned')
+  /** The session is over, or there is none, and the node says why. */
+  refused(code: string): void {
+    if (this.#state !== 'good') return
+    // Another process has the keys of this device; until the next start.
+    if (code === 'SESSION_REPLACED') this.#show('cloned')
+    if (code !== 'DEVICE_REVOKED') return
+    // Should the write fail, the node says it again.
+    this.#become('revoked').catch((err: unknown) => this.#context.log.warn({ err }, 'not written: revoked'))
+  }
+
+  /** The node began a session with it; called before anything is said in it. */
+  admitted(): void {
+    if (this.#state !== 'revoked') return
+    const { kv, log, emit } = this.#context
+    this.#state = 'good'
+    this.#parts.uplink.restrict(undefined)
+    kv.write([{ type: 'delete', key: keys.standing }])
+      .catch((err: unknown) => log.warn({ err }, 'not written: let in again'))
+    emit({ type: 'standing', standing: 'good' })
   }
 
   async #check(): Promise<void> {
@@ -99,16 +120,21 @@ export class Standing {
     const { locations, bundles, inboxes, uplink } = this.#parts
     if (!own.isPrimary || this.#state === 'retired' || this.#parts.isRenewing()) return
     const found = await locations.locateOwn()
-    // After the look: what we published meanwhile is ours.
-    if (!found.ok || found.value.sequence <= await locations.lastSequence()) return
+    if (!found.ok) return
     const { sequence, content } = found.value
-    if (content.deviceListNumber < own.list.list.number) {
-      // It finds ours as soon as that is above its own.
+    // After the look: what we published meanwhile is ours.
+    const last = await locations.lastSequence()
+    if (last !== undefined && sequence <= last) return
+    const { number } = own.list.list
+    // Damage took our own word of it away; a copy of our state would have it.
+    const isForgotten = last === undefined && content.deviceListNumber === number
+    if (isForgotten || content.deviceListNumber < number) {
+      // Whom we replaced finds ours as soon as that is above its own.
       if (this.#state === 'good') await locations.publish(inboxes.front, sequence)
       return
     }
     const list = await bundles.newestList(own.self, content)
-    const isNewer = list !== undefined && list.list.number > own.list.list.number
+    const isNewer = list !== undefined && list.list.number > number
     if (isNewer && findDevice(list.list, account.deviceId) === undefined) {
       await this.#become('retired')
     } else if (this.#state === 'good') {
@@ -146,5 +172,7 @@ export function standingProblem(standing: StandingName): OpenIMError | undefined
       'this account also runs in another place with the same keys, or this is an older state of it')
     case 'retired': return new OpenIMError('ACCOUNT_RETIRED',
       'another device has taken the place of this one: it does not send or receive any more')
+    case 'revoked': return new OpenIMError('DEVICE_REVOKED',
+      'this device was removed from its account: it does not send or receive any more')
   }
 }

@@ -5,35 +5,41 @@
  * it stopped.
  */
 import { decode, oneOf, optional, struct, text, u32, u64 } from '../codec/struct.ts'
-import type { BoxId, DeviceId } from '../ids.ts'
+import type { BoxId, DeviceId, MessageId } from '../ids.ts'
 import type { InboxCard } from '../inbox-card.ts'
+import { kvEntries } from '../kv.ts'
 import { limits } from '../limits.ts'
 import type { HistoryPageEntry } from '../message/history-page.ts'
-import { decodePayload } from '../message/payload.ts'
+import { decodePayload, encodePayload } from '../message/payload.ts'
 import type { Timer } from '../ports.ts'
 import type { Batch } from './batch.ts'
 import type { ContactBook } from './contact-book.ts'
 import { stateBody } from './contact-states.ts'
 import type { Context } from './context.ts'
 import type { Copies } from './copies.ts'
+import { fileKeysOf, fileRecordCodec } from './file-records.ts'
 import type { History } from './history.ts'
 import type { Inboxes } from './inboxes.ts'
-import { keys, lastPart } from './keys.ts'
+import { keys, lastNumber, lastPart } from './keys.ts'
 import type { Outbox } from './outbox.ts'
 import {
-  contactRootKey, freshThread, kinds, messageCodec, readRecord, states, threadCodec,
+  contactRootKey, freshThread, heldCodec, kinds, messageCodec, readRecord, states, threadCodec,
 } from './records.ts'
-import type { ContactRecord } from './records.ts'
+import type { ContactId, ContactRecord } from './records.ts'
 import { cardTarget, sealEnvelope } from './sealing.ts'
 import type { Target } from './sealing.ts'
 import type { Turn, Turns } from './turns.ts'
 
 /** Bytes sealed in one turn: bounds one write. */
 const turnBytesMax = 512 * 1024
+/** Next sequences told of one contact: those of the devices heard last. */
+const positionsMax = 4 * limits.devicesMax
 /** Contacts told in one turn. */
 const contactsAtOnce = 16
 /** Fields of an entry besides its text. */
 const entryBytes = 96
+/** What it takes to fetch a file, with the longest name and the most holders. */
+const fileBytes = 1_024
 
 const stages = { contacts: 0, history: 1 } as const
 
@@ -45,6 +51,8 @@ interface SyncRecord {
   /** Older than this; absent at first. */
   readonly cursor: number | undefined
   readonly offset: number
+  /** Messages still to tell, once they were counted. */
+  readonly left: number
 }
 
 const syncCodec = struct<SyncRecord>({
@@ -52,6 +60,7 @@ const syncCodec = struct<SyncRecord>({
   contact: text(64),
   cursor: optional(u64),
   offset: u32,
+  left: u32,
 })
 
 export interface TellingParts {
@@ -83,7 +92,7 @@ export class Telling {
 
   /** Into the batch: a new device is to hear of all contacts and of what was said. */
   begin(batch: Batch, device: DeviceId): void {
-    const start = { stage: stages.contacts, contact: '', cursor: undefined, offset: 0 }
+    const start = { stage: stages.contacts, contact: '', cursor: undefined, offset: 0, left: 0 }
     batch.put(keys.sync(device), syncCodec, start)
   }
 
@@ -169,10 +178,13 @@ export class Telling {
     const left = book.people().filter(({ id }) => id > record.contact).sort((a, b) => (a.id < b.id ? -1 : 1))
     const told = left.slice(0, contactsAtOnce)
     for (const contact of told) {
-      const { kv } = this.#context
+      const { kv, account } = this.#context
       const thread = await readRecord(kv, threadCodec, keys.thread(contact.id)) ?? freshThread
-      const body = stateBody(contact, { isRemoved: false, positions: thread.receiving })
+      const own = { device: account.deviceId, next: thread.nextSequence }
+      const positions = [...thread.receiving, own].slice(-positionsMax)
+      const body = stateBody(contact, { isRemoved: false, positions })
       copies.add(turn.batch, body, { devices: [device] })
+      await this.#tellHeld(turn, device, contact.id)
     }
     const isOver = told.length === left.length
     turn.batch.put(keys.sync(device), syncCodec, {
@@ -182,36 +194,67 @@ export class Telling {
     })
   }
 
-  async #tellHistory(turn: Turn, device: DeviceId, record: SyncRecord): Promise<void> {
-    const { history, copies } = this.#parts
-    const after = record.cursor === undefined ? {} : { after: record.cursor }
-    const limit = limits.historySyncMax - record.offset
-    const rest = limit === 0 ? [] : await history.list({ ...after, reverse: true, limit })
-    const entries: HistoryPageEntry[] = []
-    let bytes = 0
-    for (const { record: row } of rest) {
-      bytes += entryBytes + 3 * row.text.length
-      const isFull = entries.length > 0 && bytes > limits.historyPageBytesMax
-      if (isFull || entries.length === limits.historyPageEntriesMax) break
-      const { contact, isOutgoing, id, text, sentAtMs, receivedAtMs, afterGap } = row
-      const state = isOutgoing ? await this.#stateOf(id) : states.queued
-      entries.push({
-        contact: contactRootKey(contact), isOutgoing, id, text, sentAtMs, receivedAtMs, afterGap, state,
+  /** Texts that wait for a predecessor are in no history yet. */
+  async #tellHeld(turn: Turn, device: DeviceId, id: ContactId): Promise<void> {
+    const prefix = keys.helds(id)
+    for await (const { key, value } of kvEntries(this.#context.kv, prefix)) {
+      const sender = key.slice(prefix.length, key.lastIndexOf('/')) as DeviceId
+      const { isOutgoing, id: messageId, text, sentAtMs, file } = decode(heldCodec, value)
+      const stored = file === undefined ? undefined : await this.#fileOf(messageId)
+      if (text === undefined || (file !== undefined && stored === undefined)) continue
+      const payload = encodePayload({
+        messageId,
+        sentAtMs,
+        sequence: lastNumber(key),
+        body: stored === undefined ? { type: 'text', text } : { type: 'file', ...stored },
       })
-    }
-    const { offset } = record
-    const left = rest.length - entries.length
-    copies.add(turn.batch, { type: 'historyPage', offset, left, entries }, { devices: [device] })
-    const last = rest[entries.length - 1]
-    if (left === 0 || last === undefined) this.end(turn.batch, device)
-    else {
-      turn.batch.put(keys.sync(device), syncCodec, {
-        ...record, cursor: last.cursor, offset: offset + entries.length,
-      })
+      const contact = contactRootKey(id)
+      this.#parts.copies.add(turn.batch, isOutgoing
+        ? { type: 'sentCopy', contact, payload }
+        : { type: 'receivedCopy', contact, device: sender, payload }, { devices: [device] })
     }
   }
 
-  async #stateOf(id: HistoryPageEntry['id']): Promise<HistoryPageEntry['state']> {
+  async #tellHistory(turn: Turn, device: DeviceId, record: SyncRecord): Promise<void> {
+    const { history, copies } = this.#parts
+    const after = record.cursor === undefined ? {} : { after: record.cursor }
+    // Counted once, so that the other side can show how far it is.
+    const limit = record.cursor === undefined
+      ? limits.historySyncMax
+      : Math.min(record.left, limits.historyPageEntriesMax)
+    const rest = limit === 0 ? [] : await history.list({ ...after, reverse: true, limit })
+    const total = record.cursor === undefined ? rest.length : record.left
+    const entries: HistoryPageEntry[] = []
+    let bytes = 0
+    let last: number | undefined
+    for (const { cursor, record: row } of rest) {
+      bytes += entryBytes + (row.file === undefined ? 3 * row.text.length : fileBytes)
+      const isFull = entries.length > 0 && bytes > limits.historyPageBytesMax
+      if (isFull || entries.length === limits.historyPageEntriesMax) break
+      last = cursor
+      const { contact, isOutgoing, id, text, sentAtMs, receivedAtMs, afterGap } = row
+      const state = isOutgoing ? await this.#stateOf(id) : states.queued
+      const file = row.file === undefined ? undefined : await this.#fileOf(id)
+      entries.push({
+        contact: contactRootKey(contact), isOutgoing, id, text, file, sentAtMs, receivedAtMs, afterGap, state,
+      })
+    }
+    const { offset } = record
+    const left = last === undefined ? 0 : total - entries.length
+    copies.add(turn.batch, { type: 'historyPage', offset, left, entries }, { devices: [device] })
+    if (left === 0) {
+      this.end(turn.batch, device)
+    } else {
+      const next = { ...record, cursor: last, offset: offset + entries.length, left }
+      turn.batch.put(keys.sync(device), syncCodec, next)
+    }
+  }
+
+  async #fileOf(id: MessageId): Promise<HistoryPageEntry['file']> {
+    return (await readRecord(this.#context.kv, fileRecordCodec, fileKeysOf.file(id)))?.body
+  }
+
+  async #stateOf(id: MessageId): Promise<HistoryPageEntry['state']> {
     const { outbox } = this.#parts
     const record = outbox.message(id) ?? await readRecord(this.#context.kv, messageCodec, keys.message(id))
     return record?.state ?? states.queued

@@ -191,8 +191,7 @@ export class Turns {
     const last = Math.max(contact.version.counter, removed?.counter ?? 0)
     if (removed !== undefined) batch.delete(keys.removed(id))
     turn.contact = { ...contact, version: { counter: last + 1, device: account.deviceId } }
-    const positions = turn.thread.receiving
-    this.#copies.add(batch, stateBody(turn.contact, { isRemoved: false, positions }))
+    this.#copies.add(batch, stateBody(turn.contact, { isRemoved: false, positions: [] }))
   }
 
   #tellRemoval(turn: Turn, before: ContactRecord): void {

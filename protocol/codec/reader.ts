@@ -11,13 +11,11 @@ import { OpenIMError } from '../../crypto/errors.ts'
 
 export class Reader {
   readonly #bytes: Uint8Array
-  readonly #view: DataView
   #offset = 0
 
   /** @param bytes read in place and never written; views of it are handed out */
   constructor(bytes: Uint8Array) {
     this.#bytes = bytes
-    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   }
 
   get offset(): number {
@@ -43,23 +41,24 @@ export class Reader {
   }
 
   u8(): number {
-    return this.#view.getUint8(this.#take(1))
+    return this.#bytes[this.#take(1)]!
   }
 
   u16(): number {
-    return this.#view.getUint16(this.#take(2))
+    const at = this.#take(2)
+    return this.#bytes[at]! * 2 ** 8 + this.#bytes[at + 1]!
   }
 
   u32(): number {
-    return this.#view.getUint32(this.#take(4))
+    return this.#get32(this.#take(4))
   }
 
   /** 64-bit unsigned; refused above 2⁵³ − 1, which no counter or time of ours reaches. */
   u64(): number {
     const at = this.#take(8)
-    const high = this.#view.getUint32(at)
+    const high = this.#get32(at)
     if (high > 0x1f_ffff) throw this.refuse('CODEC_RANGE', 'a 64-bit number is above 2^53 - 1')
-    return high * 2 ** 32 + this.#view.getUint32(at + 4)
+    return high * 2 ** 32 + this.#get32(at + 4)
   }
 
   /** RFC 9000 §16, refused unless in the shortest form (RFC 9420 §2.1.2) and ≤ 2⁵³ − 1. */
@@ -70,7 +69,7 @@ export class Reader {
     let value = first & 0x3f
     const more = (1 << prefix) - 1
     const at = this.#take(more)
-    for (let i = 0; i < more; i++) value = value * 256 + this.#view.getUint8(at + i)
+    for (let i = 0; i < more; i++) value = value * 256 + this.#bytes[at + i]!
     const smallest = prefix === 1 ? 2 ** 6 : prefix === 2 ? 2 ** 14 : 2 ** 30
     if (value < smallest) throw this.refuse('CODEC_VARINT', 'a varint is not in its shortest form')
     if (value > Number.MAX_SAFE_INTEGER) throw this.refuse('CODEC_RANGE', 'a varint is above 2^53 - 1')
@@ -90,6 +89,11 @@ export class Reader {
       throw this.refuse('CODEC_TOO_LONG', `a field of ${length} bytes, the limit is ${lengthMax}`)
     }
     return this.fixed(length)
+  }
+
+  #get32(at: number): number {
+    const bytes = this.#bytes
+    return bytes[at]! * 2 ** 24 + (bytes[at + 1]! << 16 | bytes[at + 2]! << 8 | bytes[at + 3]!)
   }
 
   /** Everything that is left, as a view of the input. */

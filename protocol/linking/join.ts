@@ -35,7 +35,9 @@ export interface JoinOptions {
   /** Shows the code and the account's name, and says whether the other screen shows the same. */
   readonly compare: (shown: { code: ShortCode, name: string }) => Promise<boolean>
   /** Writes the account; durable when it settles. */
-  readonly store: (account: { secrets: DeviceSecrets, package: Uint8Array }) => Promise<void>
+  readonly store: (linked: { account: Joined, secrets: DeviceSecrets, package: Uint8Array }) => Promise<void>
+  /** Reached the node, or why not yet. */
+  readonly onReach?: (online: boolean, code?: string) => void
   readonly signal?: AbortSignal
 }
 
@@ -44,7 +46,7 @@ export type Joined = LinkIdentity
 
 /**
  * Settles when the account is stored here and listed there.
- * @throws LINK_* and SHORT_AUTH_*, and what `store` throws
+ * @throws LINK_*, CHANNEL_* and SHORT_AUTH_*, and what `store` throws
  */
 export async function joinAccount(
   components: { clock: Clock, random: Random },
@@ -67,6 +69,8 @@ class Joining {
   readonly #session: DeviceSession
   readonly #outcome = Promise.withResolvers<Joined>()
   #hasBegun = false
+  #isReached = false
+  #unreached = 'LINK_UNREACHABLE'
   #account: Joined | undefined
   #secrets: DeviceSecrets | undefined
 
@@ -78,20 +82,29 @@ class Joining {
     this.#session = new DeviceSession({ ...components, dialer: options.dialer }, {
       frame: (frame) => this.#frame(frame),
       state: (online, code) => {
-        // The node would say the same again.
-        if (!online && code === 'LINK_CODE_OVER') this.#fail(code)
+        if (online) this.#isReached = true
+        else if (code !== undefined) this.#unreached = code
+        options.onReach?.(online, code)
+        // The node would say the same again; DEVICE_UNKNOWN: nobody is expected with this code.
+        if (!online && (code === 'LINK_CODE_OVER' || code === 'DEVICE_UNKNOWN')) this.#fail('LINK_CODE_OVER')
       },
       reset: () => this.#begin(),
     })
   }
 
   async run(): Promise<Joined> {
-    const timer = this.#components.clock.after(limits.linkTtlMs, () => this.cancel('LINK_CODE_OVER'))
+    const { clock } = this.#components
+    const timers = [
+      clock.after(limits.linkTtlMs, () => this.cancel('LINK_CODE_OVER')),
+      clock.after(limits.linkReachMs, () => {
+        if (!this.#isReached) this.cancel(this.#unreached)
+      }),
+    ]
     this.#session.start()
     try {
       return await this.#outcome.promise
     } finally {
-      timer.cancel()
+      for (const timer of timers) timer.cancel()
       await this.#session.stop()
     }
   }
@@ -155,7 +168,7 @@ class Joining {
 
   async #store(bytes: Uint8Array): Promise<void> {
     try {
-      await this.#options.store({ secrets: this.#secrets!, package: bytes })
+      await this.#options.store({ account: this.#account!, secrets: this.#secrets!, package: bytes })
       this.#do(this.#joiner.stored())
     } catch (error) {
       this.#outcome.reject(error)

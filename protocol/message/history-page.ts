@@ -9,22 +9,26 @@
  *     opaque contact[32]        root key
  *     bool   isOutgoing
  *     opaque messageId[16]
- *     text   text<V>
+ *     text   text<V>            empty for a file
+ *     optional FileBody file    file.ts
  *     u64    sentAtMs, receivedAtMs
  *     bool   afterGap
  *     u8     state              of an outgoing one: 0 queued … 4 failed; else 0
  * ```
  */
-import { bool, fixed, oneOf, struct, text, u32, u64, vector } from '../codec/struct.ts'
+import { bool, fixed, oneOf, optional, struct, text, u32, u64, vector } from '../codec/struct.ts'
 import { messageIdCodec } from '../ids.ts'
 import type { MessageId } from '../ids.ts'
 import { limits } from '../limits.ts'
+import { fileCodec } from './file.ts'
+import type { FileBody } from './file.ts'
 
 export interface HistoryPageEntry {
   readonly contact: Uint8Array
   readonly isOutgoing: boolean
   readonly id: MessageId
   readonly text: string
+  readonly file: Omit<FileBody, 'type'> | undefined
   readonly sentAtMs: number
   readonly receivedAtMs: number
   readonly afterGap: boolean
@@ -47,6 +51,7 @@ export const historyPageCodec = struct<Omit<HistoryPageBody, 'type'>>({
       isOutgoing: bool,
       id: messageIdCodec,
       text: text(limits.textBytesMax),
+      file: optional(fileCodec),
       sentAtMs: u64,
       receivedAtMs: u64,
       afterGap: bool,

@@ -31,7 +31,7 @@ import type { Result } from '../../crypto/errors.ts'
 import { Reader } from '../codec/reader.ts'
 import { bool, fixed, mapped, oneOf, optional, struct, text, varint } from '../codec/struct.ts'
 import type { Codec } from '../codec/struct.ts'
-import { Writer } from '../codec/writer.ts'
+import { varintLength, Writer } from '../codec/writer.ts'
 import { limits } from '../limits.ts'
 
 export const sessionIdBytes = 16
@@ -143,7 +143,7 @@ export function encodeControl(frame: ControlFrame): Uint8Array {
 
 /** Encodes `data` with one copy of the payload: the path of every application frame. */
 export function encodeData(number: number, payload: Uint8Array): Uint8Array {
-  const writer = new Writer(dataHeaderBytesMax + payload.length)
+  const writer = new Writer(1 + varintLength(number) + payload.length)
   writer.u8(controlCodecs.data.code)
   writer.varint(number)
   writer.raw(payload)

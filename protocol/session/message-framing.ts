@@ -8,22 +8,17 @@
  * ```
  */
 import { assert } from '../../crypto/errors.ts'
-import { Writer } from '../codec/writer.ts'
+import { varintBytes } from '../codec/writer.ts'
 import { limits } from '../limits.ts'
 import { MessageAssembler } from './message-assembler.ts'
-
-/** A varint up to `limits.frameBytesMax`. */
-const lengthBytesMax = 4
 
 /** The pieces of the stream that carry these messages, in order; the messages are not copied. */
 export function framePieces(messages: readonly Uint8Array[]): Uint8Array[] {
   const pieces: Uint8Array[] = []
   for (const message of messages) {
     const { length } = message
-    assert(length > 0 && length <= limits.frameBytesMax, `a link message of ${length} bytes`)
-    const prefix = new Writer(lengthBytesMax)
-    prefix.varint(length)
-    pieces.push(prefix.finish(), message)
+    if (length === 0 || length > limits.frameBytesMax) assert(false, `a link message of ${length} bytes`)
+    pieces.push(varintBytes(length), message)
   }
   return pieces
 }

@@ -12,7 +12,8 @@ import type { Random } from '../../crypto/random.ts'
 import { limits } from '../limits.ts'
 import type { Clock, MessageLink, Timer } from '../ports.ts'
 import type { ByteTransport, ByteTransportListener } from './byte-transport.ts'
-import { webSocketProtocol } from './door-paths.ts'
+import { deviceDoorPath, webSocketProtocol } from './door-paths.ts'
+import type { Way } from './racing-dialer.ts'
 import { openStreamLink } from './stream-link.ts'
 import type { Dialer } from './types.ts'
 
@@ -43,6 +44,31 @@ const states = { connecting: 0, open: 1 } as const
 /** RFC 6455 §7.4.1: normal, going away, no code given. */
 const orderlyCodes: readonly number[] = [1000, 1001, 1005]
 const lookMs = 20
+
+/**
+ * A way for each address that a page can dial: `ws://HOST:PORT` and `wss://HOST:PORT`, with another
+ * path when there is one. The others are for other devices and left out.
+ * @throws DOOR_ADDRESS when none is left
+ */
+export function pageWays(
+  addresses: readonly string[],
+  components: { clock: Clock, random: Random },
+  keys: Pick<PageDialerOptions, 'doorKey' | 'own'>,
+): Way[] {
+  const names = addresses.filter((name) => /^wss?:\/\//.test(name) && URL.canParse(name))
+  if (names.length === 0) {
+    const among = addresses.length === 0 ? 'none is known' : addresses.join(', ')
+    throw new OpenIMError('DOOR_ADDRESS', `a page dials ws://HOST:PORT or wss://HOST:PORT, and ${among}`)
+  }
+  // Its handlers take an event that ours do without, which the type does not allow.
+  const open = (url: string, protocols: string[]): PageSocket =>
+    new WebSocket(url, protocols) as unknown as PageSocket
+  return names.map((name) => {
+    const url = new URL(name)
+    if (url.pathname === '/') url.pathname = deviceDoorPath
+    return { name, dialer: new PageDialer(components, { url: url.href, open, ...keys }) }
+  })
+}
 
 export class PageDialer implements Dialer {
   readonly #components: { readonly clock: Clock, readonly random: Random }

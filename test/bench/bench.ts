@@ -39,12 +39,16 @@ export interface BenchRow {
 export interface Bench {
   /** One line for the list of names. */
   readonly about: string
+  /** What may stand behind its name, for people; other benches take nothing. */
+  readonly usage?: string
   run(context: BenchContext): Promise<readonly BenchRow[]>
 }
 
 export interface BenchContext {
   /** Progress for people, on stderr. */
   say(line: string): void
+  /** What stood behind the name. */
+  readonly args: readonly string[]
 }
 
 /** One measurement per round and side. */

@@ -16,7 +16,7 @@ import type { BenchRow } from './bench.ts'
 import { benchOverlay, kadKey, kadNode } from './overlay-nodes.ts'
 import type { KadNode } from './overlay-nodes.ts'
 import type { LookupNetwork } from './overlay-peer.ts'
-import { PeerProcess } from './overlay-process.ts'
+import { startPeer } from './overlay-process.ts'
 
 const nodes = 16
 const records = 24
@@ -24,7 +24,7 @@ const settleMs = 4_000
 const patience = { timeoutMs: 10_000 }
 
 export async function lookupRows(): Promise<BenchRow[]> {
-  const network = await PeerProcess.start('network')
+  const network = await startPeer('network')
   const reader = benchOverlay({ dht: 'server' })
   let kad: KadNode | undefined
   try {

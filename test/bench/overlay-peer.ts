@@ -20,6 +20,8 @@ import { sleep } from '../../protocol/timers.ts'
 import { nearestNodes } from '../../protocol/xor-distance.ts'
 import type { Libp2pOverlay } from '../../node/overlay/libp2p-overlay.ts'
 import type { ServiceHandler } from '../../node/ports.ts'
+import { serveCommands } from './bench-process.ts'
+import type { Answerer } from './bench-process.ts'
 import {
   benchOverlay, countFrames, echoProtocol, echoReplyBytes, kadKey, kadNode, rawNode, rawProtocol,
 } from './overlay-nodes.ts'
@@ -28,7 +30,7 @@ import type { KadNode } from './overlay-nodes.ts'
 export type PeerRole = 'taker' | 'holder' | 'crowd' | 'network'
 
 export type PeerCommand =
-  | { readonly op: 'cpu' | 'rss' | 'addresses' | 'forget' }
+  | { readonly op: 'addresses' | 'forget' }
   | { readonly op: 'verify', readonly on: boolean }
   | { readonly op: 'crowd', readonly address: string, readonly count: number }
   | { readonly op: 'network', readonly nodes: number, readonly records: number }
@@ -45,8 +47,6 @@ export interface LookupNetwork {
   /** Keys of the records, hex. */
   readonly keys: readonly string[]
 }
-
-type Run = (command: PeerCommand) => Promise<unknown>
 
 const recordBytes = 160
 const holders = 5
@@ -78,7 +78,7 @@ function takeDeposits(): { handler: ServiceHandler, setVerify: (on: boolean) => 
   }
 }
 
-async function runTaker(): Promise<Run> {
+async function runTaker(): Promise<Answerer<PeerCommand>> {
   const overlay = benchOverlay({ dht: 'server' })
   const deposits = takeDeposits()
   overlay.handle(services.deposit, deposits.handler)
@@ -98,13 +98,13 @@ async function runTaker(): Promise<Run> {
   }
 }
 
-async function runHolder(): Promise<Run> {
+async function runHolder(): Promise<Answerer<PeerCommand>> {
   const overlay = benchOverlay({ dht: 'server' })
   await overlay.start()
   return async () => overlay.addresses()[0]
 }
 
-async function runCrowd(): Promise<Run> {
+async function runCrowd(): Promise<Answerer<PeerCommand>> {
   return async (command) => {
     if (command.op !== 'crowd') return
     for (let i = 0; i < command.count; i++) {
@@ -116,7 +116,7 @@ async function runCrowd(): Promise<Run> {
   }
 }
 
-async function runNetwork(): Promise<Run> {
+async function runNetwork(): Promise<Answerer<PeerCommand>> {
   return async (command) => {
     if (command.op !== 'network') return undefined
     const keys = Array.from({ length: command.records }, () => systemRandom.bytes(32))
@@ -172,23 +172,9 @@ async function sleepAwake(ms: number): Promise<void> {
   clearInterval(keepAlive)
 }
 
-if (process.argv[1] === import.meta.filename && process.send !== undefined) {
-  const roles: Record<PeerRole, () => Promise<Run>> = {
+if (process.argv[1] === import.meta.filename) {
+  const roles = {
     taker: runTaker, holder: runHolder, crowd: runCrowd, network: runNetwork,
-  }
-  const run = await roles[process.argv[2] as PeerRole]()
-  const answer = async (command: PeerCommand): Promise<unknown> => {
-    if (command.op === 'cpu') return process.cpuUsage()
-    if (command.op !== 'rss') return await run(command)
-    for (let i = 0; i < 3; i++) globalThis.gc?.()
-    return process.memoryUsage.rss()
-  }
-  process.on('disconnect', () => process.exit())
-  process.on('message', ({ id, command }: { id: number, command: PeerCommand }) => {
-    answer(command).then(
-      (result) => process.send!({ id, result }),
-      (error: unknown) => process.send!({ id, error: String(error) }),
-    )
-  })
-  process.send({ id: 0 })
+  } satisfies Record<PeerRole, () => Promise<Answerer<PeerCommand>>>
+  await serveCommands(roles)
 }

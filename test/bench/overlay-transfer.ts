@@ -18,7 +18,8 @@ import { compare, interleaved, median, percentile } from './bench.ts'
 import type { BenchRow } from './bench.ts'
 import { benchOverlay, echoProtocol, rawHeadBytes, rawNode, rawProtocol } from './overlay-nodes.ts'
 import type { TakerAddresses } from './overlay-peer.ts'
-import { PeerProcess } from './overlay-process.ts'
+import { startPeer } from './overlay-process.ts'
+import type { PeerProcess } from './overlay-process.ts'
 
 const batch = limits.depositItemsMax
 /** Deposits under way at once: what an outbox with work for one node keeps up. */
@@ -40,11 +41,6 @@ function makeEnvelopes(): Uint8Array[] {
     expiryHour: hour,
     ciphertext: systemRandom.bytes(limits.sizeClassesBytes[0]),
   }))
-}
-
-interface CpuSample {
-  readonly user: number
-  readonly system: number
 }
 
 interface TransferParts {
@@ -70,7 +66,7 @@ class Transfer {
   readonly cpu: number[] = []
 
   static async start(): Promise<Transfer> {
-    const taker = await PeerProcess.start('taker')
+    const taker = await startPeer('taker')
     const { overlay: address, nodeId, raw: rawAddress } = await taker.ask<TakerAddresses>({ op: 'addresses' })
     const overlay = benchOverlay({ dht: 'server' })
     await overlay.start()
@@ -176,8 +172,7 @@ class Transfer {
   /** CPU µs used by both processes so far. */
   async #cpuNow(): Promise<number> {
     const own = process.cpuUsage()
-    const other = await this.#taker.ask<CpuSample>({ op: 'cpu' })
-    return own.user + own.system + other.user + other.system
+    return own.user + own.system + await this.#taker.cpu()
   }
 }
 
@@ -249,8 +244,8 @@ export async function transferRows(): Promise<BenchRow[]> {
 
 /** What one more idle peer costs the node that holds the link. */
 export async function idlePeerRow(count: number): Promise<BenchRow> {
-  const holder = await PeerProcess.start('holder')
-  const crowd = await PeerProcess.start('crowd')
+  const holder = await startPeer('holder')
+  const crowd = await startPeer('crowd')
   try {
     const address = await holder.ask<string>({ op: 'addresses' })
     // The first ones pay for code and pools.

@@ -4,6 +4,7 @@
  * ```text
  *   npm run -s bench                   the names
  *   npm run -s bench -- NAME           a table
+ *   npm run -s bench -- NAME OPTION…   a longer or another run, where the bench says so
  *   npm run -s bench -- NAME --json    {"bench","rows":[{"figure","value","unit","against","ratio",
  *                                      "better","floor","target",…}]}
  * ```
@@ -25,8 +26,8 @@ const names = globSync(`*${ending}`, { cwd: import.meta.dirname })
   .sort()
 
 if (name === undefined) await list()
-else if (!names.includes(name) || more.length > 0) refuse()
-else await run(name)
+else if (!names.includes(name) || (more.length > 0 && (await load(name)).usage === undefined)) refuse()
+else await run(name, more)
 // A measured node may leave sockets open; the figures are out.
 process.exit()
 
@@ -38,7 +39,10 @@ async function load(benchName: string): Promise<Bench> {
 async function list(): Promise<void> {
   if (json) return print(JSON.stringify({ benches: names }))
   const width = Math.max(0, ...names.map((one) => one.length))
-  for (const one of names) print(`${one.padEnd(width)}  ${(await load(one)).about}`)
+  for (const one of names) {
+    const { about, usage } = await load(one)
+    print(`${one.padEnd(width)}  ${about}${usage === undefined ? '' : ` (${usage})`}`)
+  }
 }
 
 function refuse(): void {
@@ -46,9 +50,9 @@ function refuse(): void {
   process.exitCode = 2
 }
 
-async function run(benchName: string): Promise<void> {
+async function run(benchName: string, args: readonly string[]): Promise<void> {
   const bench = await load(benchName)
-  const rows = await bench.run({ say: (line) => { process.stderr.write(`${line}\n`) } })
+  const rows = await bench.run({ args, say: (line) => { process.stderr.write(`${line}\n`) } })
   print(json ? JSON.stringify({ bench: benchName, rows: rows.map(complete) }) : table(rows))
   const failed = rows.filter((row) => !holdsFloor(row))
   for (const row of failed) process.stderr.write(`below its floor: ${row.figure}\n`)

@@ -18,10 +18,14 @@ export interface KvSubject {
 }
 
 /** For stores without anything else: wrappers, and databases behind this port alone. */
-export function kvSuite(name: string, open: () => KvStore, room: Omit<KvSubject, 'kv'> = {}): void {
+export function kvSuite(
+  name: string,
+  open: () => KvStore | Promise<KvStore>,
+  room: Omit<KvSubject, 'kv'> = {},
+): void {
   const test = suite(`compliance/kv: ${name}`)
   let kv: KvStore
-  test.before.each(() => { kv = open() })
+  test.before.each(async () => { kv = await open() })
   recordTests(test, { kv: () => kv, ...room })
   checkTests(test, { kv: () => kv })
   test.run()

@@ -17,6 +17,7 @@ import { VirtualClock } from '../helpers/virtual-clock.ts'
 import { checkTests, recordTests } from './kv-suite.ts'
 import { boxTests, expiryTests } from './mailbox-expiry-suite.ts'
 import { acknowledgeTests, listTests, putTests } from './mailbox-suite.ts'
+import { piecesTests } from './pieces-suite.ts'
 import { boxNamed, hourMs, idsIn, itemOf, proof, rejection, wide } from './store-subject.ts'
 import type { StoreFactory, StoreSubject, StoreTestState } from './store-subject.ts'
 
@@ -34,6 +35,7 @@ export function storeSuite(name: string, factory: StoreFactory): void {
   acknowledgeTests(test, state)
   boxTests(test, state)
   expiryTests(test, state)
+  piecesTests(test, state)
   recordTests(test, { kv: () => state.subject.store.kv })
   checkTests(test, { kv: () => state.subject.store.kv })
   lifeTests(test, state)

@@ -1,7 +1,7 @@
 /** The recovery phrase: BIP-39's vectors for 24 words, and forgiving reading. */
 import * as assert from 'uvu/assert'
 import { equalBytes, hexDecode } from '../../crypto/bytes.ts'
-import { accountRootSeed, recoveryEntropy, recoveryPhrase } from '../../crypto/recovery.ts'
+import { accountRendezvousSeed, accountRootSeed, recoveryEntropy, recoveryPhrase } from '../../crypto/recovery.ts'
 import { suite } from '../helpers/harness.ts'
 import { seededRandom } from '../helpers/seeded-random.ts'
 import { outcome, value } from './support/devices.ts'
@@ -59,6 +59,15 @@ test('derives the root key from the entropy, and another from every other entrop
   assert.is(one.length, 32)
   assert.not(equalBytes(one, other))
   assert.not(equalBytes(one, new Uint8Array(32)))
+})
+
+test('derives rendezvous seeds from the entropy, each generation its own', () => {
+  const entropy = new Uint8Array(32).fill(3)
+  const seeds = [0, 1, 2].map((generation) => accountRendezvousSeed(entropy, generation))
+  assert.equal(seeds.map((seed) => seed.length), [15, 15, 15])
+  assert.is(new Set(seeds.map(String)).size, 3)
+  assert.equal(accountRendezvousSeed(entropy, 1), seeds[1])
+  assert.not.equal(accountRendezvousSeed(new Uint8Array(32), 1), seeds[1])
 })
 
 test.run()

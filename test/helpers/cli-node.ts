@@ -26,6 +26,7 @@ export interface ReadyLine {
   readonly event: 'ready'
   readonly pid: number
   readonly address: string
+  /** This and what follows: of a node only. */
   readonly nodeId: string
   readonly p2p: string[]
   readonly listen: { readonly tcp?: string }
@@ -109,10 +110,18 @@ export class CliNode {
 
   /** Starts the node and waits for its ready line. */
   async start(bootstrap: readonly string[] = [], extra: readonly string[] = []): Promise<ReadyLine> {
-    const args = [
-      cliPath, 'start', '--json', '--data', this.dataDir, '--p2p-listen', this.#listen(),
-      ...bootstrap.flatMap((address) => ['--bootstrap', address]), ...extra,
-    ]
+    return await this.#launch([
+      '--p2p-listen', this.#listen(), ...bootstrap.flatMap((address) => ['--bootstrap', address]), ...extra,
+    ])
+  }
+
+  /** The same of a linked device (cli-link.ts), which listens nowhere. */
+  async startDevice(): Promise<ReadyLine> {
+    return await this.#launch([])
+  }
+
+  async #launch(options: readonly string[]): Promise<ReadyLine> {
+    const args = [cliPath, 'start', '--json', '--data', this.dataDir, ...options]
     // Other tests on this machine are no neighbours of ours.
     const env = { ...process.env, OPENIM_MDNS: 'false' }
     const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'], env })

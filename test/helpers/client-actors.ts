@@ -148,6 +148,17 @@ export class Person {
     await this.open()
   }
 
+  /** Goes on from somebody's records at another home, as `prepare` leaves them. */
+  async beginFrom(
+    records: readonly { key: string, value: Uint8Array }[],
+    prepare: (input: { kv: KvStore, random: Random }) => Promise<unknown> = async () => {},
+  ): Promise<void> {
+    const { kv } = this.#store
+    await kv.write(records.map((record) => ({ type: 'put', ...record })))
+    await prepare({ kv, random: this.#random })
+    await this.open()
+  }
+
   /** Its session with the node. */
   get session(): TestSession | undefined {
     return this.node.sessionOf(this.#linkKey)
@@ -182,6 +193,15 @@ export class Person {
 
   async recover(): Promise<void> {
     this.#store = this.#store.reopen()
+    this.#life = new Life(this.#world.clock)
+    await this.open()
+  }
+
+  /** Changes one record while the process is down, and goes on from there. */
+  async rewrite(key: string, value: Uint8Array): Promise<void> {
+    this.crash()
+    this.#store = this.#store.reopen()
+    await this.#store.kv.write([{ type: 'put', key, value }])
     this.#life = new Life(this.#world.clock)
     await this.open()
   }

@@ -1,4 +1,4 @@
-/** A client's session with a `TestNode` (client-network.ts): it breaks when told, or by the network's faults. */
+/** A client's session with a `TestNode` (client-network.ts): it breaks when told, or by faults. */
 import { OpenIMError } from '../../crypto/errors.ts'
 import { randomFraction } from '../../crypto/random.ts'
 import type { Random } from '../../crypto/random.ts'

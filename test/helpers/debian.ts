@@ -24,6 +24,28 @@ export async function needProgram(name: string, packageName = name): Promise<str
   return findProgram(name)
 }
 
+/**
+ * Finds a Python 3 that can import a module, installing the module's package when we may: which
+ * Python comes first in PATH need not be the one that packages are for. `undefined`: skip.
+ */
+export async function needPythonModule(name: string): Promise<string | undefined> {
+  const find = async (): Promise<string | undefined> => {
+    for (const folder of folders) {
+      const python = join(folder, 'python3')
+      if (isExecutable(python) && await imports(python, name)) return python
+    }
+    return undefined
+  }
+  const found = await find()
+  if (found !== undefined || process.getuid?.() !== 0) return found
+  await install(`python3-${name}`)
+  return await find()
+}
+
+async function imports(python: string, module: string): Promise<boolean> {
+  return await execute(python, ['-c', `import ${module}`], { timeout: 30_000 }).then(() => true, () => false)
+}
+
 /** One at a time on this machine: apt takes a lock and waits for it. */
 async function install(packageName: string): Promise<void> {
   const args = ['-y', '-o', 'DPkg::Lock::Timeout=300', '--no-install-recommends', 'install', packageName]

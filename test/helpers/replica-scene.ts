@@ -10,6 +10,7 @@ import type { DepositReply } from '../../protocol/service/deposit.ts'
 import { fetchReplyCodec, fetchRequestCodec } from '../../protocol/service/fetch.ts'
 import type { FetchReply } from '../../protocol/service/fetch.ts'
 import { boxKinds, leaseReplyCodec } from '../../protocol/service/lease.ts'
+import type { BoxKind } from '../../protocol/service/lease.ts'
 import { ReplicaService } from '../../node/messenger/replica-service.ts'
 import { RoomNetwork } from './room-network.ts'
 import type { Peer } from './room-network.ts'
@@ -72,7 +73,7 @@ export class ReplicaScene {
   /** A lease in good order, for this inbox or another. */
   async lease(
     inbox = this.inbox,
-    change: { sequence?: number, itemsMax?: number, bytesMax?: number } = {},
+    change: { kind?: BoxKind, sequence?: number, itemsMax?: number, bytesMax?: number } = {},
   ): Promise<void> {
     const lease = inbox.lease({ holder: this.holder.nodeId, home: this.home.nodeId, ...change })
     const code = await this.leaseCode(lease)

@@ -11,7 +11,8 @@
  *
  * `1| ` is a line of stdout, `2| ` of stderr; no `exit` line means 0. A command runs in `sh`, in a
  * folder of its own, with `openim` on its path. `@start NAME [OPTIONS]` runs a node in the
- * background until `@stop NAME`; `ADDR(NAME)` in a command is where that node can be dialled.
+ * background until `@stop NAME`, `@device NAME` a linked device; `ADDR(NAME)` in a command is where
+ * that node can be dialled.
  * What differs from run to run (addresses, ids, invites, ports, times) is replaced by a name.
  *
  * `OPENIM_WRITE_TRANSCRIPTS=1` writes what happened into the files: read the diff.
@@ -69,7 +70,9 @@ export class TranscriptRun {
 
   async #command(command: string): Promise<string[]> {
     const [word = '', name = '', ...options] = command.split(' ')
-    if (word === '@start') return await this.#start(name, options)
+    const listen = ['--p2p-listen', '/ip4/127.0.0.1/tcp/0']
+    if (word === '@start') return await this.#start(name, [...listen, ...options])
+    if (word === '@device') return await this.#start(name, options)
     if (word === '@stop') return await this.#stop(name)
     const child = this.#spawn('sh', ['-c', this.#resolve(command)])
     let stdout = ''
@@ -81,8 +84,7 @@ export class TranscriptRun {
   }
 
   async #start(name: string, options: readonly string[]): Promise<string[]> {
-    const listen = ['--p2p-listen', '/ip4/127.0.0.1/tcp/0']
-    const args = ['start', '--json', '--data', name, ...listen, ...options.map((one) => this.#resolve(one))]
+    const args = ['start', '--json', '--data', name, ...options.map((one) => this.#resolve(one))]
     const child = this.#spawn(process.execPath, [cli, ...args])
     let stderr = ''
     child.stderr!.setEncoding('utf8').on('data', (chunk: string) => { stderr += chunk })
@@ -91,8 +93,8 @@ export class TranscriptRun {
     const line = once(lines, 'line').then(([text]) => text as string)
     const first = await Promise.race([line, ended])
     if (typeof first !== 'string') return [...this.#marked('2| ', stderr), ...exitLine(first)]
-    const ready = JSON.parse(first) as { p2p: [string] }
-    this.#nodes.set(name, { process: child, ended, address: ready.p2p[0] })
+    const ready = JSON.parse(first) as { p2p?: [string] }
+    this.#nodes.set(name, { process: child, ended, address: ready.p2p?.[0] ?? 'none' })
     return []
   }
 
@@ -136,8 +138,10 @@ const replacements: readonly (readonly [RegExp, string])[] = [
   [/oim1[02-9ac-hj-np-z]{59}/g, 'ADDRESS'],
   [/12D3KooW[1-9A-HJ-NP-Za-km-z]{44}/g, 'NODE'],
   [/openim:[\w-]{90,}/g, 'INVITE'],
+  [/openim-link:[\w-]{70,}/g, 'LINK'],
   [/\b\d{5} \d{5} \d{5} \d{5}\b/g, 'DIGITS'],
   [/"id":"[0-9a-f]{32}"/g, '"id":"MESSAGE"'],
+  [/^[0-9a-f]{8}(?= +(?:from|to) )|(?<=\bsave )[0-9a-f]{8}\b/gm, 'ID'],
   [/\d{4}-\d\d-\d\dT[\d:.]+Z/g, 'TIME'],
   [/\b\d\d:\d\d\b/g, 'hh:mm'],
   [/"ms":\d+/g, '"ms":MS'],

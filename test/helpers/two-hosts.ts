@@ -28,7 +28,8 @@ export class TwoHosts {
 
   /** Why there can be none on this machine; undefined when there can. */
   static unavailable(): string | undefined {
-    if (process.platform !== 'linux' || process.getuid?.() !== 0) return 'network namespaces need root on Linux'
+    const isRoot = process.platform === 'linux' && process.getuid?.() === 0
+    if (!isRoot) return 'network namespaces need root on Linux'
     try {
       new TwoHosts({ lossRate: 0.01, megabitsPerSecond: 10 }).remove()
       return undefined
@@ -66,6 +67,23 @@ export class TwoHosts {
     })
   }
 
+  /** Reads what a child prints, line by line as JSON. */
+  static reader(child: ChildProcess): () => Promise<Record<string, unknown>> {
+    const lines: string[] = []
+    const waiting: ((line: string) => void)[] = []
+    let rest = ''
+    child.stdout!.setEncoding('utf8').on('data', (text: string) => {
+      const parts = (rest + text).split('\n')
+      rest = parts.pop()!
+      for (const line of parts) (waiting.shift() ?? ((one) => lines.push(one)))(line)
+    })
+    child.once('close', () => { for (const next of waiting.splice(0)) next('{"ended":"process"}') })
+    return async () => {
+      const line = lines.shift() ?? await new Promise<string>((resolve) => { waiting.push(resolve) })
+      return JSON.parse(line) as Record<string, unknown>
+    }
+  }
+
   remove(): void {
     for (const name of Object.values(this.#names)) spawnSync('ip', ['netns', 'delete', name])
   }
@@ -82,12 +100,12 @@ export class TwoHosts {
       run('ip', '-n', name, 'link', 'set', 'link0', 'up')
       this.#steer(side)
       // What the host saves by joining packets would lose and delay many as one.
-      spawnSync('ip', ['netns', 'exec', name, 'ethtool', '-K', 'link0', 'gso', 'off', 'tso', 'off', 'gro', 'off'])
       run('ip', '-n', name, 'link', 'set', 'link0', 'gso_max_segs', '1')
       run('tc', '-n', name, 'qdisc', 'add', 'dev', 'link0', 'root', 'tbf', 'rate', `${megabitsPerSecond}mbit`,
         'burst', '16k', 'latency', `${queueMs}ms`)
       run('tc', '-n', name, 'qdisc', 'add', 'dev', 'link0', 'clsact')
-      run('tc', '-n', name, 'filter', 'add', 'dev', 'link0', 'egress', 'bpf', 'da', 'bytecode', lossProgram(lossRate))
+      run('tc', '-n', name, 'filter', 'add', 'dev', 'link0', 'egress', 'bpf', 'da',
+        'bytecode', lossProgram(lossRate))
     }
   }
 

@@ -46,7 +46,8 @@ export class Path {
   }
 
   carry(datagram: Uint8Array, deliver: (datagram: Uint8Array) => void): void {
-    const { delayMs = 0, jitterMs = 0, lossRate = 0, duplicateRate = 0, bytesPerMs, queueBytes = 64_000 } = this.#options
+    const { delayMs = 0, jitterMs = 0, lossRate = 0, duplicateRate = 0 } = this.#options
+    const { bytesPerMs, queueBytes = 64_000 } = this.#options
     this.datagrams++
     this.bytes += datagram.length
     let queuedMs = 0
@@ -151,13 +152,18 @@ export class UdpWorld {
   readonly down: Path
   readonly door: WorldDoor
   readonly devices: WorldDevice[] = []
+  /** Everything that was sent, for those who watch the wire. */
+  readonly seenUp: { readonly datagram: Uint8Array, readonly from: string }[] = []
+  readonly seenDown: { readonly datagram: Uint8Array, readonly to: string }[] = []
+  watched = false
   readonly #seed: string
 
   constructor(seed: string, options: PathOptions & { up?: PathOptions } = {}) {
     this.#seed = seed
     this.up = new Path(this.clock, seededRandom(`${seed} up`), { ...options, ...options.up })
     this.down = new Path(this.clock, seededRandom(`${seed} down`), options)
-    this.door = new WorldDoor(this.clock, (datagram, to) => this.toDevice(datagram, to.key), { seed: `${seed} door` })
+    const send = (datagram: Uint8Array, to: DoorAddress): void => this.toDevice(datagram, to.key)
+    this.door = new WorldDoor(this.clock, send, { seed: `${seed} door` })
   }
 
   device(address = '192.0.2.1:1000'): WorldDevice {
@@ -169,10 +175,12 @@ export class UdpWorld {
   }
 
   toDoor(datagram: Uint8Array, from: string): void {
+    if (this.watched) this.seenUp.push({ datagram: datagram.slice(), from })
     this.up.carry(datagram, (copy) => this.door.door.receive(copy, udpAddress(from)))
   }
 
   toDevice(datagram: Uint8Array, to: string): void {
+    if (this.watched) this.seenDown.push({ datagram: datagram.slice(), to })
     this.down.carry(datagram, (copy) => {
       this.devices.find(({ address, gone }) => address === to && !gone)?.device.receive(copy)
     })

@@ -8,8 +8,7 @@ import { spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
-import { connect, createServer } from 'node:net'
-import type { AddressInfo } from 'node:net'
+import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { HTTP2Connector } from '../../node/connectors/http2-connector.ts'
@@ -23,6 +22,7 @@ import type { Dialer } from '../../protocol/session/types.ts'
 import { Door, drive, numberedFrame } from '../compliance/connector-world.ts'
 import { doorKey } from '../compliance/socket-doors.ts'
 import { needProgram } from '../helpers/debian.ts'
+import { freePort } from '../helpers/free-port.ts'
 import { suite } from '../helpers/harness.ts'
 import { seededRandom } from '../helpers/seeded-random.ts'
 
@@ -183,13 +183,4 @@ async function listens(port: number): Promise<boolean> {
   const result = await promise
   socket.destroy()
   return result
-}
-
-/** Free a moment ago; nobody else on this machine picks it by number. */
-async function freePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>((resolve) => { server.listen(0, '127.0.0.1', resolve) })
-  const { port } = server.address() as AddressInfo
-  await new Promise((resolve) => { server.close(resolve) })
-  return port
 }

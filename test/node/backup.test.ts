@@ -8,6 +8,7 @@ import { crypto } from '../../crypto/index.ts'
 import { errorCode } from '../../crypto/errors.ts'
 import type { SigningKeyPair } from '../../crypto/provider.ts'
 import { BackupReader, restorePart, writeBackup } from '../../node/backup.ts'
+import type { BackupSummary } from '../../node/backup.ts'
 import type { Store } from '../../node/ports.ts'
 import { MemoryStore } from '../../node/storage/memory-store.ts'
 import { boxId, createEnvelope, envelopeId, expiryHour } from '../../protocol/envelope.ts'
@@ -94,6 +95,26 @@ test('gives keys and settings back as they stood', async () => {
   await writeBackup({ path, passphrase, head, store: new MemoryStore({ clock }), random })
   const reader = await BackupReader.open(path, passphrase)
   assert.equal(reader.head, head)
+  await reader.close()
+})
+
+test('can be checked as a whole before it is used, and tells how far it is', async () => {
+  const { store } = await fullStore()
+  const written: BackupSummary[] = []
+  const summary = await writeBackup({
+    path, passphrase, head, store, random, onProgress: (done) => { written.push({ ...done }) },
+  })
+  const reader = await BackupReader.open(path, passphrase)
+  const checked: BackupSummary[] = []
+  const whole = await reader.verify((done) => { checked.push({ ...done }) })
+  assert.equal([whole.records, whole.mail, whole.bytes], [summary.records, summary.mail, summary.bytes])
+  for (const steps of [written, checked]) {
+    assert.ok(steps.length > 1)
+    assert.ok(steps.every(({ bytes }, i) => i === 0 || bytes > steps[i - 1]!.bytes), 'it grows')
+  }
+  let parts = 0
+  for await (const part of reader.parts()) parts += part.records.length
+  assert.is(parts, 700, 'from the first again')
   await reader.close()
 })
 

@@ -79,7 +79,8 @@ test('lets exactly one of many win', async () => {
 })
 
 test('removes keys that a cut-off write left lying about, once it is locked', async () => {
-  for (const name of ['keys.bin', 'keys.bin.tmp-0a1b', 'config.toml.tmp-0a1b']) await writeFile(join(dir, name), '')
+  const names = ['keys.bin', 'keys.bin.tmp-0a1b', 'config.toml.tmp-0a1b']
+  for (const name of names) await writeFile(join(dir, name), '')
   const lock = await lockDataDir(dir)
   assert.equal((await readdir(dir)).sort(), ['config.toml.tmp-0a1b', 'keys.bin', 'node.lock'])
   await lock.release()

@@ -21,7 +21,8 @@ function status(change: Partial<NodeStatus> = {}): NodeStatus {
   return {
     version: '0', pid: 1, startedAtMs: 0, uptimeMs: 0, name: 'alice', address: 'oim1', dataDir,
     nodeId: nodeIdFromKey(new Uint8Array(32)),
-    online: true, standing: 'good', isRenewing: false, reachable: 'yes', peers: { now: 3, max: 64 }, dht: { mode: 'client', known: 3 },
+    online: true, standing: 'good', isRenewing: false, reachable: 'yes',
+    peers: { now: 3, max: 64 }, dht: { mode: 'client', known: 3 },
     p2p: [], listen: {},
     queue: { out: 0, held: { boxes: 0, bytes: 0, bytesMax: 0 } }, location: { holders: 8 },
     replicas: { have: 5, want: 5 }, alarms: [], refused: { resets: 0, asks: 0 }, contacts: [], ...change,
@@ -36,7 +37,9 @@ test('finds nothing wrong with a healthy node', async () => {
   const net = new RoomNetwork('healthy')
   const peer = await net.peer()
   await chmod(dataDir, 0o700)
-  const report = await examineNode({ ...peer.parts, dataDir, status: async () => status(), damaged: async () => [] })
+  const report = await examineNode({
+    ...peer.parts, dataDir, status: async () => status(), damaged: async () => [],
+  })
   assert.ok(report.checks.every((check) => check.ok || check.name === 'disk'), JSON.stringify(report.checks))
   assert.ok(report.checks.every((check) => check.ok || check.cure !== undefined))
   assert.equal(await peer.kv.list({ prefix: 'doctor/' }), [], 'its probe is gone')

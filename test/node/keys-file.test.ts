@@ -7,7 +7,8 @@ import * as assert from 'uvu/assert'
 import { hex, utf8 } from '../../crypto/bytes.ts'
 import { errorCode } from '../../crypto/errors.ts'
 import {
-  createNodeKeys, decodeKeysFile, encodeKeysFile, hasKeys, keysAreSealed, loadKeys, saveKeys,
+  createNodeKeys, decodeKeysFile, DeviceKeys, encodeKeysFile, hasKeys, keysAreSealed, keysRole, loadAnyKeys,
+  loadKeys, saveKeys,
 } from '../../node/keys-file.ts'
 import type { NodeKeys } from '../../node/keys-file.ts'
 import { suite } from '../helpers/harness.ts'
@@ -95,6 +96,21 @@ test('shows no secret when printed or put into JSON', () => {
   const shown = `${inspect(keys, { depth: 9 })} ${JSON.stringify({ keys })} ${String(keys)}`
   for (const secret of secrets(keys)) assert.not.match(shown, secret)
   assert.not.match(shown, /\d+, \d+/)
+})
+
+test('a linked device keeps one key, and nobody takes it for a node', async () => {
+  const keys = new DeviceKeys({ dataKey: random.bytes(32) })
+  const file = encodeKeysFile(keys, random, utf8('correct horse'))
+  await saveKeys(dir, file)
+  assert.is(await keysRole(dir), 'device')
+  const loaded = await loadAnyKeys(dir, utf8('correct horse'))
+  assert.instance(loaded, DeviceKeys)
+  assert.equal(loaded.dataKey, keys.dataKey)
+  assert.is(refusal(file, utf8('correct horse')), 'ACCOUNT_LINKED')
+  assert.is(refusal(file), 'KEYS_SEALED')
+  assert.is(inspect(loaded), '[DeviceKeys]')
+  await saveKeys(dir, encodeKeysFile(createNodeKeys(random), random))
+  assert.is(await keysRole(dir), 'node')
 })
 
 test.run()

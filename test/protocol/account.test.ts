@@ -100,6 +100,26 @@ test('the order of two lists tells news, replay and fork apart', () => {
   assert.equal(compareDeviceLists({ known: one, offered: otherTwo }), { order: 'fork' })
 })
 
+test('a list whose maker could not know the newest one leaves a gap and is no fork', () => {
+  const one = deviceListOf('alice', ['laptop'])
+  const two = deviceListOf('alice', ['laptop', 'phone'], one)
+  const device = certificateOf('alice', 'restored')
+  const restored = createDeviceList({ rootKeys: root, previous: one, devices: [device], numberMin: 1_700_000_000 })
+  assert.is(restored.list.number, 1_700_000_000)
+  assert.equal(restored.list.previous, one.hash)
+  for (const known of [one, two]) {
+    assert.equal(compareDeviceLists({ known, offered: restored }), { order: 'newer', chained: false })
+    assert.equal(compareDeviceLists({ known: restored, offered: known }), { order: 'rollback' })
+  }
+  const recovered = createDeviceList({ rootKeys: root, devices: [device], numberMin: two.list.number + 1 })
+  assert.equal(recovered.list.previous, new Uint8Array(32).fill(0xff))
+  assert.ok(verifyDeviceList(recovered.bytes, root.publicKey).ok)
+  assert.equal(compareDeviceLists({ known: two, offered: recovered }), { order: 'newer', chained: false })
+  const next = createDeviceList({ rootKeys: root, previous: restored, devices: [device], numberMin: 5 })
+  assert.is(next.list.number, restored.list.number + 1)
+  assert.equal(compareDeviceLists({ known: restored, offered: next }), { order: 'newer', chained: true })
+})
+
 test('a certificate made on the device carries its own word', () => {
   const signingKeys = keysOf('device')
   const dhKey = bytesOf('dh')

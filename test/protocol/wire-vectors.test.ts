@@ -57,7 +57,9 @@ test('every frozen frame decodes to its fields, and there is one of each type', 
     const decoded = decodeFrames(hexDecode(bytes))
     assert.equal(decoded.ok && decoded.value.map(fieldsOf), [expected])
   }
-  const types = (list: readonly { readonly type: string }[]) => [...new Set(list.map(({ type }) => type))].sort()
+  const types = (list: readonly { readonly type: string }[]): string[] => {
+    return [...new Set(list.map(({ type }) => type))].sort()
+  }
   assert.equal(types(frozen.control), Object.keys(controlCodecs).sort())
   assert.equal(types(frozen.frames), Object.keys(frameCodecs).sort())
   assert.equal(types(frozen.udp.frames), Object.keys(udpFrameCodecs).sort())
@@ -106,7 +108,7 @@ test('a device says the frozen initiation, with the cookie too, and takes the fr
   assert.is(device.counters.dropped.forged, 0, 'the reset is believed')
 })
 
-test('a node answers the frozen initiation with the frozen response and believes the frozen packet', async () => {
+test('a node answers it with the frozen response and believes the frozen packet', async () => {
   const sent: string[] = []
   const door = new WorldDoor(clock, (datagram) => { sent.push(hex(datagram)) }, {
     random: drawing(udp.nodeId, udp.nodeEphemeralSecret), doorKey: keyPair(udp.doorSecret),
@@ -122,7 +124,8 @@ test('a node answers the frozen initiation with the frozen response and believes
 
 test('a node that does not know a connection says the frozen reset', async () => {
   const sent: string[] = []
-  const door = new WorldDoor(clock, (datagram) => { sent.push(hex(datagram)) }, { doorKey: keyPair(udp.doorSecret) })
+  const doorKey = keyPair(udp.doorSecret)
+  const door = new WorldDoor(clock, (datagram) => { sent.push(hex(datagram)) }, { doorKey })
   door.door.receive(hexDecode(udp.packets[0]!.datagram), udpAddress('192.0.2.1:1000'))
   assert.equal(sent, [udp.reset])
   await door.door.stop()

@@ -82,7 +82,11 @@ async function fileOf(node: CliNode): Promise<FileStatus | undefined> {
   }
 }
 
-async function until(node: CliNode, wanted: (file: FileStatus) => boolean, what: string): Promise<FileStatus> {
+async function until(
+  node: CliNode,
+  wanted: (file: FileStatus) => boolean,
+  what: string,
+): Promise<FileStatus> {
   return await eventually(async () => {
     const file = await fileOf(node)
     return file !== undefined && wanted(file) ? file : undefined

@@ -53,7 +53,8 @@ function addForms(secrets: Secrets, name: string, bytes: Uint8Array): void {
   const raw = Buffer.from(bytes)
   secrets.set(name, raw)
   secrets.set(`${name} as hex`, Buffer.from(raw.toString('hex')))
-  secrets.set(`${name} as base64`, Buffer.from(raw.toString('base64').slice(0, Math.floor(raw.length / 3) * 4)))
+  const whole = raw.toString('base64').slice(0, Math.floor(raw.length / 3) * 4)
+  secrets.set(`${name} as base64`, Buffer.from(whole))
 }
 
 async function secretsOf(keys: NodeKeys, dataDir: string): Promise<Secrets> {
@@ -72,7 +73,8 @@ async function secretsOf(keys: NodeKeys, dataDir: string): Promise<Secrets> {
       for (const prefix of prefixes) {
         for await (const { key, value } of kvEntries(kv, prefix)) {
           // Envelopes are sealed for their receivers, and lie at their replicas, too.
-          if (value.length >= recordBytesMin && !key.startsWith('body/')) secrets.set(`${where} ${key}`, Buffer.from(value))
+          if (value.length < recordBytesMin || key.startsWith('body/')) continue
+          secrets.set(`${where} ${key}`, Buffer.from(value))
         }
       }
     }
@@ -83,7 +85,8 @@ async function secretsOf(keys: NodeKeys, dataDir: string): Promise<Secrets> {
 type LevelStore = Awaited<ReturnType<typeof openLevelStore>>
 
 async function withStore<T>(dataDir: string, work: (store: LevelStore) => Promise<T>): Promise<T> {
-  const store = await openLevelStore({ directory: join(dataDir, 'store'), clock: systemClock, log: silentLog })
+  const directory = join(dataDir, 'store')
+  const store = await openLevelStore({ directory, clock: systemClock, log: silentLog })
   try {
     return await work(store)
   } finally {

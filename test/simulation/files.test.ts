@@ -276,7 +276,8 @@ test('what is not what its sender said is not saved, and stays on offer', async 
   await until(play, play.bob, { state: 'offered', id })
   const sink = await play.bobDisk.sink('hash')
   const { read } = sink
-  const broken = { ...sink, read: async (offset: number, length: number) => (await read(offset, length)).reverse() }
+  const turned = async (offset: number, length: number) => (await read(offset, length)).reverse()
+  const broken = { ...sink, read: turned }
   const transfer = await play.world.run(play.bob.client.files.save(id, broken, { ref: 'hash' }))
   const code = await play.world.run(transfer.done.then(() => '', (error: { code: string }) => error.code))
   assert.is(code, 'FILE_HASH')

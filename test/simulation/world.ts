@@ -3,6 +3,7 @@
  * cryptography, real clients, over a memory network that delays, loses and cuts, and memory stores
  * that forget what was not synced when a node crashes.
  */
+import { OpenIMError } from '../../crypto/errors.ts'
 import { crypto } from '../../crypto/index.ts'
 import type { Random } from '../../crypto/random.ts'
 import type { FileOpener } from '../../protocol/client/api.ts'
@@ -10,10 +11,12 @@ import type { Client } from '../../protocol/client/client.ts'
 import { nodeIdFromKey } from '../../protocol/ids.ts'
 import type { NodeId } from '../../protocol/ids.ts'
 import type { Role } from '../../protocol/node-descriptor.ts'
+import type { Dialer } from '../../protocol/session/types.ts'
 import type { KvStore } from '../../protocol/ports.ts'
 import { LoopbackConnector } from '../../node/connectors/loopback-connector.ts'
 import { NodeCore } from '../../node/node-core.ts'
 import { openNodeStore } from '../../node/node-store.ts'
+import type { NodeStore } from '../../node/node-store.ts'
 import type { MemoryNetworkOptions } from '../../node/overlay/memory-network.ts'
 import { MemoryNetwork } from '../../node/overlay/memory-network.ts'
 import { MemoryOverlay } from '../../node/overlay/memory-overlay.ts'
@@ -42,6 +45,8 @@ interface Running {
   readonly overlay: MemoryOverlay
   readonly core: NodeCore
   readonly client: Client | undefined
+  readonly nodeStore: NodeStore
+  readonly loopback: LoopbackConnector
 }
 
 /** One node of the world, across its crashes and restarts. */
@@ -85,10 +90,27 @@ export class SimNode {
     return this.#running.overlay
   }
 
+  /** How further devices of the account come in. */
+  dialer(linkKey: Uint8Array): Dialer {
+    return {
+      dial: (signal) => {
+        const loopback = this.#running?.loopback
+        if (loopback === undefined) throw new OpenIMError('LINK_UNREACHABLE', `${this.name} is not running`)
+        return loopback.dialer(linkKey).dial(signal)
+      },
+    }
+  }
+
   get client(): Client {
     const client = this.#running?.client
     if (client === undefined) throw new Error(`${this.name} has no client running`)
     return client
+  }
+
+  /** Names of records that were found damaged. */
+  async damaged(): Promise<string[]> {
+    const found = await this.#running?.nodeStore.damaged() ?? []
+    return found.map(({ name }) => name)
   }
 
   get hasClient(): boolean {
@@ -123,7 +145,7 @@ export class SimNode {
     })
     const { account } = nodeStore
     const client = this.#options.account ? await this.#openClient(core, { kv: account, loopback }) : undefined
-    this.#running = { overlay, core, client }
+    this.#running = { overlay, core, client, nodeStore, loopback }
     this.#starting = false
     await core.start()
     await client?.start()
@@ -143,7 +165,12 @@ export class SimNode {
       log,
       loopback,
       register: (address, deviceKey) => core.accounts.register(address, deviceKey),
-    }, { name: this.name, entropy: this.#entropy, hint: () => undefined, ...files === undefined ? {} : { files } })
+    }, {
+      name: this.name,
+      entropy: this.#entropy,
+      hint: () => undefined,
+      ...files === undefined ? {} : { files },
+    })
   }
 
   /** Orderly. */

@@ -91,7 +91,9 @@ export function handshakeVector(modules: ChannelModules, transport: 'tcp' | 'ws'
     { from: 'device' as const, messages: [hello!] },
     { from: 'node' as const, messages: [welcome!, ping!] },
     { from: 'device' as const, messages: [data!, ack!] },
-  ].map(({ from, messages }) => ({ from, messages: messages.map(hex), written: pass(from, messages).map(hex) }))
+  ].map(({ from, messages }) => {
+    return { from, messages: messages.map(hex), written: pass(from, messages).map(hex) }
+  })
   const long = pass('node', [pattern(longBytes)])
   return {
     transport,
@@ -128,7 +130,9 @@ export function udpVector(modules: ChannelModules) {
   const payload = encode(packets.responsePayloadCodec, { nodeId, resetToken })
   const response = encode(packets.responseCodec, { type: 2, deviceId, noise: node.write(payload) })
   const cookie = bytesOf('wire cookie', 16)
-  const initiation = (given: Uint8Array): string => hex(packets.encodeInitiation({ deviceId, noise, cookie: given }))
+  const initiation = (given: Uint8Array): string => {
+    return hex(packets.encodeInitiation({ deviceId, noise, cookie: given }))
+  }
   const read = device.read(response.subarray(9))
   if (!read.ok || hex(read.value) !== hex(payload)) throw new Error('the response does not open')
   const ends = { device: { ...device.split(), peerId: nodeId }, node: { ...node.split(), peerId: deviceId } }
@@ -183,7 +187,8 @@ function packetVectors(modules: ChannelModules, ends: Ends) {
   })
 }
 
-function plaintextOf({ udpFrames: { writeFrame } }: ChannelModules, frames: readonly UdpFrame[], bytesMin = 0) {
+function plaintextOf(modules: ChannelModules, frames: readonly UdpFrame[], bytesMin = 0): Uint8Array {
+  const { writeFrame } = modules.udpFrames
   const writer = new Writer()
   for (const frame of frames) writeFrame(writer, frame)
   const missing = bytesMin - writer.length

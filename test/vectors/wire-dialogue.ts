@@ -30,14 +30,19 @@ export interface DialogueStep {
 
 const quietMs = 5 * limits.sessionAckMs
 
+interface Told {
+  /** Whether it arrives. */
+  sends(message: Uint8Array): boolean
+  gets(message: Uint8Array): void
+}
+
 /** A link that may lose what is sent over it, and tells of what arrives. */
 class ToldLink implements MessageLink {
   readonly transport = 'tcp'
   readonly #inner: MessageLink
-  readonly #told: { sends(message: Uint8Array): boolean, gets(message: Uint8Array): void }
+  readonly #told: Told
 
-  /** @param told `sends` says whether the message arrives */
-  constructor(inner: MessageLink, told: { sends(message: Uint8Array): boolean, gets(message: Uint8Array): void }) {
+  constructor(inner: MessageLink, told: Told) {
     this.#inner = inner
     this.#told = told
   }

@@ -21,7 +21,8 @@ export function documented(value: unknown): unknown {
   if (typeof value === 'string' && value.startsWith('12D3KooW')) return hex(nodeKey(value as NodeId))
   if (Array.isArray(value)) return value.map(documented)
   if (typeof value !== 'object' || value === null) return value
-  return Object.fromEntries(Object.entries(value).map(([name, field]) => [names[name] ?? name, documented(field)]))
+  const fields = Object.entries(value).map(([name, field]) => [names[name] ?? name, documented(field)])
+  return Object.fromEntries(fields)
 }
 
 const key = (name: string): Uint8Array => bytesOf(`wire ${name}`)
@@ -64,7 +65,9 @@ export const frames: readonly Frame[] = [
   { type: 'shelfTaken', request, taken: undefined },
   { type: 'publish', request, records: [bytesOf('record', 120)] },
   { type: 'published', request, holders: 8 },
-  { type: 'locate', request, hint: '/ip4/192.0.2.17/tcp/41641', blindedKeys: [key('today'), key('tomorrow')] },
+  {
+    type: 'locate', request, hint: '/ip4/192.0.2.17/tcp/41641', blindedKeys: [key('today'), key('tomorrow')],
+  },
   { type: 'located', request, records: [] },
   { type: 'refusal', request, code: 'INBOX_TAKEN', detail: 'somebody else has it: ü, 箱' },
   { type: 'devices', request, linkKeys: [key('phone'), key('tablet')] },
@@ -76,9 +79,13 @@ export const frames: readonly Frame[] = [
   { type: 'fileBox', request, action: 3, ...boxFields },
   { type: 'filePut', request, envelope: bytesOf('piece', 150) },
   { type: 'fileHeld', request, box, ...places, pieces: 12, proofs: [bytesOf('proof 1', 140)] },
-  { type: 'fileFetch', request, holder, proof: bytesOf('read proof', 240), after: Number.MAX_SAFE_INTEGER, itemsMax: 4 },
   {
-    type: 'fileFetched', request, entries: [{ position: 2 ** 32 + 1, envelope: bytesOf('piece', 150) }], more: true,
+    type: 'fileFetch', request, holder, proof: bytesOf('read proof', 240), after: Number.MAX_SAFE_INTEGER,
+    itemsMax: 4,
+  },
+  {
+    type: 'fileFetched', request, more: true,
+    entries: [{ position: 2 ** 32 + 1, envelope: bytesOf('piece', 150) }],
   },
 ]
 
@@ -150,6 +157,7 @@ export const refused = {
   ],
 } as const satisfies Record<string, readonly (readonly [string, string])[]>
 
-export function refusedBytes(list: readonly (readonly [string, string])[]): { what: string, bytes: Uint8Array }[] {
+/** As pairs of a reason and bytes. */
+export function refusedBytes(list: readonly (readonly [string, string])[]) {
   return list.map(([what, bytes]) => ({ what, bytes: hexDecode(bytes) }))
 }

@@ -48,13 +48,15 @@ export const loadModules = async (name: BackendName): Promise<WireModules> => ({
 
 export type WireVectors = Awaited<ReturnType<typeof generate>>
 
+function listed<F extends { readonly type: string }>(list: readonly F[], encode: (frame: F) => Uint8Array) {
+  return list.map((one) => {
+    const { type, ...fields } = one
+    return { type, fields: documented(fields), bytes: hex(encode(one)) }
+  })
+}
+
 export async function generate(modules: WireModules) {
   const { control: { encodeControl }, frame: { encodeFrame } } = modules
-  const listed = <F extends { readonly type: string }>(list: readonly F[], encode: (frame: F) => Uint8Array) =>
-    list.map((one) => {
-      const { type, ...fields } = one
-      return { type, fields: documented(fields), bytes: hex(encode(one)) }
-    })
   const rest = {
     source: 'openIM, test/vectors/wire.ts on the reference backend',
     control: listed(controlFrames, encodeControl),

@@ -79,9 +79,9 @@ export class IncomingStream {
 
   receiveEnd(offset: number): 'ok' | 'broken' {
     const last = this.#received.ranges.at(-1)
-    if (this.#endAt === undefined ? offset < (last?.end ?? this.#read) : offset !== this.#endAt) return 'broken'
-    this.#endAt = offset
-    return 'ok'
+    const fits = this.#endAt === undefined ? offset >= (last?.end ?? this.#read) : offset === this.#endAt
+    if (fits) this.#endAt = offset
+    return fits ? 'ok' : 'broken'
   }
 
   /**
@@ -130,10 +130,8 @@ export class IncomingStream {
     const needed = end - this.#read
     if (needed <= this.#ring.length) return
     const old = this.#ring
-    const grown = new Uint8Array(2 ** Math.ceil(Math.log2(Math.max(needed, ringBytesMin))))
-    const kept = this.#received.ranges.map(({ start, end: stop }) => ({ start, bytes: ringGet(old, start, stop) }))
-    this.#ring = grown
-    for (const { start, bytes } of kept) this.#put(start, bytes)
+    this.#ring = new Uint8Array(2 ** Math.ceil(Math.log2(Math.max(needed, ringBytesMin))))
+    for (const range of this.#received.ranges) this.#put(range.start, ringGet(old, range.start, range.end))
   }
 
   #put(start: number, bytes: Uint8Array): void {

@@ -17,8 +17,15 @@ import { granularityMs, RoundTrip } from './round-trip.ts'
 
 /** RFC 9002 §6.1.1 and §7.6.1. */
 const packetThresholdMin = 3
-/** A path that reorders more than it loses is given more time (RFC 9002 §6.1.1), up to this. */
+/** In round trips, RFC 9002 §6.1.2. */
+const timeThresholdMin = 9 / 8
+/**
+ * A path on which late packets were taken for lost is given more time (RFC 9002 §6.1.1), as RACK
+ * does (RFC 8985 §7.2), up to these.
+ */
 const packetThresholdMax = 64
+const timeThresholdMax = 2
+const timeThresholdStep = 1 / 4
 /** Packets taken for lost that may still prove to have been only late. */
 const declaredKept = 256
 const persistentThreshold = 3
@@ -29,6 +36,8 @@ const skipEvery = 512
 const skipsKept = 16
 /** So far apart may the oldest packet under way and the newest be to look at every number between. */
 const densePackets = 256
+
+type AckedRanges = readonly { readonly first: number, readonly last: number }[]
 
 /** A packet that asks to be acknowledged, and what was in it that may have to go again. */
 export interface SentPacket {
@@ -55,10 +64,11 @@ export class LossRecovery {
   #nextSkip: number
   #skipped: number[] = []
   #largestAcked = -1
-  #lastRanges: readonly { readonly first: number, readonly last: number }[] = []
+  #lastRanges: AckedRanges = []
   /** Lost, as far as we knew, and how many packets behind the newest they were then. */
   readonly #declared = new Map<number, number>()
   #packetThreshold = packetThresholdMin
+  #timeThreshold = timeThresholdMin
   #lossAtMs: number | undefined
   #lastSentMs = 0
   #probes = 0
@@ -100,10 +110,13 @@ export class LossRecovery {
     return this.#nextNumber++
   }
 
-  /** Milliseconds until the window and the pace let one more packet leave; undefined: an ack must come first. */
+  /**
+   * Milliseconds until the window and the pace let one more packet leave; undefined: not before an
+   * acknowledgement.
+   */
   waitMs(nowMs: number): number | undefined {
     if (this.#inFlightBytes + limits.udpDatagramBytes > this.#reno.windowBytes) return undefined
-    return this.#reno.waitMs(nowMs, this.#roundTrip.sampledAtMs === undefined ? 0 : this.#roundTrip.smoothedMs)
+    return this.#reno.waitMs(nowMs, this.#roundTrip.knownMs)
   }
 
   sent(packet: SentPacket): void {
@@ -121,7 +134,8 @@ export class LossRecovery {
   /** `undefined`: it acknowledges what was never sent. */
   acknowledged(frame: AckFrame, nowMs: number): AckOutcome | undefined {
     const ranges = ackedRanges(frame)
-    if (ranges === undefined || frame.largest >= this.#nextNumber || this.#claimsSkipped(ranges)) return undefined
+    if (ranges === undefined || frame.largest >= this.#nextNumber) return undefined
+    if (this.#claimsSkipped(ranges)) return undefined
     this.#learnReordering(ranges)
     const acked = this.#takeAcked(ranges)
     this.#lastRanges = ranges
@@ -165,6 +179,7 @@ export class LossRecovery {
     this.#probes = 0
     this.#declared.clear()
     this.#packetThreshold = packetThresholdMin
+    this.#timeThreshold = timeThresholdMin
     this.#roundTrip = new RoundTrip()
     this.#reno = new NewReno()
     return lost
@@ -178,11 +193,11 @@ export class LossRecovery {
     return this.#nextNumber + 1 + Math.floor(skipEvery * (0.5 + randomFraction(this.#random)))
   }
 
-  #claimsSkipped(ranges: readonly { first: number, last: number }[]): boolean {
-    return this.#skipped.some((number) => ranges.some(({ first, last }) => number >= first && number <= last))
+  #claimsSkipped(ranges: AckedRanges): boolean {
+    return this.#skipped.some((number) => isIn(ranges, number))
   }
 
-  #takeAcked(ranges: readonly { first: number, last: number }[]): SentPacket[] {
+  #takeAcked(ranges: AckedRanges): SentPacket[] {
     const acked: SentPacket[] = []
     const take = (number: number): void => {
       const packet = this.#sent.get(number)
@@ -197,8 +212,7 @@ export class LossRecovery {
       for (const { first, last } of ranges) for (let at = Math.max(first, oldest); at <= last; at++) take(at)
     } else {
       // A peer that never acknowledges one packet must not make each look at all since cost more.
-      const isAcked = (number: number): boolean => ranges.some(({ first, last }) => number >= first && number <= last)
-      for (const number of [...this.#sent.keys()].filter(isAcked)) take(number)
+      for (const number of [...this.#sent.keys()].filter((one) => isIn(ranges, one))) take(number)
     }
     return acked
   }
@@ -206,7 +220,7 @@ export class LossRecovery {
   #detectLost(nowMs: number): SentPacket[] {
     this.#lossAtMs = undefined
     const lost: SentPacket[] = []
-    const delayMs = this.#roundTrip.lossDelayMs
+    const delayMs = this.#roundTrip.lossDelayMs(this.#timeThreshold)
     for (const packet of this.#sent.values()) {
       if (packet.number > this.#largestAcked) break
       const dueMs = packet.sentMs + delayMs
@@ -229,12 +243,15 @@ export class LossRecovery {
   }
 
   /** Late and not lost: the next one that far behind is waited for. */
-  #learnReordering(ranges: readonly { first: number, last: number }[]): void {
+  #learnReordering(ranges: AckedRanges): void {
+    let wasLate = false
     for (const [number, behind] of this.#declared) {
-      if (!ranges.some(({ first, last }) => number >= first && number <= last)) continue
+      if (!isIn(ranges, number)) continue
       this.#declared.delete(number)
       this.#packetThreshold = Math.min(Math.max(this.#packetThreshold, behind + 1), packetThresholdMax)
+      wasLate = true
     }
+    if (wasLate) this.#timeThreshold = Math.min(this.#timeThreshold + timeThresholdStep, timeThresholdMax)
   }
 
   #congested(lost: readonly SentPacket[], nowMs: number): void {
@@ -255,4 +272,8 @@ export class LossRecovery {
   #cameThroughBetween(earlier: SentPacket, later: SentPacket): boolean {
     return this.#lastRanges.some(({ first, last }) => last > earlier.number && first < later.number)
   }
+}
+
+function isIn(ranges: AckedRanges, number: number): boolean {
+  return ranges.some(({ first, last }) => number >= first && number <= last)
 }

@@ -59,8 +59,9 @@ export class NewReno {
     const burstBytes = Math.max(burstPackets * packetBytes, rate * burstMs)
     this.#budgetBytes = Math.min(this.#budgetBytes + (nowMs - this.#budgetAtMs) * rate, burstBytes)
     this.#budgetAtMs = nowMs
+    if (this.#budgetBytes >= packetBytes) return 0
     // No timer is finer, and the burst allows for it.
-    return this.#budgetBytes >= packetBytes ? 0 : Math.max(granularityMs, (packetBytes - this.#budgetBytes) / rate)
+    return Math.max(granularityMs, (packetBytes - this.#budgetBytes) / rate)
   }
 
   left(bytes: number): void {

@@ -154,8 +154,8 @@ export function dataHeader(id: Uint8Array, counter: number): Uint8Array {
 }
 
 export function isData(datagram: Uint8Array): boolean {
-  const { length } = datagram
-  return datagram[0] === packetTypes.data && length >= limits.udpPacketBytesMin && length <= limits.udpDatagramBytes
+  const fits = datagram.length >= limits.udpPacketBytesMin && datagram.length <= limits.udpDatagramBytes
+  return fits && datagram[0] === packetTypes.data
 }
 
 /** Of a data packet or a reset. */

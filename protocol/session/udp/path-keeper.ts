@@ -55,13 +55,15 @@ export class PathKeeper<A extends UdpAddress> {
       candidate.received += packet.bytes
     } else if (packet.newest) {
       const data = this.#random.bytes(challengeBytes)
-      this.#candidate = { address: from, data, received: packet.bytes, sent: 0, challenges: 0, dueMs: nowMs }
+      const received = packet.bytes
+      this.#candidate = { address: from, data, received, sent: 0, challenges: 0, dueMs: nowMs }
     }
   }
 
   /** When `takeChallenge` has something to say, budget permitting. */
   get deadlineMs(): number | undefined {
-    return this.#candidate !== undefined && this.#affordable(this.#candidate) ? this.#candidate.dueMs : undefined
+    const candidate = this.#candidate
+    return candidate !== undefined && this.#affordable(candidate) ? candidate.dueMs : undefined
   }
 
   /** The challenge to send now, in a packet of `limits.udpPacketBytesMin` bytes. */

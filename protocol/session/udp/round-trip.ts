@@ -20,6 +20,11 @@ export class RoundTrip {
     return this.#smoothedMs
   }
 
+  /** Smoothed; 0 before the first sample. */
+  get knownMs(): number {
+    return this.#sampledAtMs === undefined ? 0 : this.#smoothedMs
+  }
+
   /** When the first sample came; undefined before. */
   get sampledAtMs(): number | undefined {
     return this.#sampledAtMs
@@ -47,7 +52,7 @@ export class RoundTrip {
   }
 
   /** RFC 9002 §6.1.2: a packet this much older than an acknowledged one is lost. */
-  get lossDelayMs(): number {
-    return Math.max((9 / 8) * Math.max(this.#smoothedMs, this.#latestMs), granularityMs)
+  lossDelayMs(roundTrips: number): number {
+    return Math.max(roundTrips * Math.max(this.#smoothedMs, this.#latestMs), granularityMs)
   }
 }

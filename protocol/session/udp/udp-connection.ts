@@ -42,6 +42,8 @@ import { ReplayWindow } from './replay-window.ts'
 const streamFrameOverhead = 1 + 8 + 2 + 1
 /** A tail of a packet shorter than this is left empty. */
 const streamBytesMin = 16
+/** Packets with these want an acknowledgement, `end` and `ackNow` at once. */
+const askingFrames: ReadonlySet<UdpFrame['type']> = new Set(['ping', 'stream', 'maxData'])
 /** What a probe may send beyond the window (RFC 9002 §6.2.4). */
 const probePackets = 2
 
@@ -142,7 +144,7 @@ export class UdpConnection<A extends UdpAddress> implements ByteTransport {
   }
 
   write(bytes: Uint8Array): void {
-    if (this.#state !== 'open') return
+    if (this.#state === 'ending' || this.#state === 'closed') return
     this.#outgoing.write(bytes)
     this.#flush()
   }
@@ -219,9 +221,7 @@ export class UdpConnection<A extends UdpAddress> implements ByteTransport {
     this.#handling = false
     if (this.#state === 'closed') return
     const nowMs = this.#clock.monotonicMs()
-    const { roundTrip } = this.#recovery
-    const roundTripMs = roundTrip.sampledAtMs === undefined ? 0 : roundTrip.smoothedMs
-    if (this.#incoming.raise(nowMs, roundTripMs) !== undefined) this.#maxDataDue = true
+    if (this.#incoming.raise(nowMs, this.#recovery.roundTrip.knownMs) !== undefined) this.#maxDataDue = true
     if (this.#incoming.finished) {
       this.#sayClose(closeReasons.done)
       this.#finish(true)
@@ -247,9 +247,7 @@ export class UdpConnection<A extends UdpAddress> implements ByteTransport {
       if (taken === 'broken') return this.destroy()
       if (frame.type === 'ackNow' && this.#role === 'device') this.#pingDue = true
       if (frame.type === 'end' || frame.type === 'ackNow') asks = 'now'
-      else if (asks === 'no' && (frame.type === 'ping' || frame.type === 'stream' || frame.type === 'maxData')) {
-        asks = 'soon'
-      }
+      else if (asks === 'no' && askingFrames.has(frame.type)) asks = 'soon'
     }
     this.#acks.received(packet.counter, asks, packet.nowMs)
   }

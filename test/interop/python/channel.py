@@ -1,4 +1,4 @@
-"""Primitives (docs/protocol.md §2), envelopes (§7), signed structs (§12), the Noise channel over TCP (§14)."""
+"""Primitives, envelopes, signed structs, the Noise channel over TCP (docs/protocol.md §2, §7, §12, §14)."""
 import hashlib
 import hmac
 import os
@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from codec import (
-    FRAME_BYTES_MAX, ID, KEY, U8, U16, U32, VARINT, Fixed, Items, LinkLost, Opaque, OneOf, Reader, Refused, Struct,
-    decode,
+    FRAME_BYTES_MAX, ID, KEY, U8, U16, U32, VARINT, Fixed, Items, LinkLost, OneOf, Opaque, Reader, Refused,
+    Struct, decode,
 )
 
 # ── §2 Primitives, §7 Envelopes, §12 signed structs ──────────────────────────────────────────
@@ -75,8 +75,9 @@ def envelope_id(envelope):
 
 
 def make_envelope(write_seed, read_key, expiry_hour, ciphertext):
-    content = ENVELOPE.write({"version": 1, "writeKey": signing_public(write_seed), "readKey": read_key,
-                              "expiryHour": expiry_hour, "ciphertext": ciphertext, "signature": bytes(64)})[:-64]
+    fields = {"version": 1, "writeKey": signing_public(write_seed), "readKey": read_key,
+              "expiryHour": expiry_hour, "ciphertext": ciphertext, "signature": bytes(64)}
+    content = ENVELOPE.write(fields)[:-64]
     return content + sign(write_seed, "openim envelope v1", content)
 
 

@@ -3,8 +3,8 @@ import json
 from collections import deque
 
 from channel import (
-    ENVELOPE, STORE_RECEIPT, TOMBSTONE, IkInitiator, Splitter, box_id, dh_public, envelope_id, framed, is_signed,
-    make_envelope, open_signed, prologue, seal_stream, sha256, signing_public,
+    ENVELOPE, STORE_RECEIPT, TOMBSTONE, IkInitiator, Splitter, box_id, dh_public, envelope_id, framed,
+    is_signed, make_envelope, open_signed, prologue, seal_stream, sha256, signing_public,
 )
 from codec import CONTROL, FRAMES, U16, Refused, decode
 from session import Session
@@ -108,20 +108,23 @@ def check_handshakes(vectors):
         is_stream = transport != "ws"
         noise = frozen_handshake(vector, prologue(transport))
         first, second = noise.first(), unhex(vector["second"])
-        same((U16.write(len(first)) if is_stream else b"") + first, unhex(vector["first"]), f"{transport}: first")
+        length = U16.write(len(first)) if is_stream else b""
+        same(length + first, unhex(vector["first"]), f"{transport}: first")
         if is_stream:
             same(second[:2], U16.write(48), f"{transport}: length")
         same(noise.second(second[2:] if is_stream else second), b"", f"{transport}: second")
         sender, receiver = noise.split()
         splitter = Splitter()
         for step in vector["exchange"]:
-            messages, written = [unhex(one) for one in step["messages"]], [unhex(one) for one in step["written"]]
+            messages = [unhex(one) for one in step["messages"]]
+            written = [unhex(one) for one in step["written"]]
             if step["from"] == "device":
                 stream = b"".join(map(framed, messages))
                 made = [seal_stream(sender, stream)] if is_stream else [sender.seal(stream)]
                 same(made, written, f"{transport}: from the device")
             else:
-                same(read_all(written, receiver, splitter, is_stream), messages, f"{transport}: from the node")
+                read = read_all(written, receiver, splitter, is_stream)
+                same(read, messages, f"{transport}: from the node")
         check_long(vector["long"], receiver, is_stream)
     return len(vectors)
 
@@ -154,7 +157,8 @@ def check_udp(vector):
     same(initiation(device_id, first).hex(), vector["initiation"], "initiation")
     cookie = decode(COOKIE_REPLY, unhex(vector["cookieReply"]))
     same(cookie["deviceId"], device_id, "cookie reply")
-    same(initiation(device_id, first, cookie["cookie"]).hex(), vector["initiationWithCookie"], "with a cookie")
+    said_again = initiation(device_id, first, cookie["cookie"])
+    same(said_again.hex(), vector["initiationWithCookie"], "initiation with a cookie")
     response = decode(RESPONSE, unhex(vector["response"]))
     payload = decode(RESPONSE_PAYLOAD, noise.second(response["noise"]))
     same(plain(payload), {"nodeId": vector["nodeId"], "resetToken": vector["resetToken"]}, "response")
@@ -168,7 +172,8 @@ def check_udp(vector):
         keys, peer = ends[sender]
         same(seal_packet(keys, peer, counter, plaintext).hex(), packet["datagram"], f"packet {counter}")
         decode_udp_frames(plaintext)
-        same(open_packet(opened[sender], unhex(packet["datagram"])), (counter, plaintext), f"packet {counter}")
+        read = open_packet(opened[sender], unhex(packet["datagram"]))
+        same(read, (counter, plaintext), f"packet {counter}, opened")
     return check_union(UDP_FRAMES)(vector["frames"]) + len(vector["packets"])
 
 

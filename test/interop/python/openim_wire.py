@@ -4,9 +4,9 @@
     openim_wire.py check FILE…    compares itself with frozen vectors (test/vectors/)
     openim_wire.py talk           talks with a node that runs; settings as JSON on stdin (no secrets in argv)
 
-Standard library and python3-cryptography, nothing else. Its parts: codec.py, channel.py, udp_packets.py, udp.py,
-session.py. It keeps nothing on disk and is one thread, so nothing happens outside of `receive`: a test of the
-document and a beginning for other clients, not a product. Results are one JSON line on stdout.
+Standard library and python3-cryptography, nothing else. Its parts: codec.py, channel.py, udp_packets.py,
+udp.py, session.py. It keeps nothing on disk and is one thread, so nothing happens outside of `receive`: a
+test of the document and a beginning for other clients, not a product. The result is one JSON line on stdout.
 """
 import json
 import sys

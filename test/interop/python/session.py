@@ -97,6 +97,7 @@ class Device:
         self.session = Session()
         self.link = None
         self.request = 0
+        self.frames = deque()
 
     def connect(self, link, timeout=10):
         """Greets over a fresh link; true: the session goes on."""
@@ -108,28 +109,35 @@ class Device:
         self.link = link
         if self.session.consumed > 0:
             link.send(self.session.ack())
-        for one in again:
-            link.send(one)
+        if again:
+            link.send(*again)
         return resumed
 
     def send(self, name, **fields):
         payload = FRAMES.encode(name, **fields)
+        while not self.session.has_room(payload):
+            frame = self.pull(time.monotonic() + 10)
+            if frame is not None:
+                self.frames.append(frame)
         self.link.send(self.session.data(payload))
 
     def receive(self, timeout):
-        """The next frame, consumed and acknowledged, or None."""
-        deadline = time.monotonic() + timeout
-        while True:
-            message = self.link.receive(max(0, deadline - time.monotonic()))
-            if message is None:
-                return None
-            payload, answer = self.session.receive(message)
-            if answer is not None:
-                self.link.send(answer)
-            if payload is not None:
-                self.session.consumed += 1
-                self.link.send(self.session.ack())
-                return FRAMES.decode(payload)
+        """The next frame, or None."""
+        return self.frames.popleft() if self.frames else self.pull(time.monotonic() + timeout)
+
+    def pull(self, deadline):
+        """What comes next, consumed and acknowledged at once. None: it was no frame, or nothing came."""
+        message = self.link.receive(max(0, deadline - time.monotonic()))
+        if message is None:
+            return None
+        payload, answer = self.session.receive(message)
+        if answer is not None:
+            self.link.send(answer)
+        if payload is None:
+            return None
+        self.session.consumed += 1
+        self.link.send(self.session.ack())
+        return FRAMES.decode(payload)
 
     def next_request(self):
         self.request += 1

@@ -10,9 +10,9 @@ from collections import deque
 from channel import IkInitiator, Splitter, framed
 from codec import LinkLost, Refused, decode
 from udp_packets import (
-    ACK_DELAY, ACK_PACKETS, ASK_FOR_ACK, COOKIE_REPLY, DATA_HEADER, DATAGRAM_BYTES, HEADER_BYTES, IDLE, KEEP_ALIVE,
-    PLAINTEXT_BYTES_MAX, RESET, RESPONSE, RESPONSE_PAYLOAD, UDP_FRAMES, WINDOW_INITIAL_BYTES, PacketKeys, Received,
-    Recovery, decode_udp_frames, initiation, open_packet, seal_packet, udp_prologue,
+    ACK_DELAY, ACK_PACKETS, ASK_FOR_ACK, COOKIE_REPLY, DATA_HEADER, DATAGRAM_BYTES, HEADER_BYTES, IDLE,
+    KEEP_ALIVE, PLAINTEXT_BYTES_MAX, RESET, RESPONSE, RESPONSE_PAYLOAD, UDP_FRAMES, WINDOW_INITIAL_BYTES,
+    PacketKeys, Received, Recovery, decode_udp_frames, initiation, open_packet, seal_packet, udp_prologue,
 )
 
 # Type, offset and length of a stream frame; and all small frames that may share a packet with it.
@@ -53,7 +53,8 @@ class UdpLink:
         cookie, ephemeral = bytes(16), os.urandom(32)
         pause, due = 0.3, 0.0
         while time.monotonic() < deadline:
-            noise = IkInitiator(keys["deviceSecret"], keys["doorKey"], udp_prologue(self.device_id), ephemeral)
+            bound = udp_prologue(self.device_id)
+            noise = IkInitiator(keys["deviceSecret"], keys["doorKey"], bound, ephemeral)
             first = noise.first()
             if time.monotonic() >= due:
                 self.write(initiation(self.device_id, first, cookie))
@@ -195,7 +196,8 @@ class UdpLink:
             return
         now = time.monotonic()
         self.heard_at = now
-        frames = decode_udp_frames(plaintext)  # That it refuses an authentic packet is a finding: let it be seen.
+        # Authentic, so a refusal from here on is a finding: let it be seen.
+        frames = decode_udp_frames(plaintext)
         in_order = counter == self.received.largest + 1
         if counter > self.received.largest:
             self.received_at = now
@@ -278,7 +280,8 @@ class UdpLink:
                 frames += UDP_FRAMES.encode("end", offset=self.offset)
             if not content["stream"] and not content["maxData"] and not content["end"]:
                 frames += UDP_FRAMES.encode("ping")
-            if self.wants() and not self.recovery.may_send() or self.unsent and self.offset >= self.peer_allows:
+            is_held = self.wants() and not self.recovery.may_send()
+            if is_held or (self.unsent and self.offset >= self.peer_allows):
                 frames += UDP_FRAMES.encode("ackNow")
             number, size = self.packet(frames)
             self.recovery.record(number, now, size, content)

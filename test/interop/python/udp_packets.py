@@ -1,4 +1,4 @@
-"""Packets and frames of the channel over UDP, keys, acknowledgements, loss (docs/protocol.md §14, RFC 9002)."""
+"""Packets, frames, keys, acknowledgements, loss of the channel over UDP (docs/protocol.md §14, RFC 9002)."""
 from collections import OrderedDict
 
 from channel import prologue
@@ -52,8 +52,8 @@ def decode_udp_frames(plaintext):
 
 def initiation(device_id, noise, cookie=bytes(16)):
     padding = DATAGRAM_BYTES - 2 - 8 - 96 - 16
-    return INITIATION.write({"type": 1, "version": 1, "deviceId": device_id, "noise": noise, "cookie": cookie,
-                             "padding": padding})
+    fields = {"deviceId": device_id, "noise": noise, "cookie": cookie, "padding": padding}
+    return INITIATION.write({"type": 1, "version": 1, **fields})
 
 
 def udp_prologue(device_id):

@@ -15,7 +15,7 @@ import { claimSocketPath, findSocketPath } from '../../../node/control/control-p
 import type { ControlledNode } from '../../../node/control/control-protocol.ts'
 import { ControlServer } from '../../../node/control/control-server.ts'
 import { silentLog } from '../../../node/ports.ts'
-import type { ClientApi, ClientEvent, MessageStatus } from '../../../protocol/client/api.ts'
+import type { ClientEvent, MessageStatus } from '../../../protocol/client/api.ts'
 import type { MessageId } from '../../../protocol/ids.ts'
 import { limits } from '../../../protocol/limits.ts'
 import { suite } from '../../helpers/harness.ts'
@@ -52,7 +52,7 @@ const client = {
     listeners.add(listener)
     return () => { listeners.delete(listener) }
   },
-} as unknown as ClientApi
+} as unknown as ControlledNode['client']
 const node: ControlledNode = {
   client,
   status: async () => { throw new Error('not asked here') },

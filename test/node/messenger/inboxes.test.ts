@@ -137,6 +137,26 @@ test('mail goes when every device has it, not before', async () => {
   await scene.end()
 })
 
+test('mail does not wait for a device that is gone', async () => {
+  const scene = await InboxScene.open('gone', { replicas: 0, devices: ['phone', 'tablet', 'desk'] })
+  await scene.open()
+  const ids = await scene.receive(scene.inbox.envelopes(4))
+  await scene.acknowledge('phone', ids.slice(0, 3))
+  await scene.acknowledge('tablet', ids.slice(0, 2))
+  scene.devices = ['phone', 'tablet']
+  await scene.net.run(scene.inboxes.onDeviceRemoved(account))
+  assert.equal(await scene.stored(), ids.slice(2))
+  scene.devices = ['phone']
+  await scene.net.run(scene.inboxes.onDeviceRemoved('oim1other'))
+  assert.equal(await scene.stored(), ids.slice(2), 'another account')
+  await scene.net.run(scene.inboxes.onDeviceRemoved(account))
+  assert.equal(await scene.stored(), ids.slice(3))
+  assert.equal(await scene.net.run(scene.home.kv.list({ prefix: 'acked/' })), [])
+  await scene.acknowledge('phone', ids)
+  assert.equal(await scene.stored(), [])
+  await scene.end()
+})
+
 test('devices that acknowledge at the same moment do not undo each other', async () => {
   const scene = await InboxScene.open('at once', {
     replicas: 0, devices: ['phone', 'tablet', 'desk'], syncDelayMs: 4,

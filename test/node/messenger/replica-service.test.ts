@@ -5,7 +5,7 @@ import { limits } from '../../../protocol/limits.ts'
 import { verifyTombstone } from '../../../protocol/service/acknowledge.ts'
 import { services } from '../../../protocol/service/codes.ts'
 import { depositResults } from '../../../protocol/service/deposit.ts'
-import { leaseResults } from '../../../protocol/service/lease.ts'
+import { boxKinds, leaseResults } from '../../../protocol/service/lease.ts'
 import { ReplicaService } from '../../../node/messenger/replica-service.ts'
 import { suite } from '../../helpers/harness.ts'
 import { ReplicaScene } from '../../helpers/replica-scene.ts'
@@ -313,6 +313,55 @@ test('64 acknowledged envelopes with tombstones of their own fit into a reply', 
   for (const envelope of envelopes) await scene.acknowledge([scene.inbox.tombstone(idsOf([envelope]))])
   const reply = await scene.deposit(envelopes)
   assert.is(reply.tombstones.length, 64)
+  await scene.net.end()
+})
+
+test('a file box takes large pieces, an inbox does not', async () => {
+  const scene = await ReplicaScene.open('large pieces')
+  const file = new TestInbox(scene.net)
+  await scene.lease()
+  await scene.lease(file, { kind: boxKinds.file, bytesMax: 4 * 1024 * 1024 })
+  const { ciphertextBytesMax: bytes } = limits
+  const reply = await scene.deposit([scene.inbox.envelope({ bytes }), file.envelope({ bytes }), file.envelope()])
+  assert.equal(reply.results, [depositResults.invalid, depositResults.stored, depositResults.stored])
+  assert.equal(scene.mail, [], 'nobody is told of pieces')
+  assert.is(scene.receipted(reply).length, 2)
+  const proof = file.readProof({ holder: scene.holder.nodeId, reader: scene.home.nodeId })
+  const page = await scene.fetch({ proof, after: 1 })
+  assert.equal(typeof page === 'string' ? page : page.entries.map(({ position }) => position), [2])
+  await scene.net.end()
+})
+
+test('a file that has no room is refused before it begins, and takes none from messages', async () => {
+  const mebibyte = 1024 * 1024
+  const scene = await ReplicaScene.open('file room', { lentBytesMax: 64 * mebibyte })
+  const file = new TestInbox(scene.net)
+  const lease = (inbox: TestInbox, bytesMax: number): Promise<number> => scene.leaseCode(inbox.lease({
+    holder: scene.holder.nodeId, home: scene.home.nodeId, kind: boxKinds.file, bytesMax,
+  }))
+  // A stranger's files get half of a stranger's half: 16 MiB.
+  assert.is(await lease(file, 17 * mebibyte), leaseResults.noRoom)
+  assert.is(await lease(file, 16 * mebibyte), leaseResults.granted)
+  for (let i = 0; i < 70; i++) await scene.deposit([file.envelope({ bytes: limits.ciphertextBytesMax })])
+  assert.is(await lease(new TestInbox(scene.net), mebibyte), leaseResults.noRoom)
+  await scene.lease()
+  const reply = await scene.deposit([scene.inbox.envelope({ bytes: 65_536 })])
+  assert.equal(reply.results, [depositResults.stored])
+  await scene.net.end()
+})
+
+test('a lease keeps its kind, and no tombstone empties a file box', async () => {
+  const scene = await ReplicaScene.open('kinds')
+  await scene.lease(scene.inbox, { kind: boxKinds.file })
+  const { holder, home, inbox } = scene
+  const other = inbox.lease({ holder: holder.nodeId, home: home.nodeId, kind: boxKinds.mail, sequence: 2 })
+  assert.is(await scene.leaseCode(other), leaseResults.invalid)
+  const envelopes = inbox.envelopes(2)
+  await scene.deposit(envelopes)
+  assert.equal(await scene.acknowledge([inbox.tombstone(idsOf(envelopes))]), [false])
+  assert.is(await holder.pieces.count(inbox.box), 2)
+  await scene.lease(inbox, { kind: boxKinds.file, sequence: 3, itemsMax: 0 })
+  assert.equal(await holder.pieces.boxes(), [])
   await scene.net.end()
 })
 

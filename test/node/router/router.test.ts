@@ -29,8 +29,10 @@ class Device {
   /** True: frames that arrive are not consumed. */
   stuck = false
   resets = 0
+  readonly key: Uint8Array
 
   constructor(scene: Scene, key: Uint8Array) {
+    this.key = key
     this.session = new DeviceSession({ dialer: scene.loopback.dialer(key), ...scene.net }, {
       frame: async (frame) => {
         this.frames.push(frame)
@@ -159,6 +161,45 @@ test('accounts and their devices are known after a restart, up to the limit', as
   assert.is(again.devicesOf(address).length, limits.devicesMax)
   assert.ok(keys.every((key) => again.authorise(key).ok))
   assert.equal(again.devicesOf('oim1nobody'), [])
+  await scene.end()
+})
+
+test('lets the primary alone say which devices there are, and throws others out at once', async () => {
+  const scene = await Scene.open('devices')
+  const [primary, second] = [await scene.device(), await scene.device()]
+  const third = scene.net.random.bytes(32)
+  await scene.send(second, { type: 'devices', request: 1, linkKeys: [third] })
+  assert.equal(second.frames.map((frame) => frame.type === 'refusal' && frame.code), ['DEVICE_NOT_PRIMARY'])
+  assert.is(scene.accounts.devicesOf(address).length, 2, 'nothing changed')
+
+  await scene.send(primary, { type: 'devices', request: 2, linkKeys: [third] })
+  assert.equal(primary.frames, [{ type: 'devicesSet', request: 2 }])
+  assert.equal(scene.calls, ['removed'], 'mail does not wait for it any more')
+  await scene.net.eventually('thrown out', () => !second.session.online)
+  await scene.net.eventually('and not let in again', () =>
+    second.codes.filter((code) => code === 'DEVICE_REVOKED').length > 1)
+  const newcomer = scene.stranger(third)
+  await scene.net.eventually('in session', () => newcomer.session.online)
+
+  const again = new Accounts(scene.peer.parts)
+  await again.start()
+  assert.is(again.devicesOf(address).length, 2)
+  const refused = again.authorise(second.key)
+  assert.is(refused.ok ? 'let in' : refused.code, 'DEVICE_REVOKED')
+  await scene.end()
+})
+
+test('takes no device of another account for one of ours', async () => {
+  const scene = await Scene.open('taken')
+  const [ours, theirs] = [scene.net.random.bytes(32), scene.net.random.bytes(32)]
+  await scene.accounts.register(address, ours)
+  await scene.accounts.register('oim1neighbour', theirs)
+  const known = scene.accounts.authorise(ours)
+  assert.ok(known.ok)
+  const code = await scene.accounts.setDevices(known.value, [theirs])
+    .then(() => 'taken', (error: OpenIMError) => error.code)
+  assert.is(code, 'DEVICE_TAKEN')
+  assert.is(scene.accounts.devicesOf(address).length, 1)
   await scene.end()
 })
 
@@ -323,8 +364,8 @@ test('after a stop no session is left, and a late login is refused', async () =>
 
 test('every frame of a device has a handler, and none of a node\'s', () => {
   assert.equal(Object.keys(frameHandlers).sort(), [
-    'acknowledge', 'devices', 'inbox', 'locate', 'publish', 'shelfHolders', 'shelfPut', 'shelfTake', 'submit',
-    'withdraw',
+    'acknowledge', 'devices', 'fileBox', 'fileFetch', 'filePut', 'inbox', 'linkClosed', 'linkMessage',
+    'linkOpen', 'locate', 'publish', 'shelfHolders', 'shelfPut', 'shelfTake', 'submit', 'withdraw',
   ])
   assert.ok(refusalDetail('x'.repeat(9_999)).length <= limits.refusalDetailBytesMax)
 })

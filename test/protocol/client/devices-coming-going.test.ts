@@ -1,8 +1,10 @@
 /** Devices come and go while people talk, and while processes die. */
 import * as assert from 'uvu/assert'
+import { equalBytes } from '../../../crypto/bytes.ts'
 import { contactCodec } from '../../../protocol/client/records.ts'
 import type { ContactRecord } from '../../../protocol/client/records.ts'
 import { decode } from '../../../protocol/codec/struct.ts'
+import type { DeviceId } from '../../../protocol/ids.ts'
 import { World } from '../../helpers/client-actors.ts'
 import type { Person } from '../../helpers/client-actors.ts'
 import { suite } from '../../helpers/harness.ts'
@@ -22,7 +24,9 @@ async function record(person: Person, name: string): Promise<ContactRecord> {
 }
 
 /** Alice with a laptop, a phone and a tablet, and Bob. */
-async function family(seed: string): Promise<{ world: World, alice: Person, phone: Person, tablet: Person, bob: Person }> {
+async function family(seed: string): Promise<{
+  world: World, alice: Person, phone: Person, tablet: Person, bob: Person
+}> {
   const world = new World(seed)
   const [alice, bob] = await world.pair()
   const phone = await world.device(alice, `${seed} phone`)
@@ -33,7 +37,7 @@ async function family(seed: string): Promise<{ world: World, alice: Person, phon
   return { world, alice, phone, tablet, bob }
 }
 
-async function idOf(person: Person): Promise<Parameters<Person['client']['removeDevice']>[0]> {
+async function idOf(person: Person): Promise<DeviceId> {
   return (await person.client.info()).deviceId
 }
 
@@ -50,14 +54,17 @@ test('finishes a removal that was cut off, wherever the crash came', async () =>
     alice.beforeWrite = () => {}
     if (alice.isAlive) alice.crash()
     await world.run(alice.recover())
-    const listed = async (): Promise<boolean> => (await alice.client.devices()).some((device) => device.id === id)
-    if (await listed()) await world.run(alice.client.removeDevice(id))
+    const isListed = (await alice.client.devices()).some((device) => device.id === id)
+    if (isListed) await world.run(alice.client.removeDevice(id))
     await world.until(async () =>
       (await record(alice, 'Bob')).box.id === (await record(tablet, 'Bob')).box.id
       && (await record(alice, 'Bob')).box.generation === 1
-      && Buffer.compare((await record(bob, 'Alice')).card!.sealKey, (await record(alice, 'Bob')).box.sealKey) === 0)
+      && equalBytes((await record(bob, 'Alice')).card!.sealKey, (await record(alice, 'Bob')).box.sealKey))
     await world.run(bob.client.send('Alice', 'safe'))
-    await world.until(async () => (await seen(tablet)).includes('in safe') && (await seen(alice)).includes('in safe'))
+    await world.until(async () => {
+      const all = await Promise.all([tablet, alice].map(seen))
+      return all.every((texts) => texts.includes('in safe'))
+    })
     assert.equal(await seen(phone), [])
     await world.end()
   }

@@ -46,7 +46,8 @@ class Model {
     const [alice, bob] = await world.pair()
     const side = (device: Person, contact: string): Side =>
       ({ contact, devices: [device], written: new Map(), linked: 0 })
-    const model = new Model(world, [side(alice, 'Bob'), side(bob, 'Alice')], (below) => randomInteger(random, below))
+    const sides: [Side, Side] = [side(alice, 'Bob'), side(bob, 'Alice')]
+    const model = new Model(world, sides, (below) => randomInteger(random, below))
     for (const one of model.sides) await model.#link(one)
     await world.clock.advance(5_000)
     return model
@@ -110,7 +111,8 @@ class Model {
   async #link(side: Side): Promise<void> {
     const device = await this.world.device(side.devices[0]!, `${side.devices[0]!.name}${++side.linked}`)
     side.devices.push(device)
-    await this.world.until(async () => (await device.client.contacts())[0]?.state === 'active', { withinMs: 900_000, stepMs: 500 })
+    const isReady = async (): Promise<boolean> => (await device.client.contacts())[0]?.state === 'active'
+    await this.world.until(isReady, { withinMs: 900_000, stepMs: 500 })
   }
 
   async #putOut(side: Side): Promise<void> {
@@ -132,8 +134,9 @@ class Model {
     }
     const isSame = async (): Promise<boolean> => {
       const views = await Promise.all(this.sides.map((_, i) => this.views(i)))
-      return views.every((all) => all.every((view) => JSON.stringify(view.sorted) === JSON.stringify(all[0]!.sorted)))
-        && (await this.texts(0)).join() === (await this.texts(1)).join()
+      const isAlike = (all: { sorted: string[] }[]): boolean =>
+        new Set(all.map(({ sorted }) => sorted.join('\n'))).size === 1
+      return views.every(isAlike) && (await this.texts(0)).join() === (await this.texts(1)).join()
     }
     await this.world.until(isSame, { withinMs: 3_600_000, stepMs: 10_000 })
     await this.world.clock.advance(60_000)
@@ -150,6 +153,24 @@ class Model {
         .map(({ direction, text }) => `${direction} ${text}`)
       return { shown, sorted: [...shown].sort() }
     }))
+  }
+
+  /** What some devices of a side show and others do not, for people who look at a failure. */
+  async differences(): Promise<string> {
+    const lines: string[] = []
+    for (const [i, side] of this.sides.entries()) {
+      const views = await this.views(i)
+      const all = [...new Set(views.flatMap(({ shown }) => shown))]
+      for (const [k, { shown }] of views.entries()) {
+        const missing = all.filter((line) => !shown.includes(line))
+        const doubled = shown.filter((line, at) => shown.indexOf(line) !== at)
+        lines.push(`${side.devices[k]!.name}: missing ${missing.join('; ')}, doubled ${doubled.join('; ')}`)
+      }
+    }
+    const [a, b] = [await this.texts(0), await this.texts(1)]
+    lines.push(`only at the first: ${a.filter((text) => !b.includes(text)).join('; ')}`)
+    lines.push(`only at the second: ${b.filter((text) => !a.includes(text)).join('; ')}`)
+    return lines.join('\n')
   }
 
   /** All texts that the first device of a side knows, whoever wrote them. */
@@ -179,7 +200,9 @@ for (let seed = firstSeed; seed < firstSeed + seeds; seed++) {
       for (let i = 0; i < operations; i++) steps.push(await model.step())
       await model.settle()
     } catch (error) {
-      throw new Error(`seed ${seed}: ${steps.join(', ')}`, { cause: error })
+      const why = error instanceof Error ? error.message : String(error)
+      const story = `${why}\n${await model.differences()}\n${steps.join(', ')}`
+      throw new Error(`seed ${seed}: ${story}`, { cause: error })
     }
     for (const [i, side] of model.sides.entries()) {
       const views = await model.views(i)
@@ -187,7 +210,10 @@ for (let seed = firstSeed; seed < firstSeed + seeds; seed++) {
       assert.is(new Set(all).size, all.length, 'nothing twice')
       for (const device of side.devices) {
         for (const text of side.written.get(device) ?? []) assert.ok(all.includes(text), `lost: ${text}`)
-        for (const { shown } of views) assert.ok(isInOrder(shown, device.name), `order of ${device.name}`)
+        for (const { shown } of views) {
+          const theirs = shown.filter((line) => line.endsWith(` by ${device.name}`))
+          assert.ok(isInOrder(shown, device.name), `order of ${device.name}: ${theirs.join(', ')}`)
+        }
       }
       const faces = await Promise.all(side.devices.map(async (device) => {
         const { name, trust } = await device.only()

@@ -2,8 +2,12 @@
 import * as assert from 'uvu/assert'
 import type { ContactRecord } from '../../../protocol/client/records.ts'
 import { contactCodec } from '../../../protocol/client/records.ts'
-import { decode } from '../../../protocol/codec/struct.ts'
+import { decode, encode } from '../../../protocol/codec/struct.ts'
+import { createEnvelope, expiryHour } from '../../../protocol/envelope.ts'
+import type { DeviceId } from '../../../protocol/ids.ts'
+import { openCard } from '../../../protocol/inbox-card.ts'
 import { limits } from '../../../protocol/limits.ts'
+import { sealMessage } from '../../../protocol/message/sealed.ts'
 import { World } from '../../helpers/client-actors.ts'
 import type { Person } from '../../helpers/client-actors.ts'
 import { noFaults } from '../../helpers/client-network.ts'
@@ -46,7 +50,8 @@ async function household(seed: string): Promise<{ world: World, alices: Person[]
   const world = new World(seed)
   const [alice, bob] = await world.pair()
   const alices = [alice, await world.device(alice, `${seed} Alice phone`)]
-  const bobs = [bob, await world.device(bob, `${seed} Bob phone`), await world.device(bob, `${seed} Bob tablet`)]
+  const bobs = [bob]
+  for (const name of ['phone', 'tablet']) bobs.push(await world.device(bob, `${seed} Bob ${name}`))
   await settled(world, [...alices, ...bobs])
   return { world, alices, bobs }
 }
@@ -154,7 +159,8 @@ test('stops at a thousand messages of history, the newest', async () => {
   }
   const phone = await world.device(alice, 'phone')
   const shown = async () => await phone.client.history({ limit: 1_000 })
-  await world.until(async () => (await shown()).length === limits.historySyncMax, { withinMs: 600_000, stepMs: 1_000 })
+  const isThere = async (): Promise<boolean> => (await shown()).length === limits.historySyncMax
+  await world.until(isThere, { withinMs: 600_000, stepMs: 1_000 })
   const texts = (await shown()).map(({ text }) => text)
   assert.equal([texts[0], texts.at(-1)], ['t 30', `t ${count - 1}`])
   await world.end()
@@ -202,6 +208,83 @@ test('gets what was sent before the contact knew the device from its sibling', a
   await world.end()
 })
 
+test('fetches the newest list once when an unknown device writes, and reads what waited', async () => {
+  const world = new World('fetched list')
+  const [alice, bob] = await world.pair()
+  const phone = await world.device(alice, 'phone')
+  await settled(world, [phone])
+  // As if the phone thought that Bob has its list: it does not send it along.
+  const bobs = await contactRecord(phone)
+  await world.run(phone.rewrite(`contact/${bobs.id}`, encode(contactCodec, { ...bobs, toldListNumber: 99 })))
+  const before = bob.node.heard.length
+  await world.run(phone.client.send('Bob', 'guess who'))
+  await allSee(world, [bob], ['in guess who'])
+  assert.equal(undecryptable(bob), [])
+  const heard = bob.node.heard.slice(before).map(({ type }) => type)
+  assert.is(heard.filter((type) => type === 'locate').length <= 2, true, heard.join())
+  assert.is((await contactRecord(bob)).isListDue, false)
+  await world.end()
+})
+
+test('names what an unknown device wrote when the newest list does not know it either', async () => {
+  const world = new World('impostor')
+  const [alice, bob] = await world.pair()
+  const phone = await world.device(alice, 'phone')
+  await settled(world, [phone])
+  await world.run(phone.client.send('Bob', 'known'))
+  await allSee(world, [bob], ['in known'])
+  // Another device with the same inbox and sessions of its own, which no list names.
+  const bobs = await contactRecord(phone)
+  const { writeKeys } = openCard(bobs.card!)
+  const { readKey, sealKey } = bobs.card!
+  const message = {
+    senderDevice: '77'.repeat(16) as DeviceId,
+    entries: [{ recipientDevice: (await bob.client.info()).deviceId, wrap: new Uint8Array(135) }],
+    deviceList: undefined,
+    content: new Uint8Array(100),
+  }
+  const ciphertext = sealMessage(message, sealKey, world.network.random)
+  const expiry = expiryHour(world.clock.now() + dayMs)
+  bob.node.deposit(createEnvelope({ writeKeys, readKey, expiryHour: expiry, ciphertext }))
+  await world.until(() => undecryptable(bob).length > 0)
+  assert.equal(undecryptable(bob), ['DEVICE_UNKNOWN'])
+  await world.end()
+})
+
+test('loses and doubles nothing by a crash between any two writes of linking and first words', async () => {
+  for (let at = 1; at < 40; at++) {
+    const world = new World(`link write ${at}`)
+    const [alice, bob] = await world.pair()
+    const phone = await world.device(alice, 'phone')
+    const victim = at % 2 === 0 ? alice : phone
+    let writes = 0
+    victim.beforeWrite = () => {
+      if (++writes === Math.ceil(at / 2)) queueMicrotask(() => victim.crash())
+    }
+    await world.clock.advance(400)
+    void bob.client.send('Alice', 'to all of you').catch(() => {})
+    await world.clock.advance(800)
+    for (const device of [alice, phone]) {
+      const name = (await device.client.contacts().catch(() => []))[0]?.name
+      if (!device.isAlive || name === undefined) continue
+      void device.client.send(name, `from ${device.name}`).catch(() => {})
+    }
+    await world.clock.advance(800)
+    victim.beforeWrite = () => {}
+    if (!victim.isAlive) await world.run(victim.recover())
+    await world.until(async () => {
+      const [a, b, c] = await Promise.all([alice, phone, bob].map(seen))
+      const mirrored = c!.map((line) =>
+        (line.startsWith('in') ? `out${line.slice(2)}` : `in${line.slice(3)}`))
+      return sorted(a!).join() === sorted(b!).join() && sorted(a!).join() === sorted(mirrored).join()
+        && a!.includes('in to all of you')
+    }, { withinMs: 400_000, stepMs: 1_000 })
+    const shown = await seen(phone)
+    assert.is(new Set(shown).size, shown.length, 'nothing twice')
+    await world.end()
+  }
+})
+
 test('converges when names, trust and removal are changed on two devices at once', async () => {
   const world = new World('conflict')
   const alice = await world.person('Alice')
@@ -231,8 +314,8 @@ test('converges when names, trust and removal are changed on two devices at once
   const names = (await laptop.client.contacts()).map(({ name }) => name).sort()
   assert.equal([names[0] === 'Joe' || names[1] === 'Joe', names.includes('Joe-2')], [true, true])
   for (const name of names) {
-    const addresses = await Promise.all([laptop, mobile].map(async (device) => (await device.client.contact(name)).address))
-    assert.is(addresses[0], addresses[1], 'one name, one contact')
+    const [one, two] = [await laptop.client.contact(name), await mobile.client.contact(name)]
+    assert.is(one.address, two.address, 'one name, one contact')
   }
 
   await world.run(alice.client.remove('Joe'))
@@ -271,7 +354,9 @@ test('makes one contact with one inbox when two devices add the same person at o
   const boxes = await Promise.all([alice, phone].map(async (device) => (await contactRecord(device)).box.id))
   assert.is(boxes[0], boxes[1])
   assert.is((await bob.client.contacts()).length, 1)
-  for (const from of [alice, phone, bob]) await world.run(from.client.send(from === bob ? 'Alice' : 'Bob', from.name))
+  for (const from of [alice, phone, bob]) {
+    await world.run(from.client.send(from === bob ? 'Alice' : 'Bob', from.name))
+  }
   await allSee(world, [alice, phone], ['out Alice', 'out phone', 'in Bob'])
   await allSee(world, [bob], ['in Alice', 'in phone', 'out Bob'])
   await world.end()
@@ -287,8 +372,8 @@ test('keeps contact requests for the primary while only a linked device is on', 
   alice.crash()
   const bob = await world.person('Bob')
   await world.run(bob.client.add(uri))
-  await world.run(bob.client.send('Alice', 'are you there?').catch(() => bob.only().then(({ name }) =>
-    bob.client.send(name, 'are you there?'))))
+  const { name } = await bob.only()
+  await world.run(bob.client.send(name, 'are you there?'))
   await world.clock.advance(60_000)
   assert.is((await bob.only()).state, 'requested')
   assert.equal(await phone.client.contacts(), [])

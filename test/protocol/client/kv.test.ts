@@ -5,6 +5,7 @@ import { utf8 } from '../../../crypto/bytes.ts'
 import { limits } from '../../../protocol/limits.ts'
 import { scopedKv, sealedKv, sealedValueBytesMax } from '../../../protocol/client/kv.ts'
 import type { KvStore } from '../../../protocol/ports.ts'
+import { memoryKv as memoryOnlyKv } from '../../../protocol/memory-kv.ts'
 import { MemoryStore } from '../../../node/storage/memory-store.ts'
 import { kvSuite } from '../../compliance/kv-suite.ts'
 import { rejection } from '../../compliance/store-subject.ts'
@@ -17,6 +18,7 @@ const key = random.bytes(32)
 const memoryKv = (): KvStore => new MemoryStore({ clock: new VirtualClock() }).kv
 
 kvSuite('sealed', () => sealedKv({ kv: memoryKv(), key, random }), { valueBytesMax: sealedValueBytesMax })
+kvSuite('memory', () => memoryOnlyKv())
 kvSuite('scoped', () => scopedKv(memoryKv(), 'alice/'), { keyBytesMax: limits.kvKeyBytesMax - 6 })
 
 const test = suite('protocol/client/kv')

@@ -1,7 +1,8 @@
 /** protocol/codec/writer.ts: the buffer grows under every kind of field. */
 import * as assert from 'uvu/assert'
 import { hex } from '../../../crypto/bytes.ts'
-import { Writer } from '../../../protocol/codec/writer.ts'
+import { Reader } from '../../../protocol/codec/reader.ts'
+import { varintBytes, Writer } from '../../../protocol/codec/writer.ts'
 import { suite } from '../../helpers/harness.ts'
 
 const test = suite('protocol/codec/writer')
@@ -27,6 +28,36 @@ test('a field written where the buffer ends is whole', () => {
       assert.is(hex(writer.finish()), '00'.repeat(before) + expected, `${name} after ${before} bytes`)
     }
   }
+})
+
+test('a varint alone is the same as in a struct, at every edge', () => {
+  for (const value of [0, 63, 64, 300, 16_383, 16_384, 2 ** 30 - 1, 2 ** 30, 2 ** 32 + 5, Number.MAX_SAFE_INTEGER]) {
+    const writer = new Writer()
+    writer.varint(value)
+    assert.is(hex(varintBytes(value)), hex(writer.finish()), String(value))
+    assert.is(new Reader(varintBytes(value)).varint(), value)
+  }
+})
+
+test('a number out of range is a bug of ours', () => {
+  for (const value of [-1, 0.5, Number.NaN, Number.POSITIVE_INFINITY]) {
+    for (const write of ['u8', 'u16', 'u32', 'u64', 'varint'] as const) {
+      assert.throws(() => new Writer()[write](value), /assertion failed/)
+    }
+  }
+  assert.throws(() => new Writer().u8(2 ** 8), /u8 256/)
+  assert.throws(() => new Writer().u16(2 ** 16), /u16 65536/)
+  assert.throws(() => new Writer().u32(2 ** 32), /u32 4294967296/)
+  assert.throws(() => new Writer().u64(2 ** 53), /u64/)
+})
+
+test('the largest numbers come back as they were', () => {
+  const writer = new Writer()
+  writer.u16(0xfffe)
+  writer.u32(0xffff_fffe)
+  writer.u64(Number.MAX_SAFE_INTEGER)
+  const reader = new Reader(writer.finish())
+  assert.equal([reader.u16(), reader.u32(), reader.u64()], [0xfffe, 0xffff_fffe, Number.MAX_SAFE_INTEGER])
 })
 
 test.run()

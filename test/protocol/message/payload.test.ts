@@ -49,7 +49,12 @@ const siblingBodies: Body[] = [
     deviceList,
     primary: device,
     devices: [
-      { deviceId: device, linkKey: bytesOf('link'), shelfKey: bytesOf('shelf'), shelfSecret: bytesOf('secret') },
+      {
+        deviceId: device,
+        linkKey: bytesOf('link'),
+        shelfKey: bytesOf('shelf'),
+        shelfSecret: bytesOf('secret'),
+      },
     ],
     secrets: { rendezvousSeed: seed, introReadSeed: bytesOf('intro'), frontToken: bytesOf('front', 15) },
     generation: 1,
@@ -62,8 +67,8 @@ const siblingBodies: Body[] = [
     offset: 256,
     left: 3,
     entries: [{
-      contact, isOutgoing: true, id: idOf('old'), text: 'hello', file: undefined, sentAtMs: testNowMs, receivedAtMs: testNowMs,
-      afterGap: false, state: 2,
+      contact, isOutgoing: true, id: idOf('old'), text: 'hello', file: undefined, sentAtMs: testNowMs,
+      receivedAtMs: testNowMs, afterGap: false, state: 2,
     }],
   },
 ]
