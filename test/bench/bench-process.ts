@@ -3,9 +3,11 @@
  * tells what CPU and memory it used, so that two sides are told apart.
  *
  * ```ts
- * // taker.ts                                      // the bench
- * await serveCommands({ taker: startTaker })       const taker = await BenchProcess.start<Command>(path, 'taker')
- *                                                  await taker.ask({ op: 'forget' })
+ * // in the process
+ * await serveCommands({ taker: startTaker })
+ * // in the bench
+ * const taker = await BenchProcess.start<Command>(script, 'taker')
+ * await taker.ask({ op: 'forget' })
  * ```
  */
 import { fork } from 'node:child_process'
@@ -98,7 +100,10 @@ export async function serveCommands<Command>(
   process.send({ id: 0 })
 }
 
-async function answerOne<Command>(run: Answerer<Command>, command: Command | CommonCommand): Promise<unknown> {
+async function answerOne<Command>(
+  run: Answerer<Command>,
+  command: Command | CommonCommand,
+): Promise<unknown> {
   const { op } = command as { op: string }
   if (op === 'cpu') return process.cpuUsage()
   if (op !== 'rss') return await run(command as Command)

@@ -110,7 +110,8 @@ export class Mosquitto {
 /** MQTT 3.1.1 §3.1, a clean session. */
 function connectPacket(clientId: string): Uint8Array {
   const id = utf8(clientId)
-  const rest = [0, 4, ...utf8('MQTT'), 4, 2, keepAliveSeconds >> 8, keepAliveSeconds & 0xff, 0, id.length, ...id]
+  const keepAlive = [keepAliveSeconds >> 8, keepAliveSeconds & 0xff]
+  const rest = [0, 4, ...utf8('MQTT'), 4, 2, ...keepAlive, 0, id.length, ...id]
   return new Uint8Array([0x10, rest.length, ...rest])
 }
 

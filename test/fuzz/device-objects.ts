@@ -15,7 +15,7 @@ import { bytesOf, keysOf } from '../helpers/actors.ts'
 import { crypto } from '../../crypto/index.ts'
 import { seededRandom } from '../helpers/seeded-random.ts'
 import { invent } from './invent.ts'
-import type { FuzzedObject } from './objects.ts'
+import type { FuzzedObject } from './fuzzed-object.ts'
 
 const random = seededRandom('fuzzed device objects')
 const rootKey = keysOf('alice').publicKey

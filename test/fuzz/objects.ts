@@ -44,18 +44,9 @@ import {
 import { bytesOf, deviceListOf, keysOf, nodeOf, nodesOf, testHour, testNowMs } from '../helpers/actors.ts'
 import { seededRandom } from '../helpers/seeded-random.ts'
 import type { FuzzedDecoder } from './decoder-fuzz.ts'
+import type { FuzzedObject } from './fuzzed-object.ts'
 import { linkObjects, udpObjects } from './device-objects.ts'
 import { invent } from './invent.ts'
-
-export interface FuzzedObject {
-  readonly name: string
-  /** Exported functions that the decoder goes through. */
-  readonly covers: readonly string[]
-  readonly valid: readonly Uint8Array[]
-  readonly decode: FuzzedDecoder
-  /** False: some changed lengths are valid too. */
-  readonly selfDelimiting?: boolean
-}
 
 const random = seededRandom('fuzzed objects')
 const writeKeys = keysOf('write')

@@ -103,7 +103,7 @@ test('the order of two lists tells news, replay and fork apart', () => {
 test('a list whose maker could not know the newest one leaves a gap and is no fork', () => {
   const one = deviceListOf('alice', ['laptop'])
   const two = deviceListOf('alice', ['laptop', 'phone'], one)
-  const device = certificateOf('alice', 'restored')
+  const device = deviceOf('alice', 'restored')
   const restored = createDeviceList({ rootKeys: root, previous: one, devices: [device], numberMin: 1_700_000_000 })
   assert.is(restored.list.number, 1_700_000_000)
   assert.equal(restored.list.previous, one.hash)

@@ -31,7 +31,8 @@ test('a field written where the buffer ends is whole', () => {
 })
 
 test('a varint alone is the same as in a struct, at every edge', () => {
-  for (const value of [0, 63, 64, 300, 16_383, 16_384, 2 ** 30 - 1, 2 ** 30, 2 ** 32 + 5, Number.MAX_SAFE_INTEGER]) {
+  const edges = [0, 63, 64, 16_383, 16_384, 2 ** 30 - 1, 2 ** 30, 2 ** 32 + 5, Number.MAX_SAFE_INTEGER]
+  for (const value of edges) {
     const writer = new Writer()
     writer.varint(value)
     assert.is(hex(varintBytes(value)), hex(writer.finish()), String(value))
