@@ -376,7 +376,11 @@ export const commandTable: readonly CommandSpec[] = [
     args: [{ name: '<code>', text: 'what openim link shows; - for the first line of stdin' }],
     options: [
       { flags: '--name <name>', text: 'what you call this device (default: your login name)' },
-      { flags: '--node <address>', text: 'where the node is: tcp://HOST:PORT (repeatable)', repeatable: true },
+      {
+        flags: '--node <address>',
+        text: 'where the node is: tcp://HOST:PORT (repeatable)',
+        repeatable: true,
+      },
       { flags: '--passphrase', text: 'seal the keys; asked at every start' },
       passphraseFile,
       { flags: '--yes', text: 'do not compare here; the other screen is asked all the same' },

@@ -46,7 +46,8 @@ const byCode: Readonly<Record<string, Outcome>> = {
   LINK_CODE_VERSION: usage('Update openIM on this machine'),
   LINK_CODE_OVER: usage('Make a new one with: {openim} link'),
   LINK_DIFFERENT: {
-    exit: exits.untrusted, hint: 'Somebody may stand between: begin anew with {openim} link, and nobody watching',
+    exit: exits.untrusted,
+    hint: 'Somebody may stand between: begin anew with {openim} link, and nobody watching',
   },
   LINK_UNREACHABLE: unavailable('Give another address of the node with --node; {openim} link lists them'),
   PASSPHRASE_SET: usage('Take another one with: {openim} passphrase change'),

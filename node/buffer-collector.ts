@@ -14,21 +14,23 @@ import { runInNewContext } from 'node:vm'
 const lookEveryBytes = 512 * 1024
 const deadBytesMax = 16 * 1024 * 1024
 
-export class BufferCollector {
-  readonly #collect: () => void
-  #movedBytes = 0
+/** Memory is the process's, so this is, too. */
+let collect: (() => void) | undefined
+let movedSinceLook = 0
 
-  constructor() {
-    setFlagsFromString('--expose-gc')
-    this.#collect = runInNewContext('gc') as () => void
-    setFlagsFromString('--no-expose-gc')
-  }
+/** So many bytes of a file came into memory. */
+export function buffersMoved(bytes: number): void {
+  movedSinceLook += bytes
+  if (movedSinceLook < lookEveryBytes) return
+  movedSinceLook = 0
+  if (process.memoryUsage().arrayBuffers <= deadBytesMax) return
+  collect ??= takeCollector()
+  collect()
+}
 
-  /** So many bytes of pieces came or went. */
-  moved(bytes: number): void {
-    this.#movedBytes += bytes
-    if (this.#movedBytes < lookEveryBytes) return
-    this.#movedBytes = 0
-    if (process.memoryUsage().arrayBuffers > deadBytesMax) this.#collect()
-  }
+function takeCollector(): () => void {
+  setFlagsFromString('--expose-gc')
+  const taken = runInNewContext('gc') as () => void
+  setFlagsFromString('--no-expose-gc')
+  return taken
 }

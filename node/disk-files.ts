@@ -15,6 +15,7 @@ import * as v from 'valibot'
 import { errorCode, OpenIMError } from '../crypto/errors.ts'
 import type { FileOpener, FileSink, FileSource } from '../protocol/client/api.ts'
 import type { MessageId } from '../protocol/ids.ts'
+import { buffersMoved } from './buffer-collector.ts'
 
 const namesMax = 1_000
 const mode = 0o600
@@ -192,6 +193,7 @@ async function openPart(part: string): Promise<FileHandle> {
 }
 
 async function readUpTo(file: FileHandle, offset: number, length: number): Promise<Uint8Array> {
+  buffersMoved(length)
   const bytes = new Uint8Array(length)
   let at = 0
   while (at < length) {

@@ -22,7 +22,7 @@ import type { Role } from '../protocol/node-descriptor.ts'
 import { services } from '../protocol/service/codes.ts'
 import { systemClock } from '../protocol/system-clock.ts'
 import { accountStatus, packageVersion } from './account-status.ts'
-import { BufferCollector } from './buffer-collector.ts'
+import { buffersMoved } from './buffer-collector.ts'
 import type { NodeConfig } from './config.ts'
 import { LoopbackConnector } from './connectors/loopback-connector.ts'
 import { doorAddresses, openDoors } from './connectors/open-doors.ts'
@@ -38,7 +38,9 @@ import { installNetworkGuard } from './overlay/network-guard.ts'
 import type { NetworkGuard } from './overlay/network-guard.ts'
 import { Libp2pOverlay } from './overlay/libp2p-overlay.ts'
 import type { PeerInfo } from './ports.ts'
-import type { ContactStatus, DoctorReport, DoorAddresses, NodeOptions, NodeReady, NodeStatus, PingResult } from './status.ts'
+import type {
+  ContactStatus, DoctorReport, DoorAddresses, NodeOptions, NodeReady, NodeStatus, PingResult,
+} from './status.ts'
 import { openLevelStore } from './storage/level-store.ts'
 import type { LevelStore } from './storage/level-store.ts'
 
@@ -230,11 +232,10 @@ async function wire(options: NodeOptions, store: LevelStore): Promise<NodeParts>
   const loopback = new LoopbackConnector(system)
   const doors = await openDoors({ ...system, doorKey }, config)
   const nodeStore = await openNodeStore({ ...system, store, dataKey: keys.dataKey })
-  const collector = new BufferCollector()
   const core = await NodeCore.open({
     ...system,
     overlay,
-    onMoved: (bytes) => collector.moved(bytes),
+    onMoved: buffersMoved,
     store: nodeStore.store,
     connectors: [loopback, ...doors.connectors],
     nodeKeys: crypto.signingKeyPair(keys.nodeSeed),

@@ -208,7 +208,10 @@ export const errorTable: Readonly<Record<string, ErrorMeaning>> = {
   LINK_CODE_VERSION: { blame: 'user', meaning: 'the link code was made by a newer openIM' },
   LINK_CODE_OVER: { blame: 'user', meaning: 'the link code is used up or too old' },
   LINK_BUSY: { blame: 'local', meaning: 'too many devices are being linked at this node' },
-  LINK_CHANNEL: { blame: 'peer', meaning: 'the other device, or somebody between, does not speak the linking protocol' },
+  LINK_CHANNEL: {
+    blame: 'peer',
+    meaning: 'the other device, or somebody between, does not speak the linking protocol',
+  },
   LINK_PROOF: { blame: 'peer', meaning: 'the other side does not know the link code' },
   LINK_MESSAGE: { blame: 'peer', meaning: 'a message of a linking came out of order' },
   LINK_DIFFERENT: { blame: 'user', meaning: 'a person says that the two codes differ' },

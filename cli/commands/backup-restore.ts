@@ -69,7 +69,7 @@ async function tell(
   }
   terminal.say(`✓ Restored the state of ${createdAt} into ${dataDir}`)
   terminal.say(`  This is a new device of ${done.address}: contacts learn of it by themselves.`)
-  terminal.say('  The old one, should it still run, finds out and stops; what it received since is only there.')
+  terminal.say('  The old one, should it still run, finds out and stops; what came since is only there.')
   terminal.say(`Next: ${openim} start`)
 }
 

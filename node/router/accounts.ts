@@ -79,14 +79,16 @@ export class Accounts {
     const known = await this.#read(by.account)
     const [primary] = known.deviceKeys
     if (primary === undefined || hex(primary) !== by.id) {
-      throw new OpenIMError('DEVICE_NOT_PRIMARY', 'only the primary device of an account may change its devices')
+      throw new OpenIMError('DEVICE_NOT_PRIMARY', 'only an account\'s primary device may change its devices')
     }
-    const taken = linkKeys.find((key) => (this.#byDevice.get(hex(key))?.account ?? by.account) !== by.account)
+    const ownerOf = (key: Uint8Array): string => this.#byDevice.get(hex(key))?.account ?? by.account
+    const taken = linkKeys.find((key) => ownerOf(key) !== by.account)
     if (taken !== undefined) {
-      throw new OpenIMError('DEVICE_TAKEN', 'a device of another account of this node cannot be let in as yours')
+      throw new OpenIMError('DEVICE_TAKEN', 'a device of another account cannot be let in as yours')
     }
     const keys = new Map([primary, ...linkKeys].map((key) => [hex(key), key.slice()]))
-    const isSame = keys.size === known.deviceKeys.length && known.deviceKeys.every((key) => keys.has(hex(key)))
+    const isSame = keys.size === known.deviceKeys.length
+      && known.deviceKeys.every((key) => keys.has(hex(key)))
     if (isSame) return []
     const removed = known.deviceKeys.filter((key) => !keys.has(hex(key)))
     const revoked = [...known.revokedKeys, ...removed].filter((key) => !keys.has(hex(key)))

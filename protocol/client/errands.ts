@@ -202,7 +202,8 @@ export class Errands {
   async #tell(id: ContactId): Promise<Result<undefined>> {
     const contact = this.#parts.book.get(id)
     // Before they have answered there is nobody to tell; the answer makes this errand run again.
-    if (contact?.card === undefined || id === this.#context.own.self || contact.toldSequence >= contact.box.sequence) return done
+    if (contact?.card === undefined || id === this.#context.own.self) return done
+    if (contact.toldSequence >= contact.box.sequence) return done
     return await this.#parts.introductions.tellCard(id)
   }
 

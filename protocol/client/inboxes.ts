@@ -244,7 +244,8 @@ export class Inboxes {
       // Where one that was left is held matters to nobody any more.
       if (turn.contact === undefined || known?.id !== state.box) return
       const isSelf = contact === this.#context.own.self
-      const isSame = known.sequence > 0 && sameNodes(known.homes, homes) && sameNodes(known.replicas, replicas)
+      const isSame = known.sequence > 0
+        && sameNodes(known.homes, homes) && sameNodes(known.replicas, replicas)
       // A linked device was told where its own inbox is held, but not by the node yet.
       if (isSame && !(isSelf && turn.contact.card === undefined)) return
       // Of the clock, so that of two devices that noticed changes the later one is believed.

@@ -22,7 +22,10 @@ export interface Unwrapped {
   readonly isRenewal: boolean
 }
 
-/** A message in a contact's inbox. Refuses DEVICE_UNKNOWN, DEVICE_REVOKED, MESSAGE_*, SESSION_*, HANDSHAKE_*, CODEC_*. */
+/**
+ * A message in a contact's inbox. Refuses DEVICE_UNKNOWN, DEVICE_REVOKED, MESSAGE_*, SESSION_*,
+ * HANDSHAKE_*, CODEC_*.
+ */
 export async function unwrap(
   context: Context,
   turn: Turn,

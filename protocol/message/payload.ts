@@ -54,7 +54,8 @@ import type { TextBody } from './text.ts'
 
 /** Between people. */
 type PeerBody =
-  | TextBody | FileBody | ReceiptsBody | ContactRequestBody | ContactAcceptBody | CardUpdateBody | AskAgainBody
+  | TextBody | FileBody | ReceiptsBody | ContactRequestBody | ContactAcceptBody | CardUpdateBody
+  | AskAgainBody
   | AskReplyBody
 
 /** Between devices of one account, in its self box and nowhere else. */

@@ -49,8 +49,8 @@ export const bench: Bench = {
 function devicesOf(args: readonly string[]): number {
   if (args.length === 0) return idleDevices
   const count = Number(args[1])
-  if (args[0] !== '--devices' || !Number.isSafeInteger(count) || count < firstDevices || args.length > 2) {
-    throw new Error(`the options are: ${bench.usage}, at least ${firstDevices}`)
+  if (args[0] !== '--devices' || !Number.isSafeInteger(count) || count < 2 * firstDevices || args.length > 2) {
+    throw new Error(`the options are: ${bench.usage}, at least ${2 * firstDevices}`)
   }
   return count
 }
@@ -224,8 +224,8 @@ async function mosquittoIdle(mosquitto: Mosquitto | undefined, count: number): P
   if (mosquitto === undefined) return undefined
   await mosquitto.connect(firstDevices)
   const before = await mosquitto.rssBytes()
-  await mosquitto.connect(count)
-  return (await mosquitto.rssBytes() - before) / count / kibibyte
+  await mosquitto.connect(count - firstDevices)
+  return (await mosquitto.rssBytes() - before) / (count - firstDevices) / kibibyte
 }
 
 async function idleRows(context: BenchContext, count: number): Promise<BenchRow[]> {
@@ -242,8 +242,8 @@ async function idleRows(context: BenchContext, count: number): Promise<BenchRow[
     rows.push(...await withDoor(door, async ({ node, device, place }) => {
       await device.ask({ op: 'crowd', place, count: firstDevices })
       const before = await node.ask<number>({ op: 'rss' })
-      await device.ask({ op: 'crowd', place, count })
-      const value = (await node.ask<number>({ op: 'rss' }) - before) / count / kibibyte
+      await device.ask({ op: 'crowd', place, count: count - firstDevices })
+      const value = (await node.ask<number>({ op: 'rss' }) - before) / (count - firstDevices) / kibibyte
       const memory = { figure: `memory of one of ${count} idle devices, ${door}`, value, ...bound }
       return count < heldFrom ? [memory] : [memory, ...await heldRows({ node, door, count })]
     }))
@@ -261,7 +261,7 @@ async function heldRows(held: { node: Peer, door: SocketDoor, count: number }): 
   return [
     {
       figure: `idle devices held past a keep-alive, ${door}`, value: online, unit: '', better: 'higher',
-      floor: count + firstDevices, target: count + firstDevices,
+      floor: count, target: count,
     },
     {
       figure: `CPU of the node meanwhile, ${door}`, value: share, unit: 'cores', better: 'lower',

@@ -139,7 +139,8 @@ function linkSuite(transport: ConnectorCase): void {
     if (transport.transport === 'loopback') return
     const wrong = door.dialer('anna', deviceKeys('another door').publicKey)
     let code: string | undefined
-    void wrong.dial(new AbortController().signal).then(() => 'dialled', errorCode).then((what) => { code = what })
+    const dialled = wrong.dial(new AbortController().signal).then(() => 'dialled', errorCode)
+    void dialled.then((what) => { code = what })
     // Over UDP nobody says no: the dialer's patience ends.
     await drive(door.clock, () => code !== undefined, { stepMs: 100 })
     assert.match(code ?? '', /^CHANNEL_(REFUSED|HANDSHAKE|TIMEOUT)$/)

@@ -1,7 +1,9 @@
 /** The recovery phrase: BIP-39's vectors for 24 words, and forgiving reading. */
 import * as assert from 'uvu/assert'
 import { equalBytes, hexDecode } from '../../crypto/bytes.ts'
-import { accountRendezvousSeed, accountRootSeed, recoveryEntropy, recoveryPhrase } from '../../crypto/recovery.ts'
+import {
+  accountRendezvousSeed, accountRootSeed, recoveryEntropy, recoveryPhrase,
+} from '../../crypto/recovery.ts'
 import { suite } from '../helpers/harness.ts'
 import { seededRandom } from '../helpers/seeded-random.ts'
 import { outcome, value } from './support/devices.ts'

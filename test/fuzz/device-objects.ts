@@ -28,11 +28,17 @@ export function linkObjects(): FuzzedObject[] {
     version: 1, signingKey: signingKeys.publicKey, dhKey, linkKey: bytesOf('link'),
     shelfKey: keysOf('shelf').publicKey, shelfSecret: bytesOf('secret'), name: 'phone', proof,
   }, signingKeys)
-  const own = decode(bodyCodecs.ownDevices.codec, invent(bodyCodecs.ownDevices.codec, random, { large: false }))
+  const { codec } = bodyCodecs.ownDevices
+  const own = decode(codec, invent(codec, random, { large: false }))
   const hints = ['tcp://192.0.2.7:4482', 'udp://192.0.2.7:4482']
   const code = formatLinkCode({ doorKey: bytesOf('door'), token: bytesOf('token', 16), hints })
   return [
-    { name: 'device request', covers: ['verifyDeviceRequest'], valid: [request], decode: verifyDeviceRequest },
+    {
+      name: 'device request',
+      covers: ['verifyDeviceRequest'],
+      valid: [request],
+      decode: verifyDeviceRequest,
+    },
     {
       name: 'link package',
       covers: ['decodeLinkPackage'],
@@ -51,7 +57,9 @@ export function linkObjects(): FuzzedObject[] {
       name: 'linking message',
       covers: ['decodeLinkMessage'],
       valid: [
-        encodeLinkMessage({ type: 'hello', proof: bytesOf('proof'), name: 'phone', comparison: random.bytes(34) }),
+        encodeLinkMessage({
+          type: 'hello', proof: bytesOf('proof'), name: 'phone', comparison: random.bytes(34),
+        }),
         encodeLinkMessage({
           type: 'answer', proof: bytesOf('proof'), rootKey, name: 'alice', doors: hints,
           comparison: random.bytes(34),

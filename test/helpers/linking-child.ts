@@ -25,7 +25,8 @@ function tell(line: object): void {
 
 const lock = await lockDataDir(dataDir)
 const keys = await loadKeys(dataDir)
-const node = await OpenIMNode.open({ dataDir, keys, config: nodeConfig(JSON.parse(settings)), log: silentLog })
+const config = nodeConfig(JSON.parse(settings))
+const node = await OpenIMNode.open({ dataDir, keys, config, log: silentLog })
 await node.start()
 const online = Promise.withResolvers<void>()
 node.client.on((event) => {
@@ -38,6 +39,8 @@ node.client.on((event) => {
 if (!(await node.client.info()).online) await online.promise
 const { uri, addresses } = await node.client.openLink()
 tell({ uri, addresses })
-for await (const line of createInterface({ input: process.stdin })) await node.client.confirmLink(line === 'same')
+for await (const line of createInterface({ input: process.stdin })) {
+  await node.client.confirmLink(line === 'same')
+}
 await node.stop()
 await lock.release()

@@ -104,7 +104,9 @@ test('a list whose maker could not know the newest one leaves a gap and is no fo
   const one = deviceListOf('alice', ['laptop'])
   const two = deviceListOf('alice', ['laptop', 'phone'], one)
   const device = deviceOf('alice', 'restored')
-  const restored = createDeviceList({ rootKeys: root, previous: one, devices: [device], numberMin: 1_700_000_000 })
+  const restored = createDeviceList({
+    rootKeys: root, previous: one, devices: [device], numberMin: 1_700_000_000,
+  })
   assert.is(restored.list.number, 1_700_000_000)
   assert.equal(restored.list.previous, one.hash)
   for (const known of [one, two]) {

@@ -86,7 +86,8 @@ async function same(world: World, clients: readonly Client[], count: number): Pr
 
 test('a device that was off for seven days gets all of it, and nothing after it is put out', async () => {
   const world = new World({ seed: 'a week off' })
-  const [alice, bob] = [world.add({ name: 'alice', account: true }), world.add({ name: 'bob', account: true })]
+  const alice = world.add({ name: 'alice', account: true })
+  const bob = world.add({ name: 'bob', account: true })
   for (const name of ['one', 'two', 'three']) world.add({ name, account: false })
   for (const node of world.nodes) await world.run(node.start())
   await world.clock.advance(10_000)

@@ -160,7 +160,7 @@ export const checklist: readonly Attack[] = [
         'a restored state that sends again gives no two-time pad',
         'two states from one snapshot share no body key and no header nonce',
         'a cloned device shows by counters that come twice, and a new session shuts it out',
-        'a new session that the other side began shuts a clone out as well, once the device answered there',
+        'a new session of the other side shuts a clone out as well, once the device answered',
         'a device that goes back behind a ratchet step is refused, reported, and healed by a reset',
       ],
       'crypto/attacks/clients-crash': [

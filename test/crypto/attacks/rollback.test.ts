@@ -91,7 +91,7 @@ test('a first message whose batch was lost in a crash is read again, with its pr
   assert.is(outcome(bob.respond(message)), 'HANDSHAKE_PREKEY')
 })
 
-test('a new session that the other side began shuts a clone out as well, once the device answered there', () => {
+test('a new session of the other side shuts a clone out as well, once the device answered', () => {
   const [one, other] = establish(alice, bob)
   read(other, alice.encrypt(one, 'begins a chain'))
   const clone = stored(one)

@@ -181,7 +181,9 @@ export function twinDecrypt(session: TwinSession, message: TwinMessage): Outcome
     if (outcome === 'read') {
       if (entry.isPending) {
         entry.isPending = false
-        for (const one of session.entries) one.isSuperseded ||= one.isOutdated && !one.isPending && one !== entry
+        for (const one of session.entries) {
+          one.isSuperseded ||= one.isOutdated && !one.isPending && one !== entry
+        }
       }
       if (!entry.isSuperseded) promote(session, entry)
     }

@@ -36,7 +36,8 @@ export async function codes(): Promise<{ second: string | undefined, closed: str
   const codeOf = (promise: Promise<unknown>): Promise<string | undefined> =>
     promise.then(() => undefined, errorCode)
   const first = await IndexedDbKv.open({ name: 'codes' })
-  const hasty = { ...systemClock, after: (_ms: number, callback: () => void) => systemClock.after(10, callback) }
+  const after = (_ms: number, callback: () => void) => systemClock.after(10, callback)
+  const hasty = { ...systemClock, after }
   const second = await codeOf(IndexedDbKv.open({ name: 'codes', clock: hasty }))
   await first.close()
   const closed = await codeOf(first.get('a'))
@@ -59,6 +60,7 @@ export async function speed(): Promise<{ batch: number, single: number, page: nu
   const batch = await timed(() => store.write(Array.from({ length: 2_000 }, (_, i) => put(i))))
   const single = await timed(async () => { for (let i = 0; i < 100; i++) await store.write([put(i)]) }) / 100
   const page = await timed(() => store.list({ prefix: 'history/', reverse: true, limit: 50 }))
-  const together = await timed(() => Promise.all(Array.from({ length: 100 }, (_, i) => store.write([put(i)]))))
+  const all = Array.from({ length: 100 }, (_, i) => i)
+  const together = await timed(() => Promise.all(all.map((i) => store.write([put(i)]))))
   return { batch, single, page, together }
 }

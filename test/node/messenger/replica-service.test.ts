@@ -322,7 +322,8 @@ test('a file box takes large pieces, an inbox does not', async () => {
   await scene.lease()
   await scene.lease(file, { kind: boxKinds.file, bytesMax: 4 * 1024 * 1024 })
   const { ciphertextBytesMax: bytes } = limits
-  const reply = await scene.deposit([scene.inbox.envelope({ bytes }), file.envelope({ bytes }), file.envelope()])
+  const envelopes = [scene.inbox.envelope({ bytes }), file.envelope({ bytes }), file.envelope()]
+  const reply = await scene.deposit(envelopes)
   assert.equal(reply.results, [depositResults.invalid, depositResults.stored, depositResults.stored])
   assert.equal(scene.mail, [], 'nobody is told of pieces')
   assert.is(scene.receipted(reply).length, 2)

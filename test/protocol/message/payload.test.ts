@@ -78,7 +78,8 @@ const bodies: Body[] = [
   {
     type: 'receipts', delivered: [idOf('a'), idOf('b')], read: [idOf('c')],
     heads: {
-      sender: { number: 4, hash: bytesOf('sender list') }, receiver: { number: 7, hash: bytesOf('receiver list') },
+      sender: { number: 4, hash: bytesOf('sender list') },
+      receiver: { number: 7, hash: bytesOf('receiver list') },
     },
   },
   {
@@ -91,7 +92,8 @@ const bodies: Body[] = [
   {
     type: 'askReply',
     again: [
-      { envelopeId: envelopeOf('a'), messageId: idOf('a') }, { envelopeId: envelopeOf('b'), messageId: undefined },
+      { envelopeId: envelopeOf('a'), messageId: idOf('a') },
+      { envelopeId: envelopeOf('b'), messageId: undefined },
     ],
     lost: [envelopeOf('c')],
   },
@@ -100,7 +102,8 @@ const bodies: Body[] = [
   {
     type: 'file', name: 'cat.jpg', mediaType: 'image/jpeg', length: 123_456, hash: bytesOf('content'),
     pieceBytes: 65_536, key: bytesOf('file key'), writeKey: keysOf('file box').publicKey,
-    readSeed: bytesOf('file read'), expiryHour: 490_000, homes: nodesOf('home', 1), replicas: nodesOf('replica', 2),
+    readSeed: bytesOf('file read'), expiryHour: 490_000,
+    homes: nodesOf('home', 1), replicas: nodesOf('replica', 2),
   },
   { type: 'contactAccept', seed: new Uint8Array(15).fill(8), deviceList, name: 'Bob', card },
   { type: 'cardUpdate', card, seed, deviceListNumber: 5, deviceListHash: bytesOf('hash') },

@@ -85,10 +85,12 @@ test('what worked last goes first next time', async () => {
 })
 
 test('says of each way why it failed, with the code that they share', async () => {
-  const lost = new RacingDialer({ clock }, [way('a', 10, 'LINK_UNREACHABLE'), way('b', 10, 'CHANNEL_REFUSED')])
+  const some = [way('a', 10, 'LINK_UNREACHABLE'), way('b', 10, 'CHANNEL_REFUSED')]
+  const lost = new RacingDialer({ clock }, some)
   assert.is(await dial(lost),
     'LINK_UNREACHABLE: no way to the node: a (LINK_UNREACHABLE), b (CHANNEL_REFUSED)')
-  const refused = new RacingDialer({ clock }, [way('a', 10, 'CHANNEL_REFUSED'), way('b', 10, 'CHANNEL_REFUSED')])
+  const both = [way('a', 10, 'CHANNEL_REFUSED'), way('b', 10, 'CHANNEL_REFUSED')]
+  const refused = new RacingDialer({ clock }, both)
   assert.match(await dial(refused), /^CHANNEL_REFUSED/)
 })
 
