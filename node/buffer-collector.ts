@@ -1,8 +1,8 @@
 /**
  * Gives dead buffers back while files pass through. V8 lets 64 MB and more of them lie before it
  * looks (its limit for memory outside its heap), and a file makes them by the hundred megabytes:
- * measured, a node that sends 100 MB to five holders grew by 75 MiB, with this by 25 to 50, at the
- * same speed. What a transfer really keeps is a few pieces for each holder.
+ * measured, a node that sends 100 MB to five holders grew by 75 MiB, with this by 22, at the same
+ * speed. What a transfer really keeps is a few pieces for each holder.
  *
  * `--expose-gc` is switched on for the moment in which the function is taken; that is the only way
  * to it without asking everybody to start Node with a flag.

@@ -62,11 +62,27 @@ export async function openDeviceStore(options: DeviceStoreOptions): Promise<Devi
 }
 
 /** As in `openim/client`, by every transport: `tcp`, `udp`, `ws`, `http`, `tls`, `wss`, `https`. */
-export function linkDevice(options: LinkDeviceOptions): Promise<Joined> {
-  return linkAnywhere({ ways: waysTo, ...options })
+export async function linkDevice(options: LinkDeviceOptions): Promise<Joined> {
+  const release = holdProcess()
+  try {
+    return await linkAnywhere({ ways: waysTo, ...options })
+  } finally {
+    release()
+  }
 }
 
-/** As in `openim/client`, by every transport; transfers of files find their files by path. */
+/**
+ * As in `openim/client`, by every transport; transfers of files find their files by path. The process
+ * lives until `client.stop()`.
+ */
 export function openDevice(options: OpenDeviceOptions): Promise<Client> {
-  return openAnywhere({ ways: waysTo, files: diskFiles, ...options })
+  return openAnywhere({ ways: waysTo, files: diskFiles, hold: holdProcess, ...options })
+}
+
+/** Our timers keep no process alive, and while there is no way to the node there is no socket either. */
+function holdProcess(): () => void {
+  const { port1 } = new MessageChannel()
+  // Listening is what holds.
+  port1.onmessage = () => {}
+  return () => port1.close()
 }

@@ -64,6 +64,8 @@ export class Accounts {
       throw new OpenIMError('ACCOUNT_DEVICES', message)
     }
     const known = await this.#read(address)
+    // On disk, but not read yet: before `start`.
+    if (known.deviceKeys.some((key) => equalBytes(key, deviceKey))) return this.#index(known)
     await this.#write({
       address,
       deviceKeys: [...known.deviceKeys, deviceKey],

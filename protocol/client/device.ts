@@ -25,6 +25,7 @@ import { DeviceSession } from '../session/device-session.ts'
 import { pageWays } from '../session/page-dialer.ts'
 import { RacingDialer } from '../session/racing-dialer.ts'
 import type { Way } from '../session/racing-dialer.ts'
+import type { DeviceSessionApi } from '../session/types.ts'
 import { systemClock } from '../system-clock.ts'
 import { readAccount } from './account-state.ts'
 import type { FileOpener } from './api.ts'
@@ -75,6 +76,8 @@ export interface OpenDeviceOptions extends DeviceSurroundings {
   readonly log?: ClientLog
   /** So that transfers of files go on after a restart. */
   readonly files?: FileOpener
+  /** Called at the start; what it gives is called when the client was stopped. */
+  readonly hold?: () => () => void
 }
 
 interface Home {
@@ -147,11 +150,28 @@ export async function openDevice(options: OpenDeviceOptions): Promise<Client> {
   const client = await Client.open({
     kv,
     ...components,
-    connect: (listener) => new DeviceSession({ ...components, dialer }, listener),
+    connect: (listener) => held(new DeviceSession({ ...components, dialer }, listener), options.hold),
     ...log === undefined ? {} : { log },
   }, files === undefined ? {} : { files })
   await client.start()
   return client
+}
+
+function held(session: DeviceSessionApi, hold: OpenDeviceOptions['hold']): DeviceSessionApi {
+  let release: (() => void) | undefined
+  return {
+    get online() { return session.online },
+    start() {
+      release ??= hold?.()
+      session.start()
+    },
+    async stop() {
+      await session.stop()
+      release?.()
+      release = undefined
+    },
+    send: (frame) => session.send(frame),
+  }
 }
 
 function surroundings(

@@ -104,8 +104,12 @@ export class Errands {
       isAgain: false, isRunning: false, failures: 0, retry: undefined,
     }
     this.#errands.set(id, errand)
-    errand.retry?.cancel()
-    errand.retry = undefined
+    if (errand.retry !== undefined) {
+      // Only what was tried in its time doubles the pause, not how often somebody asks.
+      errand.failures--
+      errand.retry.cancel()
+      errand.retry = undefined
+    }
     if (errand.isRunning) errand.isAgain = true
     else this.#queue.add(id)
     this.#next()
@@ -156,7 +160,10 @@ export class Errands {
       this.#context.log.debug({ code: problem, pauseMs }, 'an errand has to be done again')
       errand.retry = this.#context.clock.after(
         jittered(this.#context.random, pauseMs, 0.3),
-        () => this.poke(id),
+        () => {
+          errand.retry = undefined
+          this.poke(id)
+        },
       )
     }
   }

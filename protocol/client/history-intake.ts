@@ -26,6 +26,7 @@ export class HistoryIntake {
   readonly #history: History
   readonly #turns: Turns
   #progress: SyncProgress | undefined
+  #isOver = false
 
   constructor(context: Context, parts: { history: History, turns: Turns }) {
     this.#context = context
@@ -54,8 +55,12 @@ export class HistoryIntake {
       for (const { cursor, entry } of list) await this.#put(inner, cursor, entry)
     })))
     const have = offset + entries.length
-    const next = left === 0 ? undefined : { have, want: have + left }
-    turn.batch.then(() => { this.#progress = next })
+    turn.batch.then(() => {
+      // Pages may come in any order; what is told last is the end.
+      this.#isOver ||= left === 0
+      const known = this.#progress?.have ?? 0
+      this.#progress = this.#isOver ? undefined : { have: Math.max(known, have), want: have + left }
+    })
     return { ok: true, value: undefined }
   }
 

@@ -13,6 +13,7 @@ import type { LinkEvent } from '../linking/link-side.ts'
 import type { LinkOffer, LinkProgress } from './api.ts'
 import type { Context } from './context.ts'
 import type { Devices } from './devices.ts'
+import { tellDevices } from './tell-devices.ts'
 import type { Uplink } from './uplink.ts'
 
 /** What a new device has to know of the node. */
@@ -121,7 +122,10 @@ export class Linking {
 
   async #certify(current: Current, request: Uint8Array): Promise<void> {
     try {
-      this.#do(current, current.host.packaged(await this.#devices.certify(request)))
+      const bytes = await this.#devices.certify(request)
+      // When that fails, upkeep says it again, and the new device is let in later.
+      await tellDevices(this.#context, this.#uplink)
+      this.#do(current, current.host.packaged(bytes))
     } catch (error) {
       const code = errorCode(error) ?? 'LINK_FAILED'
       this.#context.log.warn({ err: error, code }, 'a new device could not be listed')

@@ -88,7 +88,7 @@ export function composeParts(
   const book = createBook(context)
   const copies: Copies = new Copies(context, () => errands.poke(own.self))
   const early = new EarlyReceipts(context)
-  const turns = new Turns(context, { book, copies })
+  const turns = new Turns(context, { book, copies }, (contact) => receiving.onList(contact))
   const history = new History(kv)
   const inboxes: Inboxes = new Inboxes(context, { uplink, turns, book, copies }, {
     onFront: () => upkeep.onFront(),
@@ -123,7 +123,7 @@ export function composeParts(
   const errands: Errands = new Errands(context, {
     book, inboxes, introductions, outbox, sending, receipts, turns, unreadables,
     tellSiblings: () => telling.flush(),
-    onList: (contact) => receiving.onList(contact),
+    onList: (contact) => receiving.onFetched(contact),
   })
   const telling: Telling = new Telling(context, { book, turns, copies, history, outbox, inboxes }, () =>
     errands.poke(own.self))

@@ -19,7 +19,7 @@ import { decode, encode } from '../codec/struct.ts'
 import { isSigned, parseEnvelope } from '../envelope.ts'
 import type { CheckedEnvelope } from '../envelope.ts'
 import type { DeliverFrame } from '../frame/deliver.ts'
-import type { BoxId } from '../ids.ts'
+import type { BoxId, EnvelopeId } from '../ids.ts'
 import { messageIdCodec } from '../ids.ts'
 import { limits } from '../limits.ts'
 import { openMessage } from '../message/sealed.ts'
@@ -68,6 +68,8 @@ export class Receiving {
   readonly #parts: ReceivingParts
   readonly #lanes = new Map<BoxId, Lane>()
   readonly #strays = new Strays()
+  /** Mail that waited for a list which was looked for since. */
+  readonly #lastTries = new Set<EnvelopeId>()
   readonly #requests: Requests
   readonly #stopping = new AbortController()
   #queued = 0
@@ -129,14 +131,23 @@ export class Receiving {
     }
   }
 
-  /** A contact's newest device list was looked for, or our own has changed. */
+  /** A newer device list of this contact, or of our own, is known. */
   onList(contact: ContactId): void {
     for (const envelope of this.#strays.take(contact)) this.#queue(envelope)
+  }
+
+  /** The newest list was looked for: what its devices did not write is named now. */
+  onFetched(contact: ContactId): void {
+    for (const envelope of this.#strays.take(contact)) {
+      this.#lastTries.add(envelope.id)
+      this.#queue(envelope)
+    }
   }
 
   /** A new session: the node offers everything again. */
   reset(): void {
     this.#strays.clear()
+    this.#lastTries.clear()
   }
 
   async #run(box: BoxId, lane: Lane): Promise<void> {
@@ -263,10 +274,9 @@ export class Receiving {
   #waits(turn: Turn, envelope: CheckedEnvelope, code: string): boolean {
     const { contact } = turn
     if (code !== 'DEVICE_UNKNOWN' || contact === undefined) return false
-    const { clock, own } = this.#parts.context
-    const isSelf = turn.id === own.self
-    const isRested = clock.now() - contact.listFetchedAtMs >= limits.deviceListFetchMs
-    if (!isSelf && (contact.seed === undefined || !isRested)) return false
+    const isSelf = turn.id === this.#parts.context.own.self
+    if (this.#lastTries.delete(envelope.id) && !isSelf) return false
+    if (!isSelf && contact.seed === undefined) return false
     if (!this.#strays.keep(turn.id, envelope)) return false
     if (isSelf || contact.isListDue) return true
     turn.contact = { ...contact, isListDue: true }

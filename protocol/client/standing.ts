@@ -19,7 +19,8 @@
  * Devices in any but good standing send nothing, take nothing over and acknowledge nothing: two that go
  * on would break each other's ratchets and take each other's mail. What contacts send stays theirs
  * to repeat until the one that remains has confirmed it. One that finds itself cloned publishes
- * once more, so that the other finds out as well; which of them stays is the person's to say.
+ * above what it found, so that the other finds out as well, a few times at most: the other does the
+ * same. Which of them stays is the person's to say.
  */
 import { OpenIMError } from '../../crypto/errors.ts'
 import { findDevice } from '../account.ts'
@@ -47,6 +48,8 @@ const standingCodec = struct<StandingRecord>({
   foundAtMs: u64,
 })
 
+/** In one start. Two that have found each other would go on for ever. */
+const announcementsMax = 6
 /** Enough to see whether the other has been renewed. */
 const allowed: ReadonlySet<Frame['type']> = new Set(['locate', 'shelfTake'])
 
@@ -64,6 +67,7 @@ export class Standing {
   readonly #parts: StandingParts
   #state: StandingName = 'good'
   #checking: Promise<void> | undefined
+  #announced = 0
 
   constructor(context: Context, parts: StandingParts) {
     this.#context = context
@@ -137,11 +141,16 @@ export class Standing {
     const isNewer = list !== undefined && list.list.number > number
     if (isNewer && findDevice(list.list, account.deviceId) === undefined) {
       await this.#become('retired')
-    } else if (this.#state === 'good') {
+      return
+    }
+    // Above a newer list that could not be fetched just now nothing of ours may stand. What we published
+    // may have been replaced before the other one saw it: then it is said again.
+    if (content.deviceListNumber <= number && this.#announced++ < announcementsMax) {
       uplink.restrict(new Set([...allowed, 'publish']))
       await locations.publish(inboxes.front, sequence)
-      await this.#become('cloned')
+      uplink.restrict(allowed)
     }
+    if (this.#state === 'good') await this.#become('cloned')
   }
 
   async #become(standing: Lost): Promise<void> {

@@ -109,12 +109,19 @@ export class Turns {
   readonly #context: Context
   readonly #book: ContactBook
   readonly #copies: Copies
+  readonly #onList: (contact: ContactId) => void
   /** Least recently used first. */
   readonly #cache = new Map<ContactId, Thread>()
   readonly #queues = new Map<ContactId, Promise<unknown>>()
 
-  constructor(context: Context, parts: { book: ContactBook, copies: Copies }) {
+  /** @param onList a newer device list of this contact is known, durably */
+  constructor(
+    context: Context,
+    parts: { book: ContactBook, copies: Copies },
+    onList: (contact: ContactId) => void,
+  ) {
     this.#context = context
+    this.#onList = onList
     this.#book = parts.book
     this.#copies = parts.copies
   }
@@ -179,6 +186,7 @@ export class Turns {
     const lists = { before: listedDevices(before), after: listedDevices(contact) }
     turn.contact = { ...contact, formerDevices: formerDevices(contact.formerDevices, lists) }
     turn.dropSessions(lists.after)
+    turn.batch.then(() => this.#onList(turn.id))
   }
 
   /** The next version of what is shared, for the other devices. */
@@ -186,7 +194,12 @@ export class Turns {
     const { contact, batch, id } = turn
     const { own, account } = this.#context
     if (contact === undefined || id === own.self || own.siblings.length === 0) return
-    if (!isSharedChange(before, contact)) return
+    if (!isSharedChange(before, contact)) {
+      // A device of theirs that is new may write to a sibling before that has their list.
+      const isNewList = contact.deviceList !== before?.deviceList
+      if (isNewList) this.#copies.add(batch, stateBody(contact, { isRemoved: false, positions: [] }))
+      return
+    }
     const removed = before === undefined ? await this.removal(id) : undefined
     const last = Math.max(contact.version.counter, removed?.counter ?? 0)
     if (removed !== undefined) batch.delete(keys.removed(id))

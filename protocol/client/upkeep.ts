@@ -12,6 +12,7 @@ import { keys } from './keys.ts'
 import type { Locations } from './locations.ts'
 import type { Prekeys } from './prekeys.ts'
 import type { Standing } from './standing.ts'
+import { tellDevices } from './tell-devices.ts'
 import type { Uplink } from './uplink.ts'
 
 export interface UpkeepParts {
@@ -124,7 +125,7 @@ export class Upkeep {
     if (this.#isDevicesDue && isPrimary) {
       // Before, so that a change that comes meanwhile is not taken for done.
       this.#isDevicesDue = false
-      if (!await this.#tellDevices()) this.#isDevicesDue = true
+      if (!await tellDevices(this.#context, this.#parts.uplink)) this.#isDevicesDue = true
     }
     if (this.#isOpenDue) {
       this.#isOpenDue = false
@@ -149,14 +150,6 @@ export class Upkeep {
     }
     const isPublished = !isPrimary || (this.#publishDueMs > 0 && !this.#isDevicesDue)
     return !this.#isOpenDue && this.#prekeysDueMs > 0 && isPublished
-  }
-
-  /** Which devices the node lets in besides this one. */
-  async #tellDevices(): Promise<boolean> {
-    const { account, own } = this.#context
-    const siblings = own.devices.filter(({ deviceId }) => deviceId !== account.deviceId)
-    const linkKeys = siblings.map(({ linkKey }) => linkKey)
-    return (await this.#parts.uplink.request({ type: 'devices', linkKeys }, 'devicesSet')).ok
   }
 
   /** Marks that are filed under hours. */

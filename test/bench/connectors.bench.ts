@@ -49,7 +49,8 @@ export const bench: Bench = {
 function devicesOf(args: readonly string[]): number {
   if (args.length === 0) return idleDevices
   const count = Number(args[1])
-  if (args[0] !== '--devices' || !Number.isSafeInteger(count) || count < 2 * firstDevices || args.length > 2) {
+  const isCount = Number.isSafeInteger(count) && count >= 2 * firstDevices
+  if (args[0] !== '--devices' || !isCount || args.length > 2) {
     throw new Error(`the options are: ${bench.usage}, at least ${2 * firstDevices}`)
   }
   return count

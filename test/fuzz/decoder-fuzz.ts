@@ -41,6 +41,9 @@ export interface FuzzOutcome {
 
 /** Of a long input, this many truncations are tried: all near both ends, the rest spread. */
 const truncationsMax = 600
+/** Above this an input is large, and gets fewer truncations and mutations: each costs milliseconds. */
+const largeBytes = 32 * 1_024
+const largeCasesMax = 60
 const randomInputBytesMax = 400
 const shownBytesMax = 4_096
 /** A result may keep twice its input and this much besides: objects of fields, ids as hex text. */
@@ -68,10 +71,12 @@ export function fuzzDecoder(options: FuzzOptions): FuzzOutcome {
     for (const extra of [0, 1, 0xff]) tally.cut(withByte(bytes, extra), `input ${i} and one byte more`)
     tally.measure(bytes, `input ${i}`)
   }
+  const small = valid.filter((bytes) => bytes.length <= largeBytes)
   for (let i = 0; i < options.cases; i++) {
+    const pool = i < largeCasesMax || small.length === 0 ? valid : small
     const bytes = i % 8 === 0
       ? random.bytes(randomInteger(random, randomInputBytesMax))
-      : mutated(randomChoice(random, valid), valid, random)
+      : mutated(randomChoice(random, pool), pool, random)
     tally.try(bytes, `case ${i}`)
     if (i % measuredEvery === 1) tally.measure(bytes, `case ${i}`)
   }
@@ -158,12 +163,13 @@ class Tally {
 }
 
 function truncations(length: number): number[] {
-  if (length <= truncationsMax) return Array.from({ length }, (_, i) => i)
-  const edge = truncationsMax / 3
+  const count = length > largeBytes ? largeCasesMax : truncationsMax
+  if (length <= count) return Array.from({ length }, (_, i) => i)
+  const edge = count / 3
   const step = (length - 2 * edge) / edge
-  return Array.from({ length: truncationsMax }, (_, i) => {
+  return Array.from({ length: count }, (_, i) => {
     if (i < edge) return i
-    if (i >= 2 * edge) return length - truncationsMax + i
+    if (i >= 2 * edge) return length - count + i
     return Math.floor(edge + (i - edge) * step)
   })
 }

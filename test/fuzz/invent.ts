@@ -8,6 +8,7 @@ import type { Random } from '../../crypto/random.ts'
 import type { Reader } from '../../protocol/codec/reader.ts'
 import type { Codec } from '../../protocol/codec/struct.ts'
 import { Writer } from '../../protocol/codec/writer.ts'
+import { limits } from '../../protocol/limits.ts'
 import { randomChoice, randomInteger } from '../helpers/seeded-random.ts'
 
 const attemptsMax = 20_000
@@ -137,7 +138,11 @@ class InventingReader {
   }
 
   #length(max: number): number {
-    if (this.#large) return randomInteger(this.#random, 4) > 0 ? max : randomInteger(this.#random, max + 1)
+    // No body on any wire is longer than this, however many long fields it may have.
+    const isFull = this.#writer.length >= limits.callBodyBytesMax
+    if (this.#large && !isFull) {
+      return randomInteger(this.#random, 4) > 0 ? max : randomInteger(this.#random, max + 1)
+    }
     return randomInteger(this.#random, Math.min(max, randomChoice(this.#random, [1, 40, 200])) + 1)
   }
 

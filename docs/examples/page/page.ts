@@ -73,10 +73,14 @@ function showState(line: HTMLLIElement, { state }: MessageStatus): void {
 async function chat(client: Client): Promise<void> {
   const messages = element<HTMLUListElement>('messages')
   const contacts = element('send').querySelector('select')!
+  const find = (id: string): HTMLLIElement | null => messages.querySelector(`[data-id="${id}"]`)
   const show = (entry: HistoryEntry): void => {
     // What comes between `on` and `history` is in both.
-    if (messages.querySelector(`[data-id="${entry.id}"]`) === null) messages.append(lineOf(entry))
+    if (find(entry.id) === null) messages.append(lineOf(entry))
     while (messages.children.length > shown) messages.firstElementChild!.remove()
+  }
+  const showLatest = async (limit: number): Promise<void> => {
+    for (const entry of (await client.history({ limit, reverse: true })).reverse()) show(entry)
   }
   const showContacts = async (): Promise<void> => {
     const known = (await client.contacts()).filter(({ state }) => state === 'active')
@@ -87,15 +91,17 @@ async function chat(client: Client): Promise<void> {
     else if (event.type === 'contact') void showContacts()
     else if (event.type === 'message') show(event.entry)
     else if (event.type === 'status') {
-      const line = messages.querySelector<HTMLLIElement>(`[data-id="${event.status.id}"]`)
-      if (line !== null) showState(line, event.status)
+      const line = find(event.status.id)
+      // The first one is of a message that was just written here.
+      if (line === null) void showLatest(10)
+      else showState(line, event.status)
     }
   })
   onSubmit(element<HTMLFormElement>('send'), async ({ contact = '', text = '' }) => {
     await client.send(contact, text)
     element('send').querySelector<HTMLInputElement>('[name=text]')!.value = ''
   })
-  for (const entry of (await client.history({ limit: shown, reverse: true })).reverse()) show(entry)
+  await showLatest(shown)
   await showContacts()
   say((await client.info()).online ? 'connected' : 'not connected')
   element('chat').hidden = false
