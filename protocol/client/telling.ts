@@ -11,6 +11,8 @@ import { kvEntries } from '../kv.ts'
 import { limits } from '../limits.ts'
 import type { HistoryPageEntry } from '../message/history-page.ts'
 import { decodePayload, encodePayload } from '../message/payload.ts'
+import type { SiblingBody } from '../message/payload.ts'
+import type { ReceivedCopyBody } from '../message/received-copy.ts'
 import type { Timer } from '../ports.ts'
 import type { Batch } from './batch.ts'
 import type { ContactBook } from './contact-book.ts'
@@ -26,7 +28,7 @@ import {
   contactRootKey, freshThread, heldCodec, kinds, messageCodec, readRecord, states, threadCodec,
 } from './records.ts'
 import type { ContactId, ContactRecord } from './records.ts'
-import { cardTarget, sealEnvelope } from './sealing.ts'
+import { cardTarget, newMessageId, sealEnvelope } from './sealing.ts'
 import type { Target } from './sealing.ts'
 import type { Turn, Turns } from './turns.ts'
 
@@ -209,10 +211,19 @@ export class Telling {
         body: stored === undefined ? { type: 'text', text } : { type: 'file', ...stored },
       })
       const contact = contactRootKey(id)
-      this.#parts.copies.add(turn.batch, isOutgoing
-        ? { type: 'sentCopy', contact, payload }
-        : { type: 'receivedCopy', contact, device: sender, payload }, { devices: [device] })
+      const body = isOutgoing
+        ? this.#passedOn(sender, { type: 'sentCopy', contact, payload })
+        : { type: 'receivedCopy', contact, device: sender, payload } as const
+      this.#parts.copies.add(turn.batch, body, { devices: [device] })
     }
+  }
+
+  /** The word of another device of ours, as its word: the place in the order is that device's. */
+  #passedOn(device: DeviceId, body: SiblingBody): ReceivedCopyBody {
+    const { own, clock } = this.#context
+    const messageId = newMessageId(this.#context)
+    const payload = encodePayload({ messageId, sentAtMs: clock.now(), sequence: 0, body })
+    return { type: 'receivedCopy', contact: contactRootKey(own.self), device, payload }
   }
 
   async #tellHistory(turn: Turn, device: DeviceId, record: SyncRecord): Promise<void> {

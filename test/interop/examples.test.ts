@@ -130,22 +130,4 @@ test('the bot answers once, also what came while it was dead', async () => {
   assert.is(await again.end('SIGTERM'), 0)
 })
 
-test('the sensor reports over UDP', async () => {
-  let data = ''
-  const { alice, bob } = await household((uri) => {
-    data = join(nodes[0]!.dataDir, '../sensor')
-    return new Example('sensor.ts', ['--store', data, '--link', uri])
-  })
-  await says(bob, 'alice', 'report, please')
-  await received(alice, 1)
-  const sensor = new Example('sensor.ts', ['--store', data, '--to', 'bob', '--every', '50', '--times', '5'])
-  const reports = (await received(bob, 5)).map(({ text }) => JSON.parse(text) as { reading: number })
-  assert.equal(reports.map(({ reading }) => reading), [1, 2, 3, 4, 5])
-  assert.is(await sensor.end(), 0)
-  const status = await alice.run(['status'])
-  const doors = status.json['doors'] as Record<string, { accepted: number }>
-  assert.ok(doors['udp']!.accepted >= 1, JSON.stringify(doors))
-  assert.is(doors['tcp']!.accepted, 0)
-})
-
 test.run()
