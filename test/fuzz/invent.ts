@@ -12,6 +12,8 @@ import { limits } from '../../protocol/limits.ts'
 import { randomChoice, randomInteger } from '../helpers/seeded-random.ts'
 
 const attemptsMax = 20_000
+/** A thousand entries with something to guess in each may need more than this: then a small one must do. */
+const largeAttemptsMax = 3_000
 /** After this many refusals at one place one choice more is taken back. */
 const patience = 200
 /** Where a varint grows. */
@@ -19,13 +21,15 @@ const edges = [0, 1, 63, 64, 16_383, 16_384, 2 ** 30 - 1, 2 ** 30, Number.MAX_SA
 /** Counts that limits often are. */
 const commonLimits = [8, 16, 32, 64, 128, 256, 1_024]
 
-/** Bytes that `codec` decodes completely; `large` ones reach for the limits of counts and lengths. */
+/** Bytes that `codec` decodes completely; `large` ones try for the limits of counts and lengths. */
 export function invent(codec: Codec<unknown>, random: Random, options: { large: boolean }): Uint8Array {
   let choices: Choice[] = []
   let stuck = 0
   let furthest = 0
   for (let attempt = 0; attempt < attemptsMax; attempt++) {
-    const reader = new InventingReader(choices, random, options.large)
+    if (attempt === largeAttemptsMax) [choices, stuck, furthest] = [[], 0, 0]
+    const large = options.large && attempt < largeAttemptsMax
+    const reader = new InventingReader(choices, random, large)
     try {
       codec.read(reader as unknown as Reader)
       return reader.written()
