@@ -119,6 +119,28 @@ export interface BoxUsage {
   readonly bytes: number
 }
 
+export interface Tombstone {
+  readonly id: EnvelopeId
+  readonly expiresAtMs: number
+  readonly proof: Uint8Array
+}
+
+/**
+ * An item as reconciliation sees it. Its time is its expiry, because that stands in the envelope:
+ * all replicas of a box agree on it, while each has its own time of arrival. As the TTL of most
+ * mail is the same, it orders nearly as arrival would.
+ */
+export type MailMark = Pick<MailboxItem, 'box' | 'id' | 'expiresAtMs'>
+
+export interface DigestRange {
+  /** Only of these; of all boxes when left out. */
+  readonly boxes?: ReadonlySet<BoxId>
+  /** Inclusive. */
+  readonly fromMs: number
+  /** Exclusive: what never expires is in no digest. */
+  readonly beforeMs: number
+}
+
 /**
  * Mail waiting for somebody: log-like, write-once by id, with quota, duplicate and tombstone
  * checks in one atomic step per item. Everything it says is durable (synced, in grouped commits)
@@ -146,11 +168,20 @@ export interface MailboxStore {
     ids: readonly EnvelopeId[],
     tombstone: { expiresAtMs: number, proof: Uint8Array },
   ): Promise<number>
+  /** All that were acknowledged and are remembered, in order of their ids, `after` exclusive. */
+  tombstones(box: BoxId, page: { after?: EnvelopeId, limit: number }): Promise<Tombstone[]>
   /** The proof kept for an acknowledged id. */
   tombstone(box: BoxId, id: EnvelopeId): Promise<Uint8Array | undefined>
   /** Removes up to `budget` expired items, tombstones and boxes; returns how many went. */
   expire(nowMs: number, budget: number): Promise<number>
   usage(): Promise<BoxUsage>
+  /**
+   * Pages of what is held (never empty, at most `limits.digestPageMarks` each), ordered by expiry,
+   * id and box. Each page is true for its own moment: what is put meanwhile may be missed, to be
+   * met by the next digest. Tombstones are not in it, for their times differ between replicas:
+   * whoever offers such an item is answered `acknowledged`, and `tombstone` has the proof.
+   */
+  digest(range: DigestRange): AsyncIterable<MailMark[]>
 }
 
 /** One envelope of a file box. */

@@ -34,6 +34,8 @@ export function checkOperations(operations: readonly KvOperation[]): number {
     if (operation.type !== 'put') continue
     const { length } = operation.value
     assert(length <= limits.kvValueBytesMax, `a value of ${length} bytes under ${operation.key}`)
+    const { expiresAtMs = Infinity } = operation
+    assert(expiresAtMs >= 0, `a time of ${expiresAtMs} ms`)
     bytes += length
   }
   assert(bytes <= limits.kvBatchBytesMax, `a batch of ${bytes} bytes`)

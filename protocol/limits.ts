@@ -428,11 +428,23 @@ export const limits = {
   kvBatchBytesMax: 16 * 1024 * 1024,
   /** Proof kept with tombstones: a signed acknowledgement of 256 envelopes is 8.4 KB. */
   tombstoneProofBytesMax: 16 * 1024,
+  /** Marks in a page of a digest: 100 KB in memory, and one short query. */
+  digestPageMarks: 500,
   /** What goes into one synced commit: bounds its latency and stays below the write buffer. */
   commitBytesMax: 8 * 1024 * 1024,
   commitOperationsMax: 4_096,
   /** Mail in memory that waits for its commit; more is refused, the disk is too slow for it. */
   commitQueueBytesMax: 64 * 1024 * 1024,
+  /** A write waits so long for a database that is away, before its caller hears STORE_AWAY. */
+  databaseAwayMs: 2_000,
+  databaseConnectMs: 3_000,
+  /** One statement, also a commit on a slow disk; a server that is frozen is noticed after it. */
+  databaseQueryMs: 10_000,
+  databaseIdleMs: 60_000,
+  /** Readers of one process; PostgreSQL has 100 connections for all by default. */
+  databaseConnectionsMax: 8,
+  /** Tries of a group of writes that the database gave up for the sake of another. */
+  databaseTriesMax: 10,
   /** LevelDB's log: measured 3 times less write amplification than with its 4 MiB. */
   writeBufferBytes: 32 * 1024 * 1024,
   /** Disk space kept in reserve: reopening writes a whole log once more, and half as much again. */

@@ -21,16 +21,29 @@ export interface Clock {
 
 /** One change of an atomic batch. */
 export type KvOperation =
-  | { readonly type: 'put', readonly key: string, readonly value: Uint8Array }
+  | KvPut
   | { readonly type: 'delete', readonly key: string }
   /** The batch is refused unless the key has exactly this version; 0 means absent. */
   | { readonly type: 'check', readonly key: string, readonly version: number }
+
+export interface KvPut {
+  readonly type: 'put'
+  readonly key: string
+  readonly value: Uint8Array
+  /**
+   * From then on it is absent for `get`, `list` and `check`, by the clock of whoever asks, and
+   * `expire` removes it. Milliseconds since 1970; for ever when left out, also when the key ended before.
+   */
+  readonly expiresAtMs?: number
+}
 
 export interface KvEntry {
   readonly key: string
   readonly value: Uint8Array
   /** Positive; grows by every put of this key (it may start anew after a delete). */
   readonly version: number
+  /** Infinity: for ever. */
+  readonly expiresAtMs: number
 }
 
 export interface KvRange {
@@ -56,6 +69,8 @@ export interface KvStore {
    * @throws STORE_FULL when the disk has no room, STORE_CLOSED after close
    */
   write(operations: readonly KvOperation[]): Promise<boolean>
+  /** Removes up to `budget` (at least 1) entries that have expired; returns how many went. */
+  expire(nowMs: number, budget: number): Promise<number>
 }
 
 /**

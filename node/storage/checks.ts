@@ -5,7 +5,7 @@
 import { assert } from '../../crypto/errors.ts'
 import { envelopeId } from '../../protocol/envelope.ts'
 import { limits } from '../../protocol/limits.ts'
-import type { BoxLimits, MailboxItem, Piece } from '../ports.ts'
+import type { BoxLimits, DigestRange, MailboxItem, MailMark, Piece } from '../ports.ts'
 
 export function checkBoxLimits({ itemsMax, bytesMax, expiresAtMs }: BoxLimits): void {
   assert(itemsMax >= 0 && bytesMax >= 0, `box limits of ${itemsMax} items and ${bytesMax} bytes`)
@@ -38,6 +38,17 @@ export function checkTombstone(tombstone: { expiresAtMs: number, proof: Uint8Arr
   checkTime(tombstone.expiresAtMs)
   const { length } = tombstone.proof
   assert(length <= limits.tombstoneProofBytesMax, `a tombstone proof of ${length} bytes`)
+}
+
+export function isInDigest({ box, expiresAtMs }: MailMark, { boxes, fromMs, beforeMs }: DigestRange): boolean {
+  return expiresAtMs >= fromMs && expiresAtMs < beforeMs && (boxes?.has(box) ?? true)
+}
+
+/** The order of a digest. */
+export function compareMarks(a: MailMark, b: MailMark): number {
+  if (a.expiresAtMs !== b.expiresAtMs) return a.expiresAtMs - b.expiresAtMs
+  if (a.id !== b.id) return a.id < b.id ? -1 : 1
+  return a.box < b.box ? -1 : a.box === b.box ? 0 : 1
 }
 
 /** Milliseconds since 1970; Infinity for ever. */

@@ -10,8 +10,10 @@ import { envelopeId } from '../../protocol/envelope.ts'
 import type { BoxId, EnvelopeId } from '../../protocol/ids.ts'
 import { limits } from '../../protocol/limits.ts'
 import type { Clock } from '../../protocol/ports.ts'
-import type { BoxLimits, BoxUsage, MailboxEntry, MailboxItem, MailboxStore, PutResult } from '../ports.ts'
-import { checkBoxLimits, checkTombstone, ownedItem } from './checks.ts'
+import type {
+  BoxLimits, BoxUsage, DigestRange, MailboxEntry, MailboxItem, MailboxStore, MailMark, PutResult, Tombstone,
+} from '../ports.ts'
+import { checkBoxLimits, checkTombstone, compareMarks, isInDigest, ownedItem } from './checks.ts'
 import type { CommitQueue } from './level-commit.ts'
 import type { LevelDatabase, LevelHandle } from './level-database.ts'
 import type { CorruptionListener } from './level-draft.ts'
@@ -19,7 +21,8 @@ import {
   acknowledgeAll, dropDamaged, expireOperation, putOne, setBoxOperation, slotKeys, sweepOperation,
 } from './level-mail-operations.ts'
 import {
-  afterAll, decodeRow, numberText, openRow, orderRow, proofRow, rowKey, slotKind, slotRow, trailingNumber,
+  afterAll, decodeRow, expiryKind, expiryRow, numberText, openRow, orderRow, proofRow, rowKey, slotId, slotKind,
+  slotRow, timeOf, timeText, trailingNumber,
 } from './level-rows.ts'
 import type { SlotRow } from './level-rows.ts'
 
@@ -162,11 +165,85 @@ export class LevelMailbox implements MailboxStore {
       const { slot, generation } = await this.#slot(handle, snapshot, { box, id })
       if (slot?.kind !== slotKind.tombstone) return undefined
       if (slot.expiresAtMs <= this.#components.clock.now()) return undefined
-      const key = rowKey.proof(generation, slot.proof)
-      const row = await handle.get(key, { snapshot })
-      const value = row === undefined ? undefined : decodeRow(proofRow, key, row)
-      if (value === undefined) this.#components.onCorrupt(key)
-      return value?.proof
+      return await this.#proof(handle, snapshot, { generation, number: slot.proof })
+    })
+  }
+
+  async tombstones(box: BoxId, { after, limit }: { after?: EnvelopeId, limit: number }): Promise<Tombstone[]> {
+    const generation = this.#generation(box)
+    if (generation === undefined) return []
+    const nowMs = this.#components.clock.now()
+    const found: Tombstone[] = []
+    const first = rowKey.slot(generation, (after ?? '') as EnvelopeId)
+    await this.#onSnapshot(async (handle, snapshot) => {
+      const range = { gt: first, lt: `i${numberText(generation)}${afterAll}`, snapshot }
+      for await (const [key, row] of handle.iterator(range)) {
+        if (found.length >= limit) break
+        const slot = decodeRow(slotRow, key, row)
+        if (slot?.kind !== slotKind.tombstone || slot.expiresAtMs <= nowMs) continue
+        const proof = await this.#proof(handle, snapshot, { generation, number: slot.proof })
+        if (proof !== undefined) found.push({ id: slotId(key), expiresAtMs: slot.expiresAtMs, proof })
+      }
+    })
+    return found
+  }
+
+  async #proof(
+    handle: LevelHandle,
+    snapshot: Snapshot,
+    { generation, number }: { generation: number, number: number },
+  ): Promise<Uint8Array | undefined> {
+    const key = rowKey.proof(generation, number)
+    const row = await handle.get(key, { snapshot })
+    const value = row === undefined ? undefined : decodeRow(proofRow, key, row)
+    if (value === undefined) this.#components.onCorrupt(key)
+    return value?.proof.slice()
+  }
+
+  /**
+   * By the rows of what expires. They stand in order of time, so only what ends in the same
+   * millisecond is put in order here: with times rounded to the hour, an hour's mail at most.
+   */
+  async *digest(range: DigestRange): AsyncGenerator<MailMark[]> {
+    const { queue, clock } = this.#components
+    let from = `x${timeText(Math.max(range.fromMs, queue.state.expiryMarkMs))}`
+    const end = `x${timeText(range.beforeMs)}`
+    let held: MailMark[] = []
+    for (;;) {
+      this.#assertReadable()
+      const { marks, last } = await this.#marks({ gte: from, lt: end })
+      const nowMs = clock.now()
+      held.push(...marks.filter((mark) => mark.expiresAtMs > nowMs && isInDigest(mark, range)))
+      const latestMs = last === undefined ? Infinity : timeOf(last)
+      const ready = held.filter(({ expiresAtMs }) => expiresAtMs < latestMs).sort(compareMarks)
+      held = held.filter(({ expiresAtMs }) => expiresAtMs >= latestMs)
+      for (let at = 0; at < ready.length; at += limits.digestPageMarks) {
+        yield ready.slice(at, at + limits.digestPageMarks)
+      }
+      if (last === undefined) return
+      from = `${last}0`
+    }
+  }
+
+  /** The next items by time; `last`: where to go on behind, if there may be more. */
+  async #marks(bounds: { gte: string, lt: string }): Promise<{ marks: MailMark[], last?: string }> {
+    const { queue, database } = this.#components
+    return await database.read(async (handle) => {
+      const rows = await handle.iterator({ ...bounds, limit: limits.digestPageMarks }).all()
+      const due = rows.flatMap(([key, row]) => {
+        const expiry = decodeRow(expiryRow, key, row)
+        const box = expiry?.kind === expiryKind.slot ? queue.state.boxes.get(expiry.box) : undefined
+        if (expiry === undefined || box === undefined) return []
+        if (box.expiresAtMs <= this.#components.clock.now()) return []
+        return [{ ...expiry, number: trailingNumber(key), slotKey: rowKey.slot(box.generation, expiry.id) }]
+      })
+      const slots = await handle.getMany(due.map(({ slotKey }) => slotKey))
+      const marks = due.flatMap(({ box, id, atMs, number, slotKey }, i) => {
+        const slot = slots[i] === undefined ? undefined : decodeRow(slotRow, slotKey, slots[i])
+        const isHeld = slot?.kind === slotKind.item && slot.number === number
+        return isHeld ? [{ box, id, expiresAtMs: atMs }] : []
+      })
+      return rows.length < limits.digestPageMarks ? { marks } : { marks, last: rows.at(-1)![0] }
     })
   }
 

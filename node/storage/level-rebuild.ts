@@ -205,8 +205,14 @@ class Rebuild {
     for (const [key, value] of rows) {
       this.#records++
       const row = decodeRow(kvRow, key, value)
-      if (row === undefined) this.#damagedKeys.push(key.slice(1))
-      else this.#largestNumber = Math.max(this.#largestNumber, row.version)
+      if (row === undefined) {
+        this.#damagedKeys.push(key.slice(1))
+        continue
+      }
+      this.#largestNumber = Math.max(this.#largestNumber, row.version)
+      if (row.expiresAtMs === Infinity) continue
+      const expiry = rowKey.recordExpiry(row.expiresAtMs, key.slice(1))
+      this.#put(emptyRow, expiry, undefined)
     }
   }
 

@@ -13,6 +13,7 @@
  *   x <time> <number>              ExpiryRow       everything that ends, in order of its end
  *   g <generation>                 (empty)         a dropped box, whose rows are being swept
  *   k <key>                        KvRow
+ *   e <time> <key>                 (empty)         records that end, in order of their end
  *
  *   box, id:             64 hex digits
  *   generation, number:  14 hex digits; all drawn from one counter, never used twice
@@ -43,6 +44,7 @@ export const rowKey = {
   expiry: (atMs: number, number: number) => `x${timeText(atMs)}${numberText(number)}`,
   garbage: (generation: number) => `g${numberText(generation)}`,
   kv: (key: string) => `k${key}`,
+  recordExpiry: (atMs: number, key: string) => `e${timeText(atMs)}${key}`,
 }
 
 /** Sorts after every hex digit: `prefix + afterAll` ends the range of a prefix. */
@@ -59,9 +61,20 @@ export function timeText(timeMs: number): string {
   return timeView.getBigUint64(0).toString(16).padStart(16, '0')
 }
 
+/** The time in an `x` key. */
+export function timeOf(key: string): number {
+  timeView.setBigUint64(0, BigInt(`0x${key.slice(1, 17)}`))
+  return timeView.getFloat64(0)
+}
+
 /** The number at the end of an `o`, `p`, `q` or `x` key. */
 export function trailingNumber(key: string): number {
   return Number.parseInt(key.slice(-14), 16)
+}
+
+/** The record in an `e` key. */
+export function recordOf(key: string): string {
+  return key.slice(17)
 }
 
 /** The generation in an `i`, `o`, `q` or `g` key. */
@@ -171,10 +184,12 @@ export const noId = '0'.repeat(64) as EnvelopeId
 
 export interface KvRow {
   readonly version: number
+  readonly expiresAtMs: number
   readonly value: Uint8Array
 }
 export const kvRow = struct<KvRow>({
   version: u64,
+  expiresAtMs: double,
   value: { write: (w, v) => w.raw(v), read: (r) => r.rest() },
 })
 

@@ -116,7 +116,7 @@ export async function openLevelStore(options: LevelStoreOptions): Promise<LevelS
     return {
       mailbox: new LevelMailbox({ database, queue, clock, onCorrupt }),
       pieces,
-      kv: new LevelKv({ database, queue, onCorrupt }),
+      kv: new LevelKv({ database, queue, clock, onCorrupt }),
       scratch(name) {
         if (!queue.accepts) return Promise.reject(new OpenIMError('STORE_CLOSED', 'the store is closed'))
         const scratch = openScratch(join(directory, `scratch-${name}`))

@@ -17,9 +17,10 @@ import { assert, OpenIMError } from '../../crypto/errors.ts'
 import { randomFraction } from '../../crypto/random.ts'
 import type { Random } from '../../crypto/random.ts'
 import { checkOperations, ownedOperation } from '../../protocol/kv.ts'
+import { limits } from '../../protocol/limits.ts'
 import { KvTable } from '../../protocol/memory-kv.ts'
 import type { Clock, KvStore, Timer } from '../../protocol/ports.ts'
-import type { MailboxStore, PieceStore, Store } from '../ports.ts'
+import type { DigestRange, MailboxStore, MailMark, PieceStore, Store } from '../ports.ts'
 import { checkBoxLimits, checkPiece, checkTombstone, ownedItem } from './checks.ts'
 import { PieceTable } from './memory-pieces.ts'
 import { MailTable } from './memory-tables.ts'
@@ -187,8 +188,17 @@ export class MemoryStore implements Store {
         return await this.#write(0, () => mail.acknowledge(box, own, { ...tombstone, nowMs: clock.now() }))
       },
       tombstone: async (box, id) => this.#readable().mail.tombstone(box, id, clock.now()),
+      tombstones: async (box, page) => this.#readable().mail.tombstones(box, { ...page, nowMs: clock.now() }),
       expire: async (nowMs, budget) => await this.#write(0, () => mail.expire(nowMs, budget)),
       usage: async () => this.#readable().mail.usage(),
+      digest: (range) => this.#digest(range),
+    }
+  }
+
+  async *#digest(range: DigestRange): AsyncGenerator<MailMark[]> {
+    const marks = this.#readable().mail.digest(range, this.#components.clock.now())
+    for (let at = 0; at < marks.length; at += limits.digestPageMarks) {
+      yield marks.slice(at, at + limits.digestPageMarks)
     }
   }
 
@@ -216,16 +226,18 @@ export class MemoryStore implements Store {
   }
 
   #kvFace(): KvStore {
+    const { clock } = this.#components
     const { kv } = this.#disk
     return {
-      get: async (key) => this.#readable().kv.get(key),
-      list: async (range) => this.#readable().kv.list(range),
+      get: async (key) => this.#readable().kv.get(key, clock.now()),
+      list: async (range) => this.#readable().kv.list(range, clock.now()),
       write: async (operations) => {
         const bytes = checkOperations(operations)
         const own = operations.map(ownedOperation)
         const grows = own.some((one) => one.type === 'put')
-        return await this.#write(grows ? bytes : 0, () => kv.write(own))
+        return await this.#write(grows ? bytes : 0, () => kv.write(own, clock.now()))
       },
+      expire: async (nowMs, budget) => await this.#write(0, () => kv.expire(nowMs, budget)),
     }
   }
 }

@@ -7,19 +7,19 @@
  * expired.
  */
 import type { BoxId, EnvelopeId } from '../../protocol/ids.ts'
-import type { BoxLimits, BoxUsage, MailboxEntry, MailboxItem, PutResult } from '../ports.ts'
+import type {
+  BoxLimits, BoxUsage, DigestRange, MailboxEntry, MailboxItem, MailMark, PutResult, Tombstone,
+} from '../ports.ts'
+import { compareMarks, isInDigest } from './checks.ts'
 
-interface Tombstone {
-  readonly expiresAtMs: number
-  readonly proof: Uint8Array
-}
+type Grave = Omit<Tombstone, 'id'>
 
 interface Box {
   limits: BoxLimits
   bytes: number
   /** In arrival order. */
   readonly items: Map<EnvelopeId, MailboxEntry>
-  readonly tombstones: Map<EnvelopeId, Tombstone>
+  readonly tombstones: Map<EnvelopeId, Grave>
 }
 
 export class MailTable {
@@ -97,7 +97,7 @@ export class MailTable {
     return { ...entry, body: entry.body.slice() }
   }
 
-  acknowledge(id: BoxId, ids: readonly EnvelopeId[], tombstone: Tombstone & { nowMs: number }): number {
+  acknowledge(id: BoxId, ids: readonly EnvelopeId[], tombstone: Grave & { nowMs: number }): number {
     const box = this.#boxes.get(id)
     if (box === undefined) return 0
     const { expiresAtMs, proof, nowMs } = tombstone
@@ -114,6 +114,16 @@ export class MailTable {
   tombstone(id: BoxId, item: EnvelopeId, nowMs: number): Uint8Array | undefined {
     const tombstone = this.#boxes.get(id)?.tombstones.get(item)
     return tombstone === undefined || tombstone.expiresAtMs <= nowMs ? undefined : tombstone.proof.slice()
+  }
+
+  tombstones(
+    id: BoxId,
+    page: { after?: EnvelopeId, limit: number, nowMs: number },
+  ): Tombstone[] {
+    const live = [...this.#liveBox(id, page.nowMs)?.tombstones ?? []]
+      .filter(([item, { expiresAtMs }]) => expiresAtMs > page.nowMs && item > (page.after ?? ''))
+    return live.sort(([a], [b]) => (a < b ? -1 : 1)).slice(0, page.limit)
+      .map(([item, { expiresAtMs, proof }]) => ({ id: item, expiresAtMs, proof: proof.slice() }))
   }
 
   expire(nowMs: number, budget: number): number {
@@ -139,6 +149,19 @@ export class MailTable {
     }
     this.#nextExpiryMs = nextExpiryMs
     return gone
+  }
+
+  /** All of them, in order. */
+  digest(range: DigestRange, nowMs: number): MailMark[] {
+    const marks: MailMark[] = []
+    for (const [box, { limits, items }] of this.#boxes) {
+      if (limits.expiresAtMs <= nowMs) continue
+      for (const { id, expiresAtMs } of items.values()) {
+        const mark = { box, id, expiresAtMs }
+        if (expiresAtMs > nowMs && isInDigest(mark, range)) marks.push(mark)
+      }
+    }
+    return marks.sort(compareMarks)
   }
 
   #liveBox(id: BoxId, nowMs: number): Box | undefined {

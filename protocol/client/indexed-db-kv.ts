@@ -3,7 +3,8 @@
  *
  * ```text
  *   database NAME, version 1
- *     records   { key, value: Uint8Array, version }, by key; strings order by code unit, as ours do
+ *     records   { key, value: Uint8Array, version, expiresAtMs? }, by key; strings order by code unit,
+ *               as ours do; what ends stands in the index "expiresAtMs", too
  *     meta      "version" → the last version given to a record
  * ```
  *
@@ -21,13 +22,17 @@
 import { OpenIMError } from '../../crypto/errors.ts'
 import { checkOperations, ownedOperation } from '../kv.ts'
 import { limits } from '../limits.ts'
-import type { Clock, KvEntry, KvOperation, KvRange, KvStore } from '../ports.ts'
+import type { Clock, KvEntry, KvOperation, KvPut, KvRange, KvStore } from '../ports.ts'
 import { systemClock } from '../system-clock.ts'
 
 export interface IndexedDbOptions {
   /** Of the database; one device, one name. */
   readonly name: string
   readonly clock?: Clock
+}
+
+interface Row extends Omit<KvEntry, 'expiresAtMs'> {
+  readonly expiresAtMs?: number
 }
 
 interface Write {
@@ -38,10 +43,12 @@ interface Write {
 
 const schemaVersion = 1
 const counterKey = 'version'
+const expiryIndex = 'expiresAtMs'
 
 export class IndexedDbKv implements KvStore {
   readonly #database: IDBDatabase
   readonly #release: () => void
+  readonly #clock: Clock
   #waiting: Write[] = []
   #working: Promise<void> | undefined
   #state: 'open' | 'closed' = 'open'
@@ -53,16 +60,17 @@ export class IndexedDbKv implements KvStore {
   static async open({ name, clock = systemClock }: IndexedDbOptions): Promise<IndexedDbKv> {
     const release = await takeLock(`openim ${name}`, clock)
     try {
-      return new IndexedDbKv(await openDatabase(name), release)
+      return new IndexedDbKv(await openDatabase(name), { release, clock })
     } catch (error) {
       release()
       throw error
     }
   }
 
-  private constructor(database: IDBDatabase, release: () => void) {
+  private constructor(database: IDBDatabase, { release, clock }: { release: () => void, clock: Clock }) {
     this.#database = database
     this.#release = release
+    this.#clock = clock
     // The person clears the site's data, or somebody deletes the database.
     database.onclose = () => this.#end()
     database.onversionchange = () => { void this.close() }
@@ -79,16 +87,22 @@ export class IndexedDbKv implements KvStore {
 
   /** @throws STORE_CLOSED, STORE_IO */
   async get(key: string): Promise<KvEntry | undefined> {
-    return await this.#read((records) => settled<KvEntry | undefined>(records.get(key)))
+    const row = await this.#read((records) => settled<Row | undefined>(records.get(key)))
+    return isLive(row, this.#clock.now()) ? entryOf(row) : undefined
   }
 
   /** @throws STORE_CLOSED, STORE_IO */
   async list({ prefix, after, limit = Infinity, reverse = false }: KvRange): Promise<KvEntry[]> {
     const range = keyRange({ prefix, after, reverse })
     if (limit < 1 || range === 'nothing') return []
-    return await this.#read((records) => (reverse
-      ? lastOnes(records, range, limit)
-      : settled<KvEntry[]>(records.getAll(range, limit === Infinity ? undefined : limit))))
+    const nowMs = this.#clock.now()
+    return await this.#read(async (records) => {
+      const page = { range, limit, reverse, nowMs }
+      if (reverse) return await oneByOne(records, page)
+      // Faster, and enough unless some have expired.
+      const rows = await settled<Row[]>(records.getAll(range, limit === Infinity ? undefined : limit))
+      return rows.every((row) => isLive(row, nowMs)) ? rows.map(entryOf) : await oneByOne(records, page)
+    })
   }
 
   /** @throws STORE_CLOSED, STORE_FULL, STORE_IO */
@@ -101,6 +115,27 @@ export class IndexedDbKv implements KvStore {
     })
     this.#working ??= this.#work()
     return await done
+  }
+
+  /** @throws STORE_CLOSED, STORE_IO */
+  async expire(nowMs: number, budget: number): Promise<number> {
+    if (this.#state !== 'open') throw closedError()
+    try {
+      const transaction = this.#database.transaction('records', 'readwrite', { durability: 'strict' })
+      const durable = completed(transaction)
+      const due = transaction.objectStore('records').index(expiryIndex).openCursor(IDBKeyRange.upperBound(nowMs))
+      let gone = 0
+      due.onsuccess = () => {
+        if (due.result === null || gone === budget) return
+        due.result.delete()
+        gone++
+        due.result.continue()
+      }
+      await durable
+      return gone
+    } catch (error) {
+      throw storeError(error)
+    }
   }
 
   async #read<T>(ask: (records: IDBObjectStore) => Promise<T>): Promise<T> {
@@ -142,7 +177,7 @@ export class IndexedDbKv implements KvStore {
     const transaction = this.#database.transaction(['records', 'meta'], 'readwrite', { durability: 'strict' })
     const durable = completed(transaction)
     try {
-      const results = await apply(transaction, batches)
+      const results = await apply(transaction, batches, this.#clock.now())
       await durable
       return results
     } catch (error) {
@@ -163,23 +198,28 @@ export class IndexedDbKv implements KvStore {
 async function apply(
   transaction: IDBTransaction,
   batches: readonly (readonly KvOperation[])[],
+  nowMs: number,
 ): Promise<boolean[]> {
   const records = transaction.objectStore('records')
   const meta = transaction.objectStore('meta')
   const checked = new Set(batches.flat().filter(({ type }) => type === 'check').map(({ key }) => key))
   const [counter, ...found] = await Promise.all([
     settled<number | undefined>(meta.get(counterKey)),
-    ...Array.from(checked, (key) => settled<KvEntry | undefined>(records.get(key))),
+    ...Array.from(checked, (key) => settled<Row | undefined>(records.get(key))),
   ])
-  const versions = new Map(Array.from(checked, (key, i) => [key, found[i]?.version ?? 0]))
+  const versions = new Map(Array.from(checked, (key, i) => {
+    const row = found[i]
+    return [key, isLive(row, nowMs) ? row.version : 0]
+  }))
   let last = counter ?? 0
   const results = batches.map((operations) => {
     const holds = operations.every((one) => one.type !== 'check' || versions.get(one.key) === one.version)
     if (!holds) return false
     for (const one of operations) {
-      if (one.type === 'put') records.put({ key: one.key, value: one.value, version: ++last })
+      if (one.type === 'put') records.put(rowOf(one, ++last))
       else if (one.type === 'delete') records.delete(one.key)
-      if (one.type !== 'check') versions.set(one.key, one.type === 'put' ? last : 0)
+      if (one.type === 'put') versions.set(one.key, (one.expiresAtMs ?? Infinity) > nowMs ? last : 0)
+      else if (one.type === 'delete') versions.set(one.key, 0)
     }
     return true
   })
@@ -203,14 +243,32 @@ function pastPrefix(prefix: string): string {
   return prefix + '\uffff'.repeat(limits.kvKeyBytesMax + 1)
 }
 
-async function lastOnes(records: IDBObjectStore, range: IDBKeyRange, limit: number): Promise<KvEntry[]> {
+function rowOf({ key, value, expiresAtMs = Infinity }: KvPut, version: number): Row {
+  const row = { key, value, version }
+  return expiresAtMs === Infinity ? row : { ...row, expiresAtMs }
+}
+
+function entryOf({ key, value, version, expiresAtMs = Infinity }: Row): KvEntry {
+  return { key, value, version, expiresAtMs }
+}
+
+function isLive(row: Row | undefined, nowMs: number): row is Row {
+  return row !== undefined && (row.expiresAtMs ?? Infinity) > nowMs
+}
+
+async function oneByOne(
+  records: IDBObjectStore,
+  page: { range: IDBKeyRange, limit: number, reverse: boolean, nowMs: number },
+): Promise<KvEntry[]> {
+  const { range, limit, reverse, nowMs } = page
   const found: KvEntry[] = []
-  const request = records.openCursor(range, 'prev')
+  const request = records.openCursor(range, reverse ? 'prev' : 'next')
   await new Promise<void>((resolve, reject) => {
     request.onerror = () => reject(request.error as Error)
     request.onsuccess = () => {
       const cursor = request.result
-      if (cursor !== null) found.push(cursor.value as KvEntry)
+      const row = cursor?.value as Row | undefined
+      if (isLive(row, nowMs)) found.push(entryOf(row))
       if (cursor === null || found.length >= limit) resolve()
       else cursor.continue()
     }
@@ -222,7 +280,8 @@ function openDatabase(name: string): Promise<IDBDatabase> {
   return new Promise((resolve, reject) => {
     const request = indexedDB.open(name, schemaVersion)
     request.onupgradeneeded = () => {
-      request.result.createObjectStore('records', { keyPath: 'key' })
+      const records = request.result.createObjectStore('records', { keyPath: 'key' })
+      records.createIndex(expiryIndex, 'expiresAtMs')
       request.result.createObjectStore('meta')
     }
     request.onsuccess = () => resolve(request.result)

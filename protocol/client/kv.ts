@@ -8,7 +8,7 @@
  * ```
  *
  * The key name is authenticated, so values cannot be swapped between records. A whole store put
- * back to an older state cannot be noticed here. Wrap as `scopedKv(sealedKv({ kv, … }), 'alice/')`:
+ * back to an older state cannot be noticed here. When a record expires is not sealed: databases act on it. Wrap as `scopedKv(sealedKv({ kv, … }), 'alice/')`:
  * then the authenticated name holds the scope too, and two accounts under one key stay apart.
  */
 import { concat, utf8 } from '../../crypto/bytes.ts'
@@ -41,7 +41,7 @@ export function sealedKv(components: { kv: KvStore, key: Uint8Array, random: Ran
     assert(value.length <= sealedValueBytesMax, `a value of ${value.length} bytes under ${name}`)
     const nonce = random.bytes(nonceBytes)
     const sealed = crypto.sealX({ key, nonce, plaintext: value, ad: concat(label, utf8(name)) })
-    return { type: 'put', key: name, value: concat(nonce, sealed) }
+    return { ...operation, value: concat(nonce, sealed) }
   }
 
   function open(entry: KvEntry): KvEntry {
@@ -55,7 +55,7 @@ export function sealedKv(components: { kv: KvStore, key: Uint8Array, random: Ran
         + 'another key sealed it, or it was changed on disk; restore it from a backup',
       { details: { key: entry.key, version: entry.version } })
     }
-    return { key: entry.key, value, version: entry.version }
+    return { ...entry, value }
   }
 
   return {
@@ -65,10 +65,14 @@ export function sealedKv(components: { kv: KvStore, key: Uint8Array, random: Ran
     },
     list: async (range) => (await kv.list(range)).map(open),
     write: async (operations) => await kv.write(operations.map(seal)),
+    expire: (nowMs, budget) => kv.expire(nowMs, budget),
   }
 }
 
-/** The records of `kv` whose keys start with `prefix`, seen without it. */
+/**
+ * The records of `kv` whose keys start with `prefix`, seen without it. `expire` is the whole
+ * store's: what has expired is nobody's any more.
+ */
 export function scopedKv(kv: KvStore, prefix: string): KvStore {
   const inside = (entry: KvEntry): KvEntry => ({ ...entry, key: entry.key.slice(prefix.length) })
   const outside = (range: KvRange): KvRange => {
@@ -86,5 +90,6 @@ export function scopedKv(kv: KvStore, prefix: string): KvStore {
       for (const { key } of operations) assert(key.length > 0, 'a key is not empty')
       return await kv.write(operations.map((one) => ({ ...one, key: prefix + one.key })))
     },
+    expire: (nowMs, budget) => kv.expire(nowMs, budget),
   }
 }

@@ -70,5 +70,6 @@ export function salvagingKv(components: { kv: KvStore, clock: Clock }, options: 
     get: (key: string): Promise<KvEntry | undefined> => salvaged(() => kv.get(key)),
     list: (range: KvRange): Promise<KvEntry[]> => salvaged(() => kv.list(range)),
     write: (operations) => kv.write(operations),
+    expire: (nowMs, budget) => kv.expire(nowMs, budget),
   }
 }

@@ -28,6 +28,7 @@ export function kvSuite(
   test.before.each(async () => { kv = await open() })
   recordTests(test, { kv: () => kv, ...room })
   checkTests(test, { kv: () => kv })
+  kvExpiryTests(test, { kv: () => kv })
   test.run()
 }
 
@@ -191,5 +192,69 @@ export function checkTests(test: Suite, subject: KvSubject): void {
 
   test('takes an empty batch', async () => {
     assert.is(await subject.kv().write([]), true)
+  })
+}
+
+/** Times are long past or far ahead, so that every clock agrees. */
+export function kvExpiryTests(test: Suite, subject: KvSubject): void {
+  const past = 1_000
+  const ahead = 10 ** 15
+  const put = (key: string, expiresAtMs?: number) =>
+    ({ type: 'put', key, value: utf8(key), ...expiresAtMs === undefined ? {} : { expiresAtMs } }) as const
+  const check = (key: string, version: number) => ({ type: 'check', key, version }) as const
+  const keysOf = async (range: KvRange): Promise<string[]> =>
+    (await subject.kv().list(range)).map(({ key }) => key)
+
+  test('what has expired is not there: for get, list and check', async () => {
+    const kv = subject.kv()
+    await kv.write([put('a', past), put('b', ahead), put('c'), put('d', Infinity), put('e', past)])
+    assert.is(await kv.get('a'), undefined)
+    assert.equal((await kv.get('b'))!.value, utf8('b'))
+    assert.equal((await kv.list({ prefix: '' })).map((entry) => entry.expiresAtMs), [ahead, Infinity, Infinity])
+    assert.is((await kv.get('b'))!.expiresAtMs, ahead)
+    assert.equal(await keysOf({ prefix: '' }), ['b', 'c', 'd'])
+    assert.equal(await keysOf({ prefix: '', limit: 1 }), ['b'])
+    assert.equal(await keysOf({ prefix: '', limit: 2, reverse: true }), ['d', 'c'])
+    const { version } = (await kv.get('b'))!
+    assert.is(await kv.write([check('a', 0), check('b', version), put('a', ahead)]), true)
+    assert.is(await kv.write([check('a', 0), put('a')]), false)
+  })
+
+  test('a put sets the time anew, or takes it away', async () => {
+    const kv = subject.kv()
+    await kv.write([put('a', past), put('b', ahead), put('c', past)])
+    await kv.write([put('a', ahead), put('b', past), put('c')])
+    assert.equal(await keysOf({ prefix: '' }), ['a', 'c'])
+    assert.is(await kv.expire(past, 10), 1)
+    assert.equal(await keysOf({ prefix: '' }), ['a', 'c'])
+    assert.is(await kv.expire(ahead, 10), 1)
+    assert.equal(await keysOf({ prefix: '' }), ['c'])
+  })
+
+  test('removes expired entries within its budget, to the millisecond, and nothing else', async () => {
+    const kv = subject.kv()
+    const keys = Array.from({ length: 25 }, (_, i) => `x/${String(i).padStart(2, '0')}`)
+    await kv.write([...keys.map((key, i) => put(key, past + i)), put('y', ahead), put('z')])
+    assert.is(await kv.expire(past - 1, 100), 0)
+    assert.is(await kv.expire(past, 100), 1)
+    const steps: number[] = []
+    for (let gone = -1; gone !== 0;) steps.push(gone = await kv.expire(past + 1_000, 10))
+    assert.equal(steps, [10, 10, 4, 0])
+    assert.equal(await keysOf({ prefix: '' }), ['y', 'z'])
+    await kv.write([put('x/00', past)])
+    assert.is(await kv.expire(past, 1), 1)
+  })
+
+  test('a deleted entry does not expire again', async () => {
+    const kv = subject.kv()
+    await kv.write([put('a', past), put('b', past)])
+    await kv.write([{ type: 'delete', key: 'a' }])
+    assert.is(await kv.expire(past, 10), 1)
+  })
+
+  test('treats a time out of bounds as a bug', async () => {
+    for (const time of [-1, NaN]) {
+      assert.is(await rejection(subject.kv().write([put('a', time)])), 'BUG_ASSERTION')
+    }
   })
 }

@@ -6,7 +6,7 @@ import { utf8 } from '../../crypto/bytes.ts'
 import { envelopeId } from '../../protocol/envelope.ts'
 import type { EnvelopeId } from '../../protocol/ids.ts'
 import { limits } from '../../protocol/limits.ts'
-import type { MailboxItem } from '../../node/ports.ts'
+import type { MailboxItem, Tombstone } from '../../node/ports.ts'
 import type { Suite } from '../helpers/harness.ts'
 import { seededRandom } from '../helpers/seeded-random.ts'
 import { boxNamed, hourMs, idsIn, itemOf, proof, rejection, wide } from './store-subject.ts'
@@ -265,6 +265,32 @@ export function acknowledgeTests(test: Suite, state: StoreTestState): void {
     assert.is(await mailbox.acknowledge(box, [item(1).id], kept()), 1)
     assert.is(await mailbox.acknowledge(box, [item(1).id], kept()), 0)
     assert.equal(await mailbox.put([item(1)]), ['acknowledged'])
+  })
+
+  test('tells all tombstones in order of their ids, in pages, without those that are over', async () => {
+    const { mailbox } = state.subject.store
+    const other = boxNamed('other')
+    for (const one of [box, other]) await mailbox.setBox(one, wide)
+    const ids = Array.from({ length: 25 }, (_, number) => item(number).id)
+    await mailbox.put([item(0), item(30)])
+    await mailbox.acknowledge(box, ids.slice(0, 12), kept())
+    await mailbox.acknowledge(box, ids.slice(12), { ...kept(), proof: utf8('another proof') })
+    await mailbox.acknowledge(box, [item(40).id], kept(1_000))
+    await mailbox.acknowledge(other, [item(41).id], kept())
+    await state.clock.advance(1_000)
+    const seen: Tombstone[] = []
+    for (let page: Tombstone[] = []; ;) {
+      const after = seen.at(-1)?.id
+      page = await mailbox.tombstones(box, { ...after === undefined ? {} : { after }, limit: 10 })
+      if (page.length === 0) break
+      assert.ok(page.length <= 10)
+      seen.push(...page)
+    }
+    assert.equal(seen.map(({ id }) => id), ids.toSorted())
+    for (const { id, expiresAtMs, proof: found } of seen) {
+      assert.is(expiresAtMs, kept().expiresAtMs - 1_000)
+      assert.equal(found, ids.indexOf(id) < 12 ? proof : utf8('another proof'))
+    }
   })
 
   test('keeps the longer of two tombstones', async () => {

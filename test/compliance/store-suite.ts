@@ -14,7 +14,8 @@ import { suite } from '../helpers/harness.ts'
 import type { Suite } from '../helpers/harness.ts'
 import { randomInteger, seededRandom } from '../helpers/seeded-random.ts'
 import { VirtualClock } from '../helpers/virtual-clock.ts'
-import { checkTests, recordTests } from './kv-suite.ts'
+import { checkTests, kvExpiryTests, recordTests } from './kv-suite.ts'
+import { digestTests } from './mailbox-digest-suite.ts'
 import { boxTests, expiryTests } from './mailbox-expiry-suite.ts'
 import { acknowledgeTests, listTests, putTests } from './mailbox-suite.ts'
 import { piecesTests } from './pieces-suite.ts'
@@ -35,9 +36,11 @@ export function storeSuite(name: string, factory: StoreFactory): void {
   acknowledgeTests(test, state)
   boxTests(test, state)
   expiryTests(test, state)
+  digestTests(test, state)
   piecesTests(test, state)
   recordTests(test, { kv: () => state.subject.store.kv })
   checkTests(test, { kv: () => state.subject.store.kv })
+  kvExpiryTests(test, { kv: () => state.subject.store.kv })
   lifeTests(test, state)
   test.run()
 }
@@ -65,6 +68,19 @@ function lifeTests(test: Suite, state: StoreTestState): void {
     const [next, last] = [10, 11].map((number) => itemOf({ box, number, expiresAtMs }))
     const results = await again.mailbox.put([mail[0]!, mail[9]!, next!, last!])
     assert.equal(results, ['duplicate', 'acknowledged', 'stored', 'over-quota'])
+  })
+
+  test('an entry is gone when its time comes, also after a restart', async () => {
+    const { clock } = state
+    const expiresAtMs = clock.now() + 1_000
+    await state.subject.store.kv.write([{ type: 'put', key: 'lease', value: utf8('mine'), expiresAtMs }])
+    await clock.advance(999)
+    state.subject = await state.subject.reopen()
+    assert.ok(await state.subject.store.kv.get('lease'))
+    await clock.advance(1)
+    assert.is(await state.subject.store.kv.get('lease'), undefined)
+    assert.equal(await state.subject.store.kv.list({ prefix: '' }), [])
+    assert.is(await state.subject.store.kv.expire(clock.now(), 10), 1)
   })
 
   test('never uses a position twice, also when the last item went before a restart', async () => {
@@ -95,7 +111,9 @@ function lifeTests(test: Suite, state: StoreTestState): void {
       store.mailbox.list(box, { after: 0, itemsMax: 1, bytesMax: 1 }), store.mailbox.get(box, item.id),
       store.mailbox.acknowledge(box, [item.id], { expiresAtMs: Infinity, proof }),
       store.mailbox.tombstone(box, item.id), store.mailbox.expire(0, 1), store.mailbox.usage(),
+      store.mailbox.digest({ fromMs: 0, beforeMs: Infinity })[Symbol.asyncIterator]().next(),
       store.kv.get('k'), store.kv.list({ prefix: '' }), store.kv.write([{ type: 'delete', key: 'k' }]),
+      store.kv.expire(0, 1),
     ]
     for (const promise of late) assert.is(await rejection(promise), 'STORE_CLOSED')
 
