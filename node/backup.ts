@@ -10,7 +10,7 @@
  *   then, to the end:    u32 length, opaque chunk[length]
  *     first:    32-byte archive key under the passphrase (crypto/vault.ts)
  *     others:   XChaCha20-Poly1305 under the archive key, ad = label ‖ u64 index ‖ bool last
- *               content of index 0: BackupHead; of the others: BackupPart
+ *               content of index 0: BackupHead; of the others: StorePart (storage/store-parts.ts)
  * ```
  *
  * Chunks are numbered and the last one says so: nothing can be cut off, swapped or repeated
@@ -24,15 +24,14 @@ import { errorCode, OpenIMError } from '../crypto/errors.ts'
 import type { Random } from '../crypto/random.ts'
 import { openValue, openVault, sealValue, sealVault } from '../crypto/vault.ts'
 import {
-  bool, encode, fixed, oneOf, opaque, struct, text, tryDecode, u32, u64, vector,
+  bool, encode, fixed, oneOf, opaque, struct, text, tryDecode, u32, u64,
 } from '../protocol/codec/struct.ts'
 import type { Codec } from '../protocol/codec/struct.ts'
-import { boxIdCodec, envelopeIdCodec } from '../protocol/ids.ts'
-import type { BoxId } from '../protocol/ids.ts'
-import { kvEntries } from '../protocol/kv.ts'
 import { limits } from '../protocol/limits.ts'
 import { fileError } from './data-dir.ts'
-import type { MailboxItem, Store } from './ports.ts'
+import type { Store } from './ports.ts'
+import { emptyPart, storePartCodec, storeParts } from './storage/store-parts.ts'
+import type { StorePart } from './storage/store-parts.ts'
 
 export interface BackupHead {
   readonly createdAtMs: number
@@ -48,23 +47,6 @@ export interface BackupSummary {
   readonly bytes: number
 }
 
-interface BackedRecord {
-  readonly key: string
-  readonly value: Uint8Array
-}
-interface BackedBox {
-  readonly box: BoxId
-  readonly itemsMax: number
-  readonly bytesMax: number
-  /** 0: never. */
-  readonly expiresAtMs: number
-}
-export interface BackupPart {
-  readonly records: BackedRecord[]
-  readonly boxes: BackedBox[]
-  readonly mail: MailboxItem[]
-}
-
 /** Records about what we hold for others, or that anybody can tell us again. */
 const othersPrefixes = ['lent/', 'shelf/', 'location/held/', 'directory/']
 const lentPrefix = 'lent/'
@@ -72,11 +54,8 @@ const lentPrefix = 'lent/'
 const magic = utf8('openim-b')
 const label = utf8('openim backup v1')
 const lengthBytes = 4
-const partItemsMax = 4_096
-/** A part is closed when it holds as much; one more record may be on top. */
-const partBytes = 256 * 1024
 const vaultBytesMax = 1_024
-const chunkBytesMax = 4 * 1024 * 1024
+const chunkBytesMax = 8 * 1024 * 1024
 
 const openingBytes = magic.length + 1
 const openingCodec = struct<{ magic: Uint8Array, version: 1 }>({
@@ -87,22 +66,6 @@ const headCodec = struct<BackupHead>({
   createdAtMs: u64,
   keysFile: opaque(8_192),
   config: text(limits.configBytesMax),
-})
-const recordCodec = struct<BackedRecord>({
-  key: text(limits.kvKeyBytesMax),
-  value: opaque(limits.kvValueBytesMax),
-})
-const boxCodec = struct<BackedBox>({ box: boxIdCodec, itemsMax: u32, bytesMax: u64, expiresAtMs: u64 })
-const mailCodec = struct<MailboxItem>({
-  box: boxIdCodec,
-  id: envelopeIdCodec,
-  expiresAtMs: u64,
-  body: opaque(limits.envelopeBytesMax),
-})
-const partCodec = struct<BackupPart>({
-  records: vector(recordCodec, partItemsMax),
-  boxes: vector(boxCodec, partItemsMax),
-  mail: vector(mailCodec, partItemsMax),
 })
 const chunkAdCodec = struct<{ index: number, last: boolean }>({ index: u64, last: bool })
 
@@ -146,13 +109,13 @@ export async function writeBackup(input: {
     await append(encode(headCodec, head), false)
     let records = 0
     let mail = 0
-    for await (const part of storeParts(store)) {
+    for await (const part of ownParts(store)) {
       records += part.records.length
       mail += part.mail.length
-      await append(encode(partCodec, part), false)
+      await append(encode(storePartCodec, part), false)
       onProgress?.({ records, mail, bytes })
     }
-    await append(encode(partCodec, { records: [], boxes: [], mail: [] }), true)
+    await append(encode(storePartCodec, emptyPart), true)
     await file.sync()
     return { records, mail, bytes: (await file.stat()).size }
   } catch (cause) {
@@ -164,42 +127,13 @@ export async function writeBackup(input: {
   }
 }
 
-async function* storeParts(store: Store): AsyncGenerator<BackupPart> {
-  let records: BackedRecord[] = []
-  let bytes = 0
-  for await (const { key, value } of kvEntries(store.kv, '')) {
-    if (othersPrefixes.some((prefix) => key.startsWith(prefix))) continue
-    records.push({ key, value })
-    bytes += value.length
-    if (bytes >= partBytes || records.length === partItemsMax) {
-      yield { records, boxes: [], mail: [] }
-      records = []
-      bytes = 0
-    }
-  }
-  yield { records, boxes: [], mail: [] }
-  for (const { box, limits: { itemsMax, bytesMax, expiresAtMs } } of await store.mailbox.boxes()) {
-    if (await store.kv.get(lentPrefix + box) !== undefined) continue
-    yield { records: [], boxes: [{ box, itemsMax, bytesMax, expiresAtMs: finite(expiresAtMs) }], mail: [] }
-    yield* mailParts(store, box)
-  }
-}
-
-async function* mailParts(store: Store, box: BoxId): AsyncGenerator<BackupPart> {
-  for (let after = 0; ;) {
-    const { entries, more } = await store.mailbox.list(box, { after, itemsMax: 256, bytesMax: partBytes })
-    const last = entries.at(-1)
-    if (last === undefined) return
-    const mail = entries.map(({ id, expiresAtMs, body }) =>
-      ({ box, id, expiresAtMs: finite(expiresAtMs), body }))
-    yield { records: [], boxes: [], mail }
-    if (!more) return
-    after = last.position
-  }
-}
-
-function finite(timeMs: number): number {
-  return Number.isFinite(timeMs) ? timeMs : 0
+/** Our own: what we hold for others has its other replicas. */
+function ownParts(store: Store): AsyncGenerator<StorePart> {
+  return storeParts(store, {
+    record: (key) => !othersPrefixes.some((prefix) => key.startsWith(prefix)),
+    box: async (box) => await store.kv.get(lentPrefix + box) === undefined,
+    files: false,
+  })
 }
 
 // ── Reading ─────────────────────────────────────────────────────────────────────────────────
@@ -243,10 +177,10 @@ export class BackupReader {
   }
 
   /** In order, from the first each time. @throws BACKUP_CORRUPT */
-  async *parts(): AsyncGenerator<BackupPart> {
+  async *parts(): AsyncGenerator<StorePart> {
     this.#chunks.rewind()
     for (;;) {
-      const { content, last } = await this.#chunks.next(partCodec)
+      const { content, last } = await this.#chunks.next(storePartCodec)
       yield content
       if (!last) continue
       await this.#chunks.expectEnd()
@@ -349,16 +283,4 @@ async function readAt(file: FileHandle, position: number, length: number): Promi
 
 function corrupt(why: string): OpenIMError {
   return new OpenIMError('BACKUP_CORRUPT', `the backup is damaged: ${why}`)
-}
-
-/** Writes one part into a fresh store. @throws STORE_* */
-export async function restorePart(store: Store, part: BackupPart): Promise<void> {
-  if (part.records.length > 0) {
-    await store.kv.write(part.records.map(({ key, value }) => ({ type: 'put', key, value })))
-  }
-  for (const { box, itemsMax, bytesMax, expiresAtMs } of part.boxes) {
-    const until = expiresAtMs === 0 ? Infinity : expiresAtMs
-    await store.mailbox.setBox(box, { itemsMax, bytesMax, expiresAtMs: until })
-  }
-  if (part.mail.length > 0) await store.mailbox.put(part.mail)
 }

@@ -21,6 +21,7 @@ import { damagedCodec, damagedPrefix, salvagingKv } from '../protocol/client/sal
 import { kvEntries } from '../protocol/kv.ts'
 import type { Clock, KvStore } from '../protocol/ports.ts'
 import type { Log, Store } from './ports.ts'
+import { assertFilled } from './store-archive.ts'
 
 const accountScope = 'client/'
 /** Told by the doctor for so long. */
@@ -53,9 +54,10 @@ export interface NodeStoreComponents {
   readonly log: Log
 }
 
-/** @throws STORE_SEAL with a key of another store, before anything is changed; STORE_CORRUPT */
+/** @throws STORE_SEAL with a key of another store, before anything is changed; STORE_UNFINISHED, STORE_CORRUPT */
 export async function openNodeStore(components: NodeStoreComponents): Promise<NodeStore> {
   const { store, dataKey, clock, random, log } = components
+  await assertFilled(store)
   const sealed = sealedKv({ kv: store.kv, key: dataKey, random })
   const salvaging = (scope: string, isVital: (name: string) => boolean): KvStore =>
     salvagingKv({ kv: sealed, clock }, {

@@ -239,6 +239,7 @@ export const errorTable: Readonly<Record<string, ErrorMeaning>> = {
   USAGE_FILE: { blame: 'user', meaning: 'a file that was named cannot be read' },
   USAGE_NO_TERMINAL: { blame: 'user', meaning: 'something must be asked and there is no terminal' },
   // Data directory, keys, backup
+  ARCHIVE_CORRUPT: { blame: 'local', meaning: 'an archive of a database is damaged' },
   BACKUP_CORRUPT: { blame: 'local', meaning: 'a backup is damaged' },
   BACKUP_PASSPHRASE: { blame: 'user', meaning: 'a passphrase does not open a backup' },
   DATA_DIR_ACCESS: { blame: 'local', meaning: 'the data directory may not be used by this user' },
@@ -252,6 +253,12 @@ export const errorTable: Readonly<Record<string, ErrorMeaning>> = {
   KEYS_SEALED: { blame: 'user', meaning: 'the keys are sealed with a passphrase and none was given' },
   PASSPHRASE_NONE: { blame: 'user', meaning: 'a passphrase is to be changed or removed and there is none' },
   PASSPHRASE_SET: { blame: 'user', meaning: 'a passphrase is to be set and there is one' },
+  STORE_AWAY: {
+    blame: 'local',
+    meaning: 'the database does not answer',
+    xmpp: 'resource-constraint',
+    mqtt: 0x97,
+  },
   STORE_BUSY: {
     blame: 'local',
     meaning: 'more waits to be written than the store takes',
@@ -260,11 +267,15 @@ export const errorTable: Readonly<Record<string, ErrorMeaning>> = {
   },
   STORE_CLOSED: { blame: 'bug', meaning: 'the store was used after it was closed' },
   STORE_CORRUPT: { blame: 'local', meaning: 'the database is damaged' },
+  STORE_DRIVER: { blame: 'user', meaning: 'the driver of this database is not installed' },
   STORE_FULL: { blame: 'local', meaning: 'the disk has no room', xmpp: 'resource-constraint', mqtt: 0x97 },
   STORE_IO: { blame: 'local', meaning: 'the disk failed' },
   STORE_LOCKED: { blame: 'user', meaning: 'another node has this database open' },
+  STORE_ADDRESS: { blame: 'user', meaning: 'a database address cannot be used' },
   STORE_NEWER: { blame: 'user', meaning: 'the database was written by a newer openIM' },
+  STORE_NOT_EMPTY: { blame: 'user', meaning: 'a database that is to be filled holds something already' },
   STORE_SEAL: { blame: 'local', meaning: 'a stored record does not open with this key' },
+  STORE_UNFINISHED: { blame: 'user', meaning: 'an import into this database was cut off' },
   VAULT_FORMAT: { blame: 'local', meaning: 'sealed data is damaged or of a newer version' },
   VAULT_PASSPHRASE: { blame: 'user', meaning: 'a passphrase does not open sealed data' },
   // Mail between nodes

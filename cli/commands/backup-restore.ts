@@ -15,12 +15,13 @@ import { dirname, join } from 'node:path'
 import { wipe } from '../../crypto/bytes.ts'
 import { errorCode, OpenIMError } from '../../crypto/errors.ts'
 import { systemRandom } from '../../crypto/random.ts'
-import { BackupReader, restorePart } from '../../node/backup.ts'
+import { BackupReader } from '../../node/backup.ts'
 import { dataFiles, ensureDataDir, fileError, lockDataDir } from '../../node/data-dir.ts'
 import { decodeKeysFile, encodeKeysFile, hasKeys, saveKeys } from '../../node/keys-file.ts'
 import type { NodeKeys } from '../../node/keys-file.ts'
 import { silentLog } from '../../node/ports.ts'
 import { renewedKeys, renewStore } from '../../node/renewal.ts'
+import { StoreFiller } from '../../node/storage/store-parts.ts'
 import { backupProgress } from '../backup-progress.ts'
 import type { CommandContext, CommandResult } from '../context.ts'
 import { option } from '../context.ts'
@@ -140,13 +141,15 @@ async function fill(
   const store = await openLevelStore({ directory, clock, log: silentLog })
   try {
     const progress = backupProgress(context, 'Restoring')
+    const filler = new StoreFiller(store)
     let [records, mail] = [0, 0]
     for await (const part of backup.parts()) {
-      await restorePart(store, part)
+      await filler.add(part)
       records += part.records.length
       mail += part.mail.length
       progress({ records, mail, bytes: backup.position })
     }
+    await filler.finish()
     const { address } = await renewStore({ store, keys, clock, random: systemRandom, log: silentLog })
     return { records, address }
   } finally {

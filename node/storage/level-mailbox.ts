@@ -169,7 +169,10 @@ export class LevelMailbox implements MailboxStore {
     })
   }
 
-  async tombstones(box: BoxId, { after, limit }: { after?: EnvelopeId, limit: number }): Promise<Tombstone[]> {
+  async tombstones(
+    box: BoxId,
+    { after, limit }: { after?: EnvelopeId, limit: number },
+  ): Promise<Tombstone[]> {
     const generation = this.#generation(box)
     if (generation === undefined) return []
     const nowMs = this.#components.clock.now()

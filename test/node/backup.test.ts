@@ -7,10 +7,11 @@ import { utf8 } from '../../crypto/bytes.ts'
 import { crypto } from '../../crypto/index.ts'
 import { errorCode } from '../../crypto/errors.ts'
 import type { SigningKeyPair } from '../../crypto/provider.ts'
-import { BackupReader, restorePart, writeBackup } from '../../node/backup.ts'
+import { BackupReader, writeBackup } from '../../node/backup.ts'
 import type { BackupSummary } from '../../node/backup.ts'
 import type { Store } from '../../node/ports.ts'
 import { MemoryStore } from '../../node/storage/memory-store.ts'
+import { StoreFiller } from '../../node/storage/store-parts.ts'
 import { boxId, createEnvelope, envelopeId, expiryHour } from '../../protocol/envelope.ts'
 import type { BoxId } from '../../protocol/ids.ts'
 import { suite } from '../helpers/harness.ts'
@@ -65,7 +66,9 @@ async function restored(): Promise<MemoryStore> {
   const store = new MemoryStore({ clock })
   const reader = await BackupReader.open(path, passphrase)
   try {
-    for await (const part of reader.parts()) await restorePart(store, part)
+    const filler = new StoreFiller(store)
+    for await (const part of reader.parts()) await filler.add(part)
+    await filler.finish()
   } finally {
     await reader.close()
   }
