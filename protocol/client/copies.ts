@@ -36,7 +36,7 @@ export interface CopyRecord {
   readonly waiting: { readonly device: DeviceId, readonly isSealed: boolean }[]
 }
 
-const copyCodec = struct<CopyRecord>({
+export const copyCodec = struct<CopyRecord>({
   messageId: messageIdCodec,
   madeAtMs: u64,
   notBeforeMs: u64,

@@ -116,6 +116,7 @@ export const keys = {
   syncs: 'sync/',
   sync: (device: DeviceId) => `sync/${device}`,
   removed: (id: ContactId) => `removed/${id}`,
+  allOrphans: 'orphan/',
   orphans: (id: ContactId) => `orphan/${id}/`,
   orphan: (id: ContactId, message: MessageId) => `orphan/${id}/${message}`,
   earlies: (id: ContactId) => `early/${id}/`,

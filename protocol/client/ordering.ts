@@ -6,7 +6,7 @@
  * comes: nothing is ever hidden.
  */
 import { routes } from '../frame/receipt.ts'
-import type { DeviceId } from '../ids.ts'
+import type { DeviceId, MessageId } from '../ids.ts'
 import { limits } from '../limits.ts'
 import type { Timer } from '../ports.ts'
 import type { Context } from './context.ts'
@@ -163,7 +163,7 @@ export class Ordering {
 
   async #show(turn: Turn, held: HeldRecord, afterGap: boolean): Promise<void> {
     const { isOutgoing, id, text, sentAtMs, receivedAtMs, file } = held
-    if (text === undefined) return
+    if (text === undefined || (isOutgoing && !await this.#isNew(turn, id))) return
     const record = { contact: turn.id, isOutgoing, id, text, sentAtMs, receivedAtMs, afterGap, file }
     const status = isOutgoing ? await this.#status(turn, held) : undefined
     let cursor = 0
@@ -176,6 +176,17 @@ export class Ordering {
       const face = status && statusFace(id, status, name)
       this.#context.emit({ type: 'message', entry: historyFace({ cursor, record }, name, face) })
     })
+  }
+
+  /**
+   * What another device of ours wrote may have come again, by whatever way, while it was held: its state
+   * says that it is shown, in the store or in this very turn. (What contacts write is marked as it comes.)
+   */
+  async #isNew(turn: Turn, id: MessageId): Promise<boolean> {
+    const name = keys.message(id)
+    if (turn.taken.has(name)) return false
+    turn.taken.add(name)
+    return await readRecord(this.#context.kv, messageCodec, name) === undefined
   }
 
   /** Of a text that was written on another device of ours, with the receipts that came before it. */

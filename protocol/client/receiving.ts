@@ -78,7 +78,7 @@ export class Receiving {
   constructor(parts: ReceivingParts) {
     this.#parts = parts
     this.#requests = new Requests(parts, {
-      handle: (turn, incoming) => this.#handle(turn, incoming, new Set()),
+      handle: (turn, incoming) => this.handle(turn, incoming),
       unreadable: (batch, problem) => parts.unreadables.note(batch, problem),
     })
   }
@@ -212,17 +212,16 @@ export class Receiving {
     const { contact } = turn
     const sealKey = [contact?.box, ...contact?.oldBoxes ?? []].find((one) => one?.id === box)?.sealKey
     if (contact === undefined || sealKey === undefined) return
-    const marks = new Set<string>()
     const told: Told[] = []
     const taken: CheckedEnvelope[] = []
     let wasRenewed = false
     for (const envelope of mail) {
       const seenKey = keys.seen(envelope.envelope.expiryHour, envelope.id)
-      if (!await this.#wasSeen(turn, seenKey, marks)) {
-        const read = await this.#readMail(turn, { envelope, sealKey, marks, told })
+      if (!await this.#wasSeen(turn, seenKey)) {
+        const read = await this.#readMail(turn, { envelope, sealKey, told })
         if (!read.ok && this.#waits(turn, envelope, read.code)) continue
         if (!read.ok && this.#isForged(envelope)) continue
-        marks.add(seenKey)
+        turn.taken.add(seenKey)
         if (read.ok) wasRenewed ||= read.value.isRenewal
         else this.#parts.unreadables.note(turn.batch, { envelope, sealKey, code: read.code }, turn)
         turn.batch.putBytes(seenKey, read.ok ? read.value.mark : nothing)
@@ -240,8 +239,8 @@ export class Receiving {
   }
 
   /** True when it was taken over before; then its receipt may have been lost, so it is owed again. */
-  async #wasSeen(turn: Turn, seenKey: string, marks: ReadonlySet<string>): Promise<boolean> {
-    if (marks.has(seenKey)) return true
+  async #wasSeen(turn: Turn, seenKey: string): Promise<boolean> {
+    if (turn.taken.has(seenKey)) return true
     const seen = await this.#parts.context.kv.get(seenKey)
     if (seen === undefined) return false
     if (seen.value.length > 0) this.#parts.receipts.arrived(turn, decode(messageIdCodec, seen.value))
@@ -285,7 +284,7 @@ export class Receiving {
   }
 
   async #readMail(turn: Turn, input: {
-    envelope: CheckedEnvelope, sealKey: Uint8Array, marks: Set<string>, told: Told[]
+    envelope: CheckedEnvelope, sealKey: Uint8Array, told: Told[]
   }): Promise<Result<{ isRenewal: boolean, mark: Uint8Array }>> {
     const { context, prekeys, copies, resets } = this.#parts
     const { own } = context
@@ -305,7 +304,7 @@ export class Receiving {
     const incoming = { device, payload, body: payload.body }
     const handled = isSelf
       ? await this.#hear(turn, incoming, input)
-      : await this.#handle(turn, incoming, input.marks)
+      : await this.handle(turn, incoming)
     if (!handled.ok) return handled
     if (!isSelf || payload.body.type !== 'receipts') forward(this.#parts, turn, { message, device, payload })
     const mark = payload.body.type === 'receipts' ? nothing : encode(messageIdCodec, payload.messageId)
@@ -325,38 +324,38 @@ export class Receiving {
   async #hear(
     turn: Turn,
     { device, payload }: Incoming,
-    input: { envelope: CheckedEnvelope, marks: Set<string>, told: Told[] },
+    input: { envelope: CheckedEnvelope, told: Told[] },
   ): Promise<Result<undefined>> {
     const { context, siblings, receipts } = this.#parts
     context.own.noteSeen(device, Math.min(payload.sentAtMs, context.clock.now()))
     if (payload.body.type === 'receipts') return siblings.confirm(turn, device, payload.body)
     const arrived = arrivedKey(turn, payload)
-    if (input.marks.has(arrived) || await context.kv.get(arrived) !== undefined) {
+    // Twice in one page: its receipt waits for what becomes of the first.
+    if (turn.taken.has(arrived)) return { ok: true, value: undefined }
+    if (await context.kv.get(arrived) !== undefined) {
       receipts.arrived(turn, payload.messageId)
     } else {
-      input.marks.add(arrived)
+      turn.taken.add(arrived)
       input.told.push({ envelope: input.envelope, device, payload })
     }
     return { ok: true, value: undefined }
   }
 
-  /** A contact's message that came by way of a sibling. In a turn of the contact. */
-  handle(turn: Turn, incoming: Incoming): Promise<Result<undefined>> {
-    return this.#handle(turn, incoming, new Set())
-  }
-
-  /** Does what a payload says, once per message id, and owes its receipt each time. */
-  async #handle(turn: Turn, incoming: Incoming, marks: Set<string>): Promise<Result<undefined>> {
+  /**
+   * Does what a payload says, once per message id, and owes its receipt each time. Straight from the
+   * contact or by way of a sibling, in a turn of the contact.
+   */
+  async handle(turn: Turn, incoming: Incoming): Promise<Result<undefined>> {
     const { context, receipts } = this.#parts
     const { payload } = incoming
     const seenAtMs = Math.min(payload.sentAtMs, context.clock.now())
     turn.thread = { ...turn.thread, lastSeenAtMs: Math.max(turn.thread.lastSeenAtMs, seenAtMs) }
     if (payload.body.type === 'receipts') return handleBody(this.#parts, turn, incoming)
     const arrived = arrivedKey(turn, payload)
-    if (!marks.has(arrived) && await context.kv.get(arrived) === undefined) {
+    if (!turn.taken.has(arrived) && await context.kv.get(arrived) === undefined) {
       const handled = await handleBody(this.#parts, turn, incoming)
       if (!handled.ok) return handled
-      marks.add(arrived)
+      turn.taken.add(arrived)
       turn.batch.mark(arrived)
       this.#parts.unreadables.arrived(turn, payload.messageId)
     }

@@ -6,7 +6,8 @@
  * in a turn of that contact inside, durable first. A crash between the two brings it again, and
  * each of these is idempotent: texts by their id, states by their version.
  *
- * Told of a contact that we do not know yet, we keep it until we are told of the contact.
+ * Told of a contact that we do not know yet, we keep it, as an *orphan*, until we are told of the
+ * contact: their order says nothing, not even within one page.
  */
 import type { Result } from '../../crypto/errors.ts'
 import { compareDeviceLists, deviceId, findDevice, verifyDeviceList } from '../account.ts'
@@ -29,6 +30,7 @@ import { isLater, mergeContact, mergePositions, ownBox, retire } from './contact
 import type { Context } from './context.ts'
 import type { Copies } from './copies.ts'
 import { offerFile } from './file-records.ts'
+import { isPassedOn } from './forwarding.ts'
 import type { HistoryIntake } from './history-intake.ts'
 import type { Inboxes } from './inboxes.ts'
 import { keys } from './keys.ts'
@@ -47,12 +49,14 @@ export interface Told {
   readonly payload: Payload
 }
 
-/** One thing to do in a contact's turn. */
-interface Task {
-  readonly index: number
+/** What one of our devices says of a contact. */
+interface Word {
   readonly device: DeviceId
   readonly payload: Payload
 }
+
+/** Words about a contact that is not known, of the turn under way, by record name. */
+type Orphans = Map<string, Word>
 
 export interface SiblingsParts {
   readonly context: Context
@@ -82,7 +86,7 @@ export interface SiblingsOptions {
 const done: Result<undefined> = { ok: true, value: undefined }
 
 /** What a sibling told of a contact before it told us of the contact. */
-const orphanCodec = struct<{ readonly device: DeviceId, readonly payload: Uint8Array }>({
+export const orphanCodec = struct<{ readonly device: DeviceId, readonly payload: Uint8Array }>({
   device: deviceIdCodec,
   payload: opaque(limits.mailBytesMax),
 })
@@ -99,21 +103,24 @@ export class Siblings {
   /** In a turn of the self contact: one result for each, in order. */
   async take(turn: Turn, told: readonly Told[]): Promise<Result<undefined>[]> {
     const results: Result<undefined>[] = told.map(() => done)
-    const tasks = new Map<ContactId, Task[]>()
+    const tasks = new Map<ContactId, { index: number, word: Word }[]>()
     for (const [index, one] of told.entries()) {
-      const { device, payload } = this.#unpack(one)
-      const { body } = payload
-      const contact = isSiblingBody(body) ? contactOf(body) : undefined
-      // Of a device that is not known here yet: it goes on telling us itself.
-      if (contact === this.#parts.context.own.self) continue
-      if (contact === undefined) {
-        results[index] = await this.#takeOwn(turn, { device, body: payload.body })
+      const word = this.#unpack(turn, one)
+      const body = word?.payload.body
+      const contact = body !== undefined && isSiblingBody(body) ? contactOf(body) : undefined
+      if (word === undefined) {
+        // Of a device that is not known here yet: not confirmed, so it is said again.
+        results[index] = { ok: false, code: 'DEVICE_UNKNOWN' }
+      } else if (contact === undefined) {
+        results[index] = await this.#takeOwn(turn, { device: word.device, body: word.payload.body })
       } else {
-        tasks.set(contact, [...tasks.get(contact) ?? [], { index, device, payload }])
+        tasks.set(contact, [...tasks.get(contact) ?? [], { index, word }])
       }
     }
     await Promise.all([...tasks].map(([id, list]) => this.#parts.turns.run(id, async (inner) => {
-      for (const task of list) results[task.index] = await this.#takeFor(inner, task)
+      const orphans: Orphans = new Map()
+      for (const { index, word } of list) results[index] = await this.#takeFor(inner, word, orphans)
+      await this.#keepOrphans(inner, orphans)
       this.#parts.ordering.settle(inner)
     })))
     return results
@@ -123,17 +130,24 @@ export class Siblings {
   confirm(turn: Turn, device: DeviceId, { delivered }: ReceiptsBody): Result<undefined> {
     const { copies, outbox } = this.#parts
     for (const id of copies.confirm(turn.batch, device, delivered)) outbox.settle(turn, id)
+    // What waits behind them may be told now.
+    this.#options.onNeed(turn)
     return done
   }
 
-  /** What one of our devices said to another, when a third one passes it on, is the first one's word. */
-  #unpack({ device, payload }: Told): { device: DeviceId, payload: Payload } {
+  /**
+   * What one of our devices said to another, when a third one passes it on, is the first one's word, of
+   * which it may be put out meanwhile. What only the primary says is never passed on.
+   */
+  #unpack(turn: Turn, { device, payload }: Told): Word | undefined {
     const { body } = payload
     const { own } = this.#parts.context
     if (body.type !== 'receivedCopy' || contactId(body.contact) !== own.self) return { device, payload }
     const inner = decodePayload(body.payload)
+    if (!inner.ok || !isPassedOn(inner.value.body, own.self)) return undefined
     const isOurs = findDevice(own.list.list, body.device) !== undefined
-    return inner.ok && isOurs ? { device: body.device, payload: inner.value } : { device, payload }
+      || turn.contact?.formerDevices.includes(body.device) === true
+    return isOurs ? { device: body.device, payload: inner.value } : undefined
   }
 
   async #takeOwn(
@@ -149,12 +163,14 @@ export class Siblings {
     }
   }
 
-  async #takeFor(turn: Turn, task: Task): Promise<Result<undefined>> {
-    const { device, payload } = task
+  async #takeFor(turn: Turn, word: Word, orphans: Orphans): Promise<Result<undefined>> {
+    const { device, payload } = word
     const { body } = payload
-    if (body.type === 'contactState') return await this.#takeState(turn, body)
-    const isText = body.type === 'sentCopy' || body.type === 'receivedCopy'
-    if (turn.contact === undefined) return isText ? await this.#keepOrphan(turn, task) : done
+    if (body.type === 'contactState') return await this.#takeState(turn, body, orphans)
+    if (turn.contact === undefined) {
+      orphans.set(keys.orphan(turn.id, payload.messageId), word)
+      return done
+    }
     switch (body.type) {
       case 'sentCopy': return await this.#takeSent(turn, device, body.payload)
       case 'receivedCopy': return await this.#takeReceived(turn, body.device, body.payload)
@@ -194,7 +210,7 @@ export class Siblings {
   }
 
   /** What was decided about a contact elsewhere. */
-  async #takeState(turn: Turn, body: ContactStateBody): Promise<Result<undefined>> {
+  async #takeState(turn: Turn, body: ContactStateBody, orphans: Orphans): Promise<Result<undefined>> {
     const { context, turns, book, inboxes, outbox } = this.#parts
     const { id, batch } = turn
     const version = { counter: body.counter, device: body.device }
@@ -209,6 +225,8 @@ export class Siblings {
       turn.isMerge = true
       await this.#options.removeContact(turn)
       batch.put(keys.removed(id), versionCodec, version)
+      turn.taken.add(keys.removed(id))
+      for await (const { key } of kvEntries(context.kv, keys.orphans(id))) batch.delete(key)
       return done
     }
     if (before === undefined && !isNews) return done
@@ -228,29 +246,33 @@ export class Siblings {
       this.#options.onBoxes()
     })
     this.#options.onNeed(turn)
-    if (before === undefined) await this.#adopt(turn)
+    await this.#adopt(turn, orphans)
     return done
   }
 
-  /** Texts of a removed contact are dropped with it; others wait for its state. */
-  async #keepOrphan(turn: Turn, { device, payload }: Task): Promise<Result<undefined>> {
-    if (await this.#parts.turns.removal(turn.id) !== undefined) return done
-    const key = keys.orphan(turn.id, payload.messageId)
-    turn.batch.put(key, orphanCodec, { device, payload: encodePayload(payload) })
-    return done
+  /** Words about a removed contact are dropped with it; others wait for its state. */
+  async #keepOrphans(turn: Turn, orphans: Orphans): Promise<void> {
+    const isRemoved = turn.taken.has(keys.removed(turn.id))
+    if (isRemoved || orphans.size === 0 || await this.#parts.turns.removal(turn.id) !== undefined) return
+    for (const [key, { device, payload }] of orphans) {
+      turn.batch.put(key, orphanCodec, { device, payload: encodePayload(payload) })
+    }
   }
 
-  async #adopt(turn: Turn): Promise<void> {
-    const tasks: Task[] = []
+  /** The contact is known now, here or from a sibling: what was said of it before is done. */
+  async #adopt(turn: Turn, orphans: Orphans): Promise<void> {
+    const words = new Map<string, Word>()
     for await (const { key, value } of kvEntries(this.#parts.context.kv, keys.orphans(turn.id))) {
       const { device, payload } = decode(orphanCodec, value)
       const decoded = decodePayload(payload)
-      if (decoded.ok) tasks.push({ index: 0, device, payload: decoded.value })
+      if (decoded.ok) words.set(key, { device, payload: decoded.value })
       turn.batch.delete(key)
     }
+    for (const [key, word] of orphans) words.set(key, word)
+    orphans.clear()
     // As they were told: what a sibling says later it also wrote or got later.
-    tasks.sort((a, b) => a.payload.sentAtMs - b.payload.sentAtMs)
-    for (const task of tasks) await this.#takeFor(turn, task)
+    const inOrder = [...words.values()].sort((a, b) => a.payload.sentAtMs - b.payload.sentAtMs)
+    for (const word of inOrder) await this.#takeFor(turn, word, orphans)
   }
 
   /** The account's newest devices. Only the primary's word, or that of the one that came after it. */

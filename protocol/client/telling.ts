@@ -3,6 +3,16 @@
  * (copies.ts), and for a freshly linked device all contacts and the last of the history, a few
  * pages ahead of what it confirmed. How far a new device was told is durable, so it goes on where
  * it stopped.
+ *
+ * Every text that this device has or gets is owed to the new one by some record, at any moment:
+ *
+ * ```text
+ *   turns that began before it was listed  ─► history, held/, orphan/  ─► told from there, under sync/
+ *   turns that began later                 ─► copy/, in their own batch
+ * ```
+ *
+ * So nothing is read before the former are over (`Turns.passed`), or one under way could be missed
+ * by both.
  */
 import { decode, oneOf, optional, struct, text, u32, u64 } from '../codec/struct.ts'
 import type { BoxId, DeviceId, MessageId } from '../ids.ts'
@@ -24,12 +34,11 @@ import type { History } from './history.ts'
 import type { Inboxes } from './inboxes.ts'
 import { keys, lastNumber, lastPart } from './keys.ts'
 import type { Outbox } from './outbox.ts'
-import {
-  contactRootKey, freshThread, heldCodec, kinds, messageCodec, readRecord, states, threadCodec,
-} from './records.ts'
-import type { ContactId, ContactRecord } from './records.ts'
+import { contactRootKey, heldCodec, kinds, messageCodec, readRecord, states } from './records.ts'
+import type { ContactRecord } from './records.ts'
 import { cardTarget, newMessageId, sealEnvelope } from './sealing.ts'
 import type { Target } from './sealing.ts'
+import { orphanCodec } from './siblings.ts'
 import type { Turn, Turns } from './turns.ts'
 
 /** Bytes sealed in one turn: bounds one write. */
@@ -176,19 +185,16 @@ export class Telling {
   }
 
   async #tellContacts(turn: Turn, device: DeviceId, record: SyncRecord): Promise<void> {
-    const { book, copies } = this.#parts
+    const { book, turns } = this.#parts
+    await turns.passed(turn.id)
     const left = book.people().filter(({ id }) => id > record.contact).sort((a, b) => (a.id < b.id ? -1 : 1))
     const told = left.slice(0, contactsAtOnce)
-    for (const contact of told) {
-      const { kv, account } = this.#context
-      const thread = await readRecord(kv, threadCodec, keys.thread(contact.id)) ?? freshThread
-      const own = { device: account.deviceId, next: thread.nextSequence }
-      const positions = [...thread.receiving, own].slice(-positionsMax)
-      const body = stateBody(contact, { isRemoved: false, positions })
-      copies.add(turn.batch, body, { devices: [device] })
-      await this.#tellHeld(turn, device, contact.id)
+    for (const { id } of told) {
+      // What is shown, what is held and what comes next are of one moment.
+      await turns.run(id, (inner) => this.#tellContact(turn, device, inner))
     }
     const isOver = told.length === left.length
+    if (isOver) await this.#tellOrphans(turn, device)
     turn.batch.put(keys.sync(device), syncCodec, {
       ...record,
       stage: isOver ? stages.history : stages.contacts,
@@ -196,8 +202,26 @@ export class Telling {
     })
   }
 
+  async #tellContact(turn: Turn, device: DeviceId, { contact, thread }: Turn): Promise<void> {
+    if (contact === undefined) return
+    const own = { device: this.#context.account.deviceId, next: thread.nextSequence }
+    const positions = [...thread.receiving, own].slice(-positionsMax)
+    const body = stateBody(contact, { isRemoved: false, positions })
+    this.#parts.copies.add(turn.batch, body, { devices: [device] })
+    await this.#tellHeld(turn, device, contact)
+  }
+
+  /** What was said of contacts that this device does not know itself yet is in no history either. */
+  async #tellOrphans(turn: Turn, device: DeviceId): Promise<void> {
+    for await (const { value } of kvEntries(this.#context.kv, keys.allOrphans)) {
+      const orphan = decode(orphanCodec, value)
+      if (orphan.device === device) continue
+      this.#parts.copies.add(turn.batch, this.#passedOn(orphan.device, orphan.payload), { devices: [device] })
+    }
+  }
+
   /** Texts that wait for a predecessor are in no history yet. */
-  async #tellHeld(turn: Turn, device: DeviceId, id: ContactId): Promise<void> {
+  async #tellHeld(turn: Turn, device: DeviceId, { id }: ContactRecord): Promise<void> {
     const prefix = keys.helds(id)
     for await (const { key, value } of kvEntries(this.#context.kv, prefix)) {
       const sender = key.slice(prefix.length, key.lastIndexOf('/')) as DeviceId
@@ -212,18 +236,20 @@ export class Telling {
       })
       const contact = contactRootKey(id)
       const body = isOutgoing
-        ? this.#passedOn(sender, { type: 'sentCopy', contact, payload })
+        ? this.#passedOn(sender, this.#payloadOf({ type: 'sentCopy', contact, payload }))
         : { type: 'receivedCopy', contact, device: sender, payload } as const
       this.#parts.copies.add(turn.batch, body, { devices: [device] })
     }
   }
 
   /** The word of another device of ours, as its word: the place in the order is that device's. */
-  #passedOn(device: DeviceId, body: SiblingBody): ReceivedCopyBody {
-    const { own, clock } = this.#context
+  #passedOn(device: DeviceId, payload: Uint8Array): ReceivedCopyBody {
+    return { type: 'receivedCopy', contact: contactRootKey(this.#context.own.self), device, payload }
+  }
+
+  #payloadOf(body: SiblingBody): Uint8Array {
     const messageId = newMessageId(this.#context)
-    const payload = encodePayload({ messageId, sentAtMs: clock.now(), sequence: 0, body })
-    return { type: 'receivedCopy', contact: contactRootKey(own.self), device, payload }
+    return encodePayload({ messageId, sentAtMs: this.#context.clock.now(), sequence: 0, body })
   }
 
   async #tellHistory(turn: Turn, device: DeviceId, record: SyncRecord): Promise<void> {

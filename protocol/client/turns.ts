@@ -44,6 +44,8 @@ export class Turn {
   readonly held: Map<DeviceId, Map<number, number>>
   /** Held texts of this very turn, by record name: not in the store yet. */
   readonly fresh = new Map<string, HeldRecord>()
+  /** Marks against doubles of this very turn, by record name: not in the store yet. */
+  readonly taken = new Set<string>()
   /** Assign `undefined` to remove the contact. */
   contact: ContactRecord | undefined
   thread: ThreadRecord
@@ -135,6 +137,14 @@ export class Turns {
       if (this.#queues.get(id) === settled) this.#queues.delete(id)
     })
     return turn
+  }
+
+  /**
+   * Settles when all turns of others than `id` that are under way or wait now are over: what they saw
+   * of the world is durable then, and later ones see the world of now.
+   */
+  async passed(id: ContactId): Promise<void> {
+    await Promise.all([...this.#queues].map(([other, queue]) => (other === id ? undefined : queue)))
   }
 
   /** Settles when no turn is under way or waiting. */

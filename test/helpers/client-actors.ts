@@ -10,7 +10,7 @@ import { readAccount } from '../../protocol/client/account-state.ts'
 import { Client } from '../../protocol/client/client.ts'
 import type { ClientLog } from '../../protocol/client/context.ts'
 import { makeDeviceRequest } from '../../protocol/client/linked-account.ts'
-import type { Clock, KvStore, Timer } from '../../protocol/ports.ts'
+import type { Clock, KvOperation, KvStore, Timer } from '../../protocol/ports.ts'
 import type { Random } from '../../crypto/random.ts'
 import { ClientNetwork } from './client-network.ts'
 import type { TestNode } from './client-network.ts'
@@ -99,6 +99,8 @@ export class Person {
   crashes = 0
   /** Called before each write; for crashes at exact places. */
   beforeWrite: () => void = () => {}
+  /** A write waits for what this gives; for changes that take their time. */
+  slowWrite: (operations: readonly KvOperation[]) => Promise<void> | undefined = () => undefined
   readonly #world: World
   readonly #random: Random
   #store: MemoryStore
@@ -246,10 +248,13 @@ export class Person {
     return {
       get: (key) => kv.get(key),
       list: (range) => kv.list(range),
-      write: (operations) => {
+      write: async (operations) => {
         this.beforeWrite()
-        return kv.write(operations)
+        const slow = this.slowWrite(operations)
+        if (slow !== undefined) await slow
+        return await kv.write(operations)
       },
+      expire: (nowMs, budget) => kv.expire(nowMs, budget),
     }
   }
 }

@@ -6,7 +6,7 @@
  * | 1 | replay of messages and first messages | replay, clients |
  * | 2 | floods out of order, forged headers | floods, ../ratchet |
  * | 3 | stolen keys: impersonation, reading, healing | compromise |
- * | 4 | misbinding: keys, devices, bundles under a wrong name; reflection | misbinding, clients |
+ * | 4 | misbinding: keys, devices, bundles, words under a wrong name | misbinding, clients, devices-owed |
  * | 5 | X25519 keys of small order, everywhere | keys, ../ratchet |
  * | 6 | Ed25519 keys and signatures that libraries disagree on | keys |
  * | 7 | malleable signatures | keys |
@@ -87,6 +87,9 @@ export const checklist: readonly Attack[] = [
       ],
       'crypto/attacks/clients': [
         'a contact request under a list that does not name its device makes no contact',
+      ],
+      'protocol/client/devices-owed': [
+        'a linked device cannot speak for the primary by passing on what it never said',
       ],
     },
   },
