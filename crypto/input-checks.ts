@@ -32,6 +32,16 @@ export function checkAead({ key, nonce }: AeadKey, nonceBytes: number): void {
   checkLength('an AEAD nonce', nonce, nonceBytes)
 }
 
+/** Where `seal` puts what it makes. @throws BUG_ASSERTION */
+export function sealedRoom(
+  { plaintext, into }: { plaintext: Uint8Array, into?: Uint8Array | undefined },
+): Uint8Array {
+  const bytes = plaintext.length + aeadTagBytes
+  if (into === undefined) return new Uint8Array(bytes)
+  checkLength('room for what is sealed', into, bytes)
+  return into
+}
+
 /** @throws BUG_ASSERTION */
 export function checkHkdf({ info, length }: { info: Uint8Array, length: number }): void {
   const fits = Number.isInteger(length) && length > 0 && length <= hkdfBytesMax

@@ -19,7 +19,7 @@ import { concat, equalBytes, hex, wipe } from './bytes.ts'
 import { isPlausibleSignature, isTorsionFreeKey, remembering } from './ed25519-keys.ts'
 import {
   chachaNonceBytes, checkAead, checkArgon2, checkHkdf, checkLength, kemCiphertextBytes,
-  kemSeedBytes, unlessZero, xchachaNonceBytes,
+  kemSeedBytes, sealedRoom, unlessZero, xchachaNonceBytes,
 } from './input-checks.ts'
 import { ByteKeyPair, secretOf } from './key-pair.ts'
 import type { CryptoProvider, DhKeyPair, KemKeyPair, SigningKeyPair } from './provider.ts'
@@ -54,7 +54,11 @@ export const provider: CryptoProvider = {
 
   seal(input) {
     checkAead(input, chachaNonceBytes)
-    return chacha20poly1305(input.key, input.nonce, input.ad).encrypt(input.plaintext)
+    const { key, nonce, ad, plaintext, into } = input
+    const sealed = chacha20poly1305(key, nonce, ad).encrypt(plaintext)
+    if (into === undefined) return sealed
+    sealedRoom(input).set(sealed)
+    return into
   },
   open(input) {
     checkAead(input, chachaNonceBytes)

@@ -20,7 +20,7 @@ import { isPlausibleSignature } from './ed25519-keys.ts'
 import { assert } from './errors.ts'
 import {
   aeadTagBytes, chachaNonceBytes, checkAead, checkArgon2, checkHkdf, checkLength,
-  kemCiphertextBytes, kemPublicKeyBytes, kemSeedBytes, unlessZero, xchachaNonceBytes,
+  kemCiphertextBytes, kemPublicKeyBytes, kemSeedBytes, sealedRoom, unlessZero, xchachaNonceBytes,
 } from './input-checks.ts'
 import { provider as noble } from './provider-noble.ts'
 import type { AeadKey, CryptoProvider, DhKeyPair, KemKeyPair, SigningKeyPair } from './provider.ts'
@@ -106,14 +106,14 @@ function importPublicKey(key: Uint8Array, type: 'x25519' | 'ed25519'): KeyObject
   return imported
 }
 
-function seal(input: AeadKey & { plaintext: Uint8Array }): Uint8Array {
+function seal(input: AeadKey & { plaintext: Uint8Array, into?: Uint8Array | undefined }): Uint8Array {
   checkAead(input, chachaNonceBytes)
   const { key, nonce, plaintext, ad } = input
   const aead = createCipheriv(cipher, createSecretKey(key), nonce, { authTagLength: aeadTagBytes })
   if (ad !== undefined) aead.setAAD(ad, { plaintextLength: plaintext.length })
   const body = aead.update(plaintext)
   aead.final()
-  const out = new Uint8Array(body.length + aeadTagBytes)
+  const out = sealedRoom(input)
   out.set(body)
   out.set(aead.getAuthTag(), body.length)
   return out

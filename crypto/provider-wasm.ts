@@ -25,7 +25,7 @@ import { isPlausiblePoint, isPlausibleSignature, remembering } from './ed25519-k
 import { assert } from './errors.ts'
 import {
   aeadTagBytes, chachaNonceBytes, checkAead, checkHkdf, checkLength, kemCiphertextBytes,
-  kemPublicKeyBytes, kemSeedBytes, signatureBytes, unlessZero, xchachaNonceBytes,
+  kemPublicKeyBytes, kemSeedBytes, sealedRoom, signatureBytes, unlessZero, xchachaNonceBytes,
 } from './input-checks.ts'
 import { ByteKeyPair, secretOf } from './key-pair.ts'
 import { provider as noble } from './provider-noble.ts'
@@ -111,13 +111,18 @@ function roomFor({ ad = nothing }: AeadKey, text: Uint8Array): number {
   return keyBytes + nonceRoom + ad.length + text.length + aeadTagBytes
 }
 
-function seal(cipher: Native, input: AeadKey & { plaintext: Uint8Array }): Uint8Array {
-  const { plaintext } = input
+function seal(
+  cipher: Native,
+  input: AeadKey & { plaintext: Uint8Array, into?: Uint8Array | undefined },
+): Uint8Array {
+  const { plaintext, into } = input
   return inHeap(roomFor(input, plaintext), (keyAt) => {
     const { nonceAt, adAt, adBytes, textAt } = layOut(keyAt, input, plaintext)
     const code = cipher(textAt, 0, textAt, plaintext.length, 0, adAt, adBytes, 0, 0, nonceAt, keyAt)
     assert(code === 0, 'libsodium did not seal')
-    return take(textAt, plaintext.length + aeadTagBytes)
+    if (into === undefined) return take(textAt, plaintext.length + aeadTagBytes)
+    sealedRoom(input).set(native.HEAPU8.subarray(textAt, textAt + into.length))
+    return into
   })
 }
 

@@ -63,8 +63,11 @@ export interface CryptoProvider {
   /** HKDF-SHA-256 (RFC 5869), extract and expand; `length` 1 to 8,160, `info` ≤ 1,024 bytes. */
   hkdf(input: { secret: Uint8Array, salt: Uint8Array, info: Uint8Array, length: number }): Uint8Array
 
-  /** ChaCha20-Poly1305 (RFC 8439): 32-byte key, 12-byte nonce; returns ciphertext ‖ 16-byte tag. */
-  seal(input: AeadKey & { plaintext: Uint8Array }): Uint8Array
+  /**
+   * ChaCha20-Poly1305 (RFC 8439): 32-byte key, 12-byte nonce; returns ciphertext ‖ 16-byte tag, in
+   * `into` when that is given: exactly as long, and apart from the plaintext.
+   */
+  seal(input: AeadKey & { plaintext: Uint8Array, into?: Uint8Array | undefined }): Uint8Array
   /** `undefined` when the tag does not fit: one failure, whatever the cause. */
   open(input: AeadKey & { ciphertext: Uint8Array }): Uint8Array | undefined
   /** XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha-03): 24-byte nonce, safe to pick at random. */

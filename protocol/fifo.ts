@@ -30,10 +30,13 @@ export class Fifo<T> {
 
   /** Takes the first item out; `undefined` when there is none. */
   shift(): T | undefined {
-    if (this.length === 0) return undefined
+    const { length } = this
+    if (length === 0) return undefined
+    // The last one: the used-up front stays for the next, which costs nothing.
+    if (length === 1 && this.#head < cutMin) return this.#items.pop()
     const item = this.#items[this.#head]
     this.#items[this.#head++] = undefined
-    if (this.#head === this.#items.length) this.clear()
+    if (length === 1) this.clear()
     else if (this.#head >= cutMin && this.#head * 2 >= this.#items.length) this.#cut()
     return item
   }

@@ -46,7 +46,7 @@ export function fixed(length: number): Codec<Uint8Array> {
 export function opaque(lengthMax: number): Codec<Uint8Array> {
   return {
     write(w, v) {
-      assert(v.length <= lengthMax, `field of ${v.length} bytes, the limit is ${lengthMax}`)
+      if (v.length > lengthMax) assert(false, `field of ${v.length} bytes, the limit is ${lengthMax}`)
       w.opaque(v)
     },
     read: (r) => r.opaque(lengthMax),

@@ -17,16 +17,22 @@ export function varintLength(value: number): 1 | 2 | 4 | 8 {
   return value < varintLimits[2] ? 4 : 8
 }
 
-/** One varint alone; `value` is a safe integer from 0 on. */
-export function varintBytes(value: number): Uint8Array {
+/** Puts one varint where there is room for it; `value` is a safe integer from 0 on. @returns its length */
+export function putVarint(bytes: Uint8Array, start: number, value: number): number {
   const length = varintLength(value)
-  const bytes = new Uint8Array(length)
   let rest = value
-  for (let at = length - 1; at >= 0; at--) {
+  for (let at = start + length - 1; at >= start; at--) {
     bytes[at] = rest
     rest = Math.floor(rest / 2 ** 8)
   }
-  bytes[0]! |= Math.log2(length) << 6
+  bytes[start]! |= length === 1 ? 0 : length === 2 ? 0x40 : length === 4 ? 0x80 : 0xc0
+  return length
+}
+
+/** One varint alone. */
+export function varintBytes(value: number): Uint8Array {
+  const bytes = new Uint8Array(varintLength(value))
+  putVarint(bytes, 0, value)
   return bytes
 }
 
@@ -107,9 +113,14 @@ export class Writer {
     this.#bytes.set(bytes, at)
   }
 
-  /** The written bytes; the writer must not be used afterwards. */
+  /** The written bytes; the writer must not be used afterwards, but for `reset`. */
   finish(): Uint8Array {
     return this.#bytes.subarray(0, this.#length)
+  }
+
+  /** Begins anew in the same memory: what `finish` gave is overwritten. */
+  reset(): void {
+    this.#length = 0
   }
 
   #put32(at: number, value: number): void {

@@ -14,6 +14,8 @@ import { deliverCodec } from './deliver.ts'
 import type { DeliverFrame } from './deliver.ts'
 import { devicesCodec, devicesSetCodec } from './devices.ts'
 import type { DevicesFrame, DevicesSetFrame } from './devices.ts'
+import { doorsCodec } from './doors.ts'
+import type { DoorsFrame } from './doors.ts'
 import {
   fileBoxCodec, fileFetchCodec, fileFetchedCodec, fileHeldCodec, filePutCodec,
 } from './file.ts'
@@ -51,7 +53,7 @@ export type Frame =
   | PublishFrame | PublishedFrame | LocateFrame | LocatedFrame
   | DevicesFrame | DevicesSetFrame
   | LinkOpenFrame | LinkOpenedFrame | LinkMessageFrame | LinkClosedFrame
-  | RefusalFrame
+  | DoorsFrame | RefusalFrame
 
 type FrameCodecs = {
   readonly [T in Frame['type']]: {
@@ -85,6 +87,7 @@ export const frameCodecs: FrameCodecs = {
   linkOpened: { code: 36, codec: linkOpenedCodec },
   linkMessage: { code: 37, codec: linkMessageCodec },
   linkClosed: { code: 38, codec: linkClosedCodec },
+  doors: { code: 39, codec: doorsCodec },
   fileBox: { code: 40, codec: fileBoxCodec },
   filePut: { code: 41, codec: filePutCodec },
   fileHeld: { code: 42, codec: fileHeldCodec },
@@ -97,8 +100,23 @@ const byCode = new Map(
 )
 
 export function encodeFrame(frame: Frame): Uint8Array {
+  return writeFrame(new Writer(), frame)
+}
+
+/** Longer frames get memory of their own, so that one of them does not stay for good. */
+const sharedBytesMax = 64 * 1_024
+let shared = new Writer(sharedBytesMax)
+
+/** As `encodeFrame`, into memory that the next call overwrites: for who copies it at once. */
+export function encodeFrameShared(frame: Frame): Uint8Array {
+  shared.reset()
+  const bytes = writeFrame(shared, frame)
+  if (bytes.length > sharedBytesMax) shared = new Writer(sharedBytesMax)
+  return bytes
+}
+
+function writeFrame(writer: Writer, frame: Frame): Uint8Array {
   const { code, codec } = frameCodecs[frame.type]
-  const writer = new Writer()
   writer.u8(code)
   ;(codec as Codec<Frame>).write(writer, frame)
   return writer.finish()

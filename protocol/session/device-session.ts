@@ -13,7 +13,7 @@ import { equalBytes } from '../../crypto/bytes.ts'
 import { errorCode, OpenIMError } from '../../crypto/errors.ts'
 import { randomFraction } from '../../crypto/random.ts'
 import type { Random } from '../../crypto/random.ts'
-import { decodeFrame, encodeFrame } from '../frame/frame.ts'
+import { decodeFrame, encodeFrameShared } from '../frame/frame.ts'
 import type { Frame } from '../frame/frame.ts'
 import { limits } from '../limits.ts'
 import type { Clock, MessageLink } from '../ports.ts'
@@ -90,7 +90,7 @@ export class DeviceSession implements DeviceSessionApi {
     if (this.#stopped) {
       return Promise.reject(new OpenIMError('SESSION_ENDED', 'the session was stopped; start it again'))
     }
-    return this.#session.send(encodeFrame(frame))
+    return this.#session.send(encodeFrameShared(frame))
   }
 
   async #run(signal: AbortSignal): Promise<void> {

@@ -38,7 +38,15 @@ export class LinkInbox {
 
   push(message: Uint8Array): void {
     if (this.#discarding || this.#closeCode !== undefined) return
-    this.#held.push(message)
+    if (this.#listener !== undefined && !this.#paused && !this.#delivering && this.#held.length === 0) {
+      this.#delivering = true
+      this.#listener.message(message)
+      this.#delivering = false
+      // While it was handed over more may have come, or the end.
+      if (this.#held.length === 0 && this.#closeCode === undefined) return
+    } else {
+      this.#held.push(message)
+    }
     this.#deliver()
   }
 

@@ -8,19 +8,33 @@
  * ```
  */
 import { assert } from '../../crypto/errors.ts'
-import { varintBytes } from '../codec/writer.ts'
+import { putVarint, varintLength } from '../codec/writer.ts'
 import { limits } from '../limits.ts'
 import { MessageAssembler } from './message-assembler.ts'
 
-/** The pieces of the stream that carry these messages, in order; the messages are not copied. */
-export function framePieces(messages: readonly Uint8Array[]): Uint8Array[] {
-  const pieces: Uint8Array[] = []
-  for (const message of messages) {
-    const { length } = message
+/** Bytes of the stream that carry these messages. */
+export function streamBytes(messages: readonly Uint8Array[]): number {
+  let total = 0
+  for (const { length } of messages) {
     if (length === 0 || length > limits.frameBytesMax) assert(false, `a link message of ${length} bytes`)
-    pieces.push(varintBytes(length), message)
+    total += varintLength(length) + length
   }
-  return pieces
+  return total
+}
+
+/** Puts a message where `streamBytes` of it have room. @returns the place behind it */
+export function putMessage(out: Uint8Array, at: number, message: Uint8Array): number {
+  const start = at + putVarint(out, at, message.length)
+  out.set(message, start)
+  return start + message.length
+}
+
+/** The piece of the stream that carries these messages, in order. */
+export function joinMessages(messages: readonly Uint8Array[]): Uint8Array {
+  const out = new Uint8Array(streamBytes(messages))
+  let at = 0
+  for (const message of messages) at = putMessage(out, at, message)
+  return out
 }
 
 export class MessageSplitter {
@@ -42,7 +56,12 @@ export class MessageSplitter {
         if (length === 0 || length > limits.frameBytesMax) {
           return `a message of ${length} bytes, the limit is ${limits.frameBytesMax}`
         }
-        this.#assembler.begin(length)
+        if (offset + length <= bytes.length) {
+          this.#message(bytes.subarray(offset, offset + length))
+          offset += length
+        } else {
+          this.#assembler.begin(length)
+        }
         continue
       }
       const taken = this.#assembler.take(bytes, offset)

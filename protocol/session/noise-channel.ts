@@ -30,10 +30,10 @@ import type { NoiseCipher } from '../../crypto/noise.ts'
 import type { DhKeyPair } from '../../crypto/provider.ts'
 import type { Random } from '../../crypto/random.ts'
 import { utf8 } from '../../crypto/bytes.ts'
-import { Writer } from '../codec/writer.ts'
+import { varintBytes, varintLength, Writer } from '../codec/writer.ts'
 import { limits } from '../limits.ts'
 import { MessageAssembler } from './message-assembler.ts'
-import { framePieces, MessageSplitter } from './message-framing.ts'
+import { MessageSplitter, putMessage, streamBytes } from './message-framing.ts'
 
 const version = 1
 const tagBytes = 16
@@ -112,8 +112,8 @@ export class NoiseChannel {
    */
   seal(messages: readonly Uint8Array[]): Uint8Array[] {
     assert(this.#send !== undefined && this.#state === 'open', 'sealing on a channel that is not open')
-    const pieces = framePieces(messages)
-    return this.#isStream ? [sealStream(this.#send, pieces)] : sealMessages(this.#send, pieces)
+    const total = streamBytes(messages)
+    return this.#isStream ? [sealStream(this.#send, messages, total)] : sealApart(this.#send, messages)
   }
 
   /**
@@ -212,48 +212,52 @@ function framed(message: Uint8Array): Uint8Array {
   return writer.finish()
 }
 
-/** Plaintext on its way into a Noise message. Encryption is synchronous, so all channels share it. */
-const plaintext = new Uint8Array(plaintextBytesMax)
-
-/** A stretch of the inner stream, in pieces, as Noise messages with their lengths. */
-export function sealStream(cipher: NoiseCipher, pieces: readonly Uint8Array[]): Uint8Array {
-  const total = pieces.reduce((sum, piece) => sum + piece.length, 0)
+/** Messages as a stretch of the inner stream, `total` bytes, in Noise messages with their lengths. */
+function sealStream(cipher: NoiseCipher, messages: readonly Uint8Array[], total: number): Uint8Array {
   const out = new Uint8Array(total + Math.ceil(total / plaintextBytesMax) * (lengthBytes + tagBytes))
   let outAt = 0
-  sealEach(cipher, pieces, (ciphertext) => {
-    out[outAt] = ciphertext.length >> 8
-    out[outAt + 1] = ciphertext.length & 0xff
-    out.set(ciphertext, outAt + lengthBytes)
-    outAt += lengthBytes + ciphertext.length
+  fillEach(messages, (plaintext) => {
+    const length = plaintext.length + tagBytes
+    out[outAt] = length >> 8
+    out[outAt + 1] = length & 0xff
+    outAt += lengthBytes + length
+    cipher.encrypt(plaintext, noData, out.subarray(outAt - length, outAt))
   })
   return out
 }
 
-function sealMessages(cipher: NoiseCipher, pieces: readonly Uint8Array[]): Uint8Array[] {
-  const messages: Uint8Array[] = []
-  sealEach(cipher, pieces, (ciphertext) => messages.push(ciphertext))
-  return messages
+/** The same, each Noise message by itself. */
+function sealApart(cipher: NoiseCipher, messages: readonly Uint8Array[]): Uint8Array[] {
+  const sealed: Uint8Array[] = []
+  fillEach(messages, (plaintext) => sealed.push(cipher.encrypt(plaintext)))
+  return sealed
 }
 
-/** Fills one Noise message after the other. */
-function sealEach(
-  cipher: NoiseCipher,
-  pieces: readonly Uint8Array[],
-  emit: (ciphertext: Uint8Array) => void,
-): void {
+const noData = new Uint8Array(0)
+/** Plaintext on its way into a Noise message. Encryption is synchronous, so all channels share it. */
+const scratch = new Uint8Array(plaintextBytesMax)
+
+/** One plaintext after the other, in memory that the next one overwrites. */
+function fillEach(messages: readonly Uint8Array[], seal: (plaintext: Uint8Array) => void): void {
   let filled = 0
-  const sealFilled = (): void => {
-    emit(cipher.encrypt(plaintext.subarray(0, filled)))
-    filled = 0
-  }
-  for (const piece of pieces) {
+  const fill = (piece: Uint8Array): void => {
     for (let at = 0; at < piece.length;) {
       const part = piece.subarray(at, at + plaintextBytesMax - filled)
-      plaintext.set(part, filled)
+      scratch.set(part, filled)
       filled += part.length
       at += part.length
-      if (filled === plaintextBytesMax) sealFilled()
+      if (filled < plaintextBytesMax) continue
+      seal(scratch)
+      filled = 0
     }
   }
-  if (filled > 0) sealFilled()
+  for (const message of messages) {
+    if (filled + varintLength(message.length) + message.length < plaintextBytesMax) {
+      filled = putMessage(scratch, filled, message)
+    } else {
+      fill(varintBytes(message.length))
+      fill(message)
+    }
+  }
+  if (filled > 0) seal(scratch.subarray(0, filled))
 }

@@ -128,7 +128,10 @@ export class NumberedSession {
     return this.#waiting.length === 0 && this.#hasRoom(largestCost)
   }
 
-  /** Settles when taken into the window. @throws SESSION_FRAME_SIZE, SESSION_QUEUE_FULL, SESSION_ENDED */
+  /**
+   * Settles when taken into the window. `payload` is the caller's again when it returns.
+   * @throws SESSION_FRAME_SIZE, SESSION_QUEUE_FULL, SESSION_ENDED
+   */
   send(payload: Uint8Array): Promise<void> {
     if (this.#endCode !== undefined) return Promise.reject(endError(this.#endCode))
     if (payload.length > payloadBytesMax) {
@@ -148,7 +151,8 @@ export class NumberedSession {
         `${this.#waiting.length} sends wait for the window already; await each before the next`))
     }
     this.#waitingBytes += payload.length
-    return new Promise((taken, refused) => this.#waiting.push({ payload, taken, refused }))
+    const kept = payload.slice()
+    return new Promise((taken, refused) => this.#waiting.push({ payload: kept, taken, refused }))
   }
 
   /** Whether a peer that has received up to `received` can go on with this session. */

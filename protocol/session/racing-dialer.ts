@@ -31,6 +31,13 @@ export class RacingDialer implements Dialer {
     return this.#ways[0]?.name
   }
 
+  /** From the next dial on; the way that worked last stays first. */
+  replace(ways: readonly Way[]): void {
+    const { preferred } = this
+    const first = ways.filter(({ name }) => name === preferred)
+    this.#ways = [...first, ...ways.filter(({ name }) => name !== preferred)]
+  }
+
   /** @throws LINK_UNREACHABLE naming each way and its code; the code of all when they agree */
   async dial(signal: AbortSignal): Promise<MessageLink> {
     const over = new AbortController()

@@ -17,7 +17,7 @@
 import { equalBytes, hex } from '../../crypto/bytes.ts'
 import type { Result } from '../../crypto/errors.ts'
 import type { Random } from '../../crypto/random.ts'
-import { decodeFrame, encodeFrame } from '../frame/frame.ts'
+import { decodeFrame, encodeFrameShared } from '../frame/frame.ts'
 import type { Frame } from '../frame/frame.ts'
 import { limits } from '../limits.ts'
 import type { Clock, MessageLink, Timer } from '../ports.ts'
@@ -187,7 +187,7 @@ class DeviceEnd<Who> implements HostedSession<Who> {
   }
 
   send(frame: Frame): Promise<void> {
-    return this.#numbered.send(encodeFrame(frame))
+    return this.#numbered.send(encodeFrameShared(frame))
   }
 
   end(code: string, detail = 'the node ended the session'): void {

@@ -4,12 +4,15 @@
  * transport differs. TCP is the kernel's, with CUBIC.
  */
 import { transfer } from '../helpers/link-transfer.ts'
+import type { Transfer } from '../helpers/link-transfer.ts'
 import { TwoHosts } from '../helpers/two-hosts.ts'
 import { compare, interleaved } from './bench.ts'
 import type { Bench, BenchRow } from './bench.ts'
 
 const megabitsPerSecond = 20
 const bytes = 10_000
+/** Where every fifth packet is lost the kernel may not even find out who has the address. */
+const triesMax = 3
 
 export const bench: Bench = {
   about: 'UDP links against TCP links on a path that loses packets (needs root)',
@@ -24,14 +27,19 @@ export const bench: Bench = {
       { lossRate: 0.2, messages: 30, rounds: 3, bounds: {} },
     ]) {
       say(`${lossRate * 100} % lost, ${rounds + 1} transfers of ${(messages * bytes) / 1e6} MB each …`)
-      const measure = (transport: 'tcp' | 'udp') => async (): Promise<number> => {
+      const once = async (transport: 'tcp' | 'udp'): Promise<Transfer> => {
         const hosts = new TwoHosts({ lossRate, megabitsPerSecond, tcpCongestion: 'cubic' })
         try {
-          const done = await transfer(hosts, { transport, messages, bytes, direction: 'down' })
-          if (!done.inOrder) throw new Error(`${transport}: ${done.ended}, not all came in order`)
-          return done.megabitsPerSecond
+          return await transfer(hosts, { transport, messages, bytes, direction: 'down' })
         } finally {
           hosts.remove()
+        }
+      }
+      const measure = (transport: 'tcp' | 'udp') => async (): Promise<number> => {
+        for (let tries = 1; ; tries++) {
+          const done = await once(transport)
+          if (done.inOrder) return done.megabitsPerSecond
+          if (tries === triesMax) throw new Error(`${transport}: ${done.ended}, not all came in order`)
         }
       }
       const sides = await interleaved({ rounds, sides: { udp: measure('udp'), tcp: measure('tcp') } })

@@ -9,13 +9,15 @@ import { suite } from '../helpers/harness.ts'
 import { randomInteger, seededRandom } from '../helpers/seeded-random.ts'
 import { shakyDialer } from '../helpers/shaky-dialer.ts'
 import { Door, drive, largeFrame, numberedFrame } from './connector-world.ts'
-import { socketDoors } from './socket-doors.ts'
+import { datagramDoors, socketDoors } from './socket-doors.ts'
+
+const transports = [...socketDoors, ...datagramDoors]
 
 const test = suite('compliance/connector/hop', { timeoutMs: 120_000 })
 let doors: Door[]
 test.before.each(async () => {
   doors = []
-  for (const transport of socketDoors) {
+  for (const transport of transports) {
     const door = new Door(transport, doors[0]?.clock)
     doors.push(door)
     await door.open()
@@ -64,7 +66,7 @@ for (const seed of [1, 2, 3]) {
     assert.is(host.sessions.length, 1)
     assert.is(device.events.filter((event) => event === 'reset').length, 1)
     assert.ok(used.length > doors.length, `${used.length} links`)
-    assert.equal(new Set(used), new Set(socketDoors.map(({ transport }) => transport)))
+    assert.equal(new Set(used), new Set(transports.map(({ transport }) => transport)))
   })
 }
 

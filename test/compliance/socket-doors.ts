@@ -1,4 +1,7 @@
-/** Every door that is reached over a socket, as the connector suite wants it: plain and over TLS. */
+/**
+ * Every door that is reached over a socket, as the connector suite wants it: those of streams plain
+ * and over TLS, that of datagrams over both families.
+ */
 import { readFileSync } from 'node:fs'
 import { createSecureContext } from 'node:tls'
 import { silentLog } from '../../node/ports.ts'
@@ -7,6 +10,8 @@ import { HTTP2Connector } from '../../node/connectors/http2-connector.ts'
 import { HTTP2Dialer } from '../../node/connectors/http2-dialer.ts'
 import { TCPConnector } from '../../node/connectors/tcp-connector.ts'
 import { TCPDialer } from '../../node/connectors/tcp-dialer.ts'
+import { UDPConnector } from '../../node/connectors/udp-connector.ts'
+import { UDPDialer } from '../../node/connectors/udp-dialer.ts'
 import { WSConnector } from '../../node/connectors/ws-connector.ts'
 import { WSDialer } from '../../node/connectors/ws-dialer.ts'
 import type { DialerComponents, DialerOptions } from '../../node/connectors/dial-link.ts'
@@ -44,10 +49,21 @@ const doors = [
   { transport: 'ws', Door: WSConnector, Dialer: NodePageDialer, name: 'ws from a page' },
 ]
 
+/** The port of a connector; after a stop the last one, where nobody listens any more. */
+class Ports {
+  readonly #known = new WeakMap<Connector, number>()
+
+  of(connector: Connector): number {
+    const address = connector.address()
+    if (address !== undefined) this.#known.set(connector, Number(address.split(':').at(-1)))
+    return this.#known.get(connector)!
+  }
+}
+
 export const socketDoors: readonly ConnectorCase[] = doors.flatMap(({ transport, Door, Dialer, name }) =>
   // A page's WebSocket takes no certificate of ours.
   (name === undefined ? [false, true] : [false]).map((tls): ConnectorCase => {
-    const ports = new WeakMap<Connector, number>()
+    const ports = new Ports()
     return {
       name: name ?? (tls ? `${transport}+tls` : transport),
       transport,
@@ -57,11 +73,26 @@ export const socketDoors: readonly ConnectorCase[] = doors.flatMap(({ transport,
         { host: '127.0.0.1', port: 0, ...tls ? { tls: () => testCertificate } : {} },
       ),
       dialer(connector, clock, own, node = doorKey.publicKey) {
-        // After a stop the last port is dialled, where nobody listens any more.
-        const address = connector.address()
-        if (address !== undefined) ports.set(connector, Number(address.split(':').at(-1)))
-        const place = { host: '127.0.0.1', port: ports.get(connector)!, doorKey: node }
+        const place = { host: '127.0.0.1', port: ports.of(connector), doorKey: node }
         return new Dialer({ clock, random: seededRandom('device') }, { ...place, own, tls })
       },
     }
   }))
+
+export const datagramDoors: readonly ConnectorCase[] = [
+  { name: 'udp', host: '127.0.0.1' }, { name: 'udp over IPv6', host: '::1' },
+].map(({ name, host }): ConnectorCase => {
+  const ports = new Ports()
+  return {
+    name,
+    transport: 'udp',
+    create: (clock) => new UDPConnector(
+      { clock, random: seededRandom('door'), log: silentLog, doorKey },
+      { host, port: 0 },
+    ),
+    dialer(connector, clock, own, node = doorKey.publicKey) {
+      const place = { host, port: ports.of(connector), doorKey: node }
+      return new UDPDialer({ clock, random: seededRandom('device') }, { ...place, own })
+    },
+  }
+})

@@ -8,6 +8,7 @@ import * as assert from 'uvu/assert'
 import { equalBytes, hex, hexDecode, utf8 } from '../../crypto/bytes.ts'
 import { crypto } from '../../crypto/index.ts'
 import type { CryptoProvider } from '../../crypto/provider.ts'
+import type { OpenIMError } from '../../crypto/errors.ts'
 import { systemRandom } from '../../crypto/random.ts'
 import { heldToAnswers } from '../../crypto/self-test.ts'
 import { suite } from '../helpers/harness.ts'
@@ -70,6 +71,20 @@ for (const backend of backends) {
       assert.is(openWith({ key, nonce, ciphertext }), undefined)
       assert.is(openWith({ key: flipped(key, 3), nonce, ciphertext, ad }), undefined)
       assert.is(openWith({ key, nonce: flipped(nonce, 0), ciphertext, ad }), undefined)
+    }
+  })
+
+  test(`${backend.name}: seals into the place it is given, and only into one that fits`, () => {
+    for (const length of [0, 1, 100, 1_200, 2_049, 65_000]) {
+      const plaintext = seededRandom('into').bytes(length)
+      const input = { key: new Uint8Array(32).fill(1), nonce: new Uint8Array(12), ad: utf8('ad'), plaintext }
+      const around = new Uint8Array(length + 16 + 2)
+      const into = around.subarray(1, length + 17)
+      assert.is(backend.seal({ ...input, into }), into)
+      assert.equal(into, backend.seal(input))
+      assert.is(around[0]! + around.at(-1)!, 0)
+      const short = (): Uint8Array => backend.seal({ ...input, into: into.subarray(1) })
+      assert.throws(short, ({ code }: OpenIMError) => code === 'BUG_ASSERTION')
     }
   })
 

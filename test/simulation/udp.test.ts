@@ -68,6 +68,12 @@ const networks: readonly Network[] = [
   },
   { name: '200 ms away', path: { delayMs: 100, lossRate: 0.01 }, messages: 200, kilobitsPerSecondMin: 150 },
   {
+    name: 'a long fat path that seldom loses',
+    path: { delayMs: 100, lossRate: 0.0005, bytesPerMs: 2_500, queueBytes: 250_000 },
+    messages: 2_000,
+    kilobitsPerSecondMin: 5_000,
+  },
+  {
     name: '8 Mbit/s behind a queue of 30 kB',
     path: { delayMs: 15, bytesPerMs: 1_000, queueBytes: 30_000 }, messages: 400, kilobitsPerSecondMin: 4_500,
   },

@@ -182,7 +182,7 @@ function packetVectors(modules: ChannelModules, ends: Ends) {
     const header = packets.dataHeader(ends[from].peerId, counter)
     return {
       from, counter, plaintext: hex(plaintext),
-      datagram: hex(header) + hex(sealers[from].seal(counter, header, plaintext)),
+      datagram: hex(sealers[from].seal(counter, header, plaintext)),
     }
   })
 }

@@ -76,6 +76,8 @@ export const frames: readonly Frame[] = [
   { type: 'linkOpened', request, expiresAtMs: testNowMs },
   { type: 'linkMessage', bytes: bytesOf('sealed', 80) },
   { type: 'linkClosed', code: 'LINK_CODE_OVER' },
+  { type: 'doors', addresses: ['tcp://192.0.2.7:4482', 'wss://home.example:443'] },
+  { type: 'doors', addresses: [] },
   { type: 'fileBox', request, action: 3, ...boxFields },
   { type: 'filePut', request, envelope: bytesOf('piece', 150) },
   { type: 'fileHeld', request, box, ...places, pieces: 12, proofs: [bytesOf('proof 1', 140)] },
@@ -140,7 +142,7 @@ export const refused = {
   frames: [
     ['nothing', ''],
     ['a type of the session', '05'],
-    ['a type that is not known', '27'],
+    ['a type that is not known', '2d'],
     ['purpose 3', '10' + '00' + '00' + '00' + '0300'],
     ['five homes', `10${'00'}05${'00'.repeat(160)}000100`],
     ['a field longer than what is there', '2505ff'],

@@ -114,6 +114,16 @@ export function writeFrame(writer: Writer, frame: UdpFrame): void {
   ;(codec as Codec<UdpFrame>).write(writer, frame)
 }
 
+/** What stands before the data of a stream frame, which the caller writes behind it. */
+export function writeStreamHead(
+  writer: Writer,
+  { offset, length }: { offset: number, length: number },
+): void {
+  writer.u8(udpFrameCodecs.stream.code)
+  writer.varint(offset)
+  writer.varint(length)
+}
+
 /** All of a packet's plaintext, or a refusal with code and offset. */
 export function decodeFrames(plaintext: Uint8Array): Result<UdpFrame[]> {
   const reader = new Reader(plaintext)

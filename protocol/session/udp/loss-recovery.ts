@@ -1,7 +1,7 @@
 /**
  * Which of the packets sent have arrived, which are lost, and when to ask: RFC 9002 §6 with its
- * constants, over one packet number space, with round trips (§5) and NewReno (§7) of the path.
- * Sans I/O: it is told the time, and answers with packets and a deadline.
+ * constants, over one packet number space, with the path's round trips (§5) and congestion control
+ * (§7; cubic.ts). Sans I/O: it is told the time, and answers with packets and a deadline.
  *
  * A sender leaves out a number now and then. A peer that acknowledges one of these claims what it
  * cannot have got, to be sent more than its path bears (RFC 9000 §21.4).
@@ -9,9 +9,9 @@
 import { randomFraction } from '../../../crypto/random.ts'
 import type { Random } from '../../../crypto/random.ts'
 import { limits } from '../../limits.ts'
+import { Cubic } from './cubic.ts'
 import { ackedRanges } from './frames.ts'
 import type { AckFrame } from './frames.ts'
-import { NewReno } from './new-reno.ts'
 import type { Range } from './range-set.ts'
 import { granularityMs, RoundTrip } from './round-trip.ts'
 
@@ -58,7 +58,7 @@ export class LossRecovery {
   readonly #random: Random
   readonly #sent = new Map<number, SentPacket>()
   #roundTrip = new RoundTrip()
-  #reno = new NewReno()
+  #congestion = new Cubic()
   #inFlightBytes = 0
   #nextNumber = 0
   #nextSkip: number
@@ -84,7 +84,7 @@ export class LossRecovery {
   }
 
   get windowBytes(): number {
-    return this.#reno.windowBytes
+    return this.#congestion.windowBytes
   }
 
   get inFlightBytes(): number {
@@ -115,15 +115,15 @@ export class LossRecovery {
    * acknowledgement.
    */
   waitMs(nowMs: number): number | undefined {
-    if (this.#inFlightBytes + limits.udpDatagramBytes > this.#reno.windowBytes) return undefined
-    return this.#reno.waitMs(nowMs, this.#roundTrip.knownMs)
+    if (this.#inFlightBytes + limits.udpDatagramBytes > this.#congestion.windowBytes) return undefined
+    return this.#congestion.waitMs(nowMs, this.#roundTrip.knownMs)
   }
 
   sent(packet: SentPacket): void {
     this.#sent.set(packet.number, packet)
     this.#inFlightBytes += packet.bytes
     this.#lastSentMs = packet.sentMs
-    this.#reno.left(packet.bytes)
+    this.#congestion.left(packet.bytes)
   }
 
   /** Whether the window, and not the application, ended the last round of sending. */
@@ -145,7 +145,8 @@ export class LossRecovery {
       this.#roundTrip.sample(nowMs - newest.sentMs, delayMs, nowMs)
     }
     if (frame.largest > this.#largestAcked) this.#largestAcked = frame.largest
-    for (const packet of acked) this.#reno.acknowledged(packet, this.#limited)
+    const path = { limited: this.#limited, nowMs, roundTripMs: this.#roundTrip.smoothedMs }
+    for (const packet of acked) this.#congestion.acknowledged(packet, path)
     if (acked.length > 0) this.#probes = 0
     return { acked, lost: this.#detectLost(nowMs) }
   }
@@ -181,7 +182,7 @@ export class LossRecovery {
     this.#packetThreshold = packetThresholdMin
     this.#timeThreshold = timeThresholdMin
     this.#roundTrip = new RoundTrip()
-    this.#reno = new NewReno()
+    this.#congestion = new Cubic()
     return lost
   }
 
@@ -255,7 +256,7 @@ export class LossRecovery {
   }
 
   #congested(lost: readonly SentPacket[], nowMs: number): void {
-    this.#reno.lost(lost.at(-1)!.sentMs, nowMs)
+    this.#congestion.lost(lost.at(-1)!.sentMs, nowMs)
     const { sampledAtMs } = this.#roundTrip
     if (sampledAtMs === undefined) return
     const longMs = this.#probeMs * persistentThreshold
@@ -264,7 +265,7 @@ export class LossRecovery {
     for (const packet of lost) {
       if (packet.sentMs <= sampledAtMs) continue
       if (previous === undefined || this.#cameThroughBetween(previous, packet)) start = packet
-      if (packet.sentMs - start!.sentMs > Math.max(longMs, granularityMs)) return this.#reno.collapse()
+      if (packet.sentMs - start!.sentMs > Math.max(longMs, granularityMs)) return this.#congestion.collapse()
       previous = packet
     }
   }

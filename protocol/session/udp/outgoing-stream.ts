@@ -3,6 +3,7 @@
  * have room, kept until acknowledged, sent again where lost, and never beyond what the receiver
  * allowed. The bytes are not copied until they go into a packet.
  */
+import type { Writer } from '../../codec/writer.ts'
 import { limits } from '../../limits.ts'
 import { Fifo } from '../../fifo.ts'
 import { RangeSet } from './range-set.ts'
@@ -59,7 +60,7 @@ export class OutgoingStream {
     return this.#sent < this.#written && this.#sent >= this.#limit
   }
 
-  /** The next range to send, lost ones first, at most `bytesMax` of it; then `bytesOf` has its bytes. */
+  /** The next range to send, lost ones first, at most `bytesMax` of it; then `copyTo` has its bytes. */
   next(bytesMax: number): Range | undefined {
     const lost = this.#again.ranges[0]
     if (lost !== undefined) {
@@ -75,16 +76,14 @@ export class OutgoingStream {
     return range
   }
 
-  /** A copy of the range's bytes, which must not be acknowledged yet. */
-  bytesOf({ start, end }: Range): Uint8Array {
-    const out = new Uint8Array(end - start)
+  /** Copies the range's bytes, which must not be acknowledged yet. */
+  copyTo(writer: Writer, { start, end }: Range): void {
     for (let i = this.#pieceAt(start), at = start; at < end; i++) {
       const { offset, bytes } = this.#pieces.at(i)
       const part = bytes.subarray(at - offset, end - offset)
-      out.set(part, at - start)
+      writer.raw(part)
       at += part.length
     }
-    return out
   }
 
   /** The offset for an `end` frame, when it is time to say it. */

@@ -13,6 +13,8 @@ import { assert } from '../../../crypto/errors.ts'
 import type { NoiseCipher } from '../../../crypto/noise.ts'
 import { limits } from '../../limits.ts'
 
+const tagBytes = 16
+
 function epochOf(counter: number): number {
   return Math.floor(counter / limits.udpKeyPackets)
 }
@@ -26,7 +28,7 @@ export class PacketSealer {
     this.#cipher = cipher
   }
 
-  /** Counters must grow. */
+  /** The whole packet, behind its header. Counters must grow. */
   seal(counter: number, header: Uint8Array, plaintext: Uint8Array): Uint8Array {
     const epoch = epochOf(counter)
     assert(epoch >= this.#epoch, `packet ${counter} after epoch ${this.#epoch}`)
@@ -35,7 +37,10 @@ export class PacketSealer {
       this.#cipher = old.rekeyed()
       old.wipe()
     }
-    return this.#cipher.encryptAt(counter, plaintext, header)
+    const packet = new Uint8Array(header.length + plaintext.length + tagBytes)
+    packet.set(header)
+    this.#cipher.encryptAt(counter, { plaintext, ad: header, into: packet.subarray(header.length) })
+    return packet
   }
 
   wipe(): void {

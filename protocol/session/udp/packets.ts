@@ -38,8 +38,9 @@
  * on one socket apart, whatever addresses they come from.
  *
  * Alternatives weighed: QUIC's header protection and its connection ids that change with the
- * address. A watcher of both networks can tie a moving phone's two addresses together by the id;
- * he sees which node it talks to either way, and there is one home node to a device.
+ * address, of which neither hides anything without the other: the counter goes on where it was. A
+ * watcher of both networks can tie a moving phone's two addresses together by the two; he sees
+ * which node it talks to either way, and there is one home node to a device.
  */
 import { concat } from '../../../crypto/bytes.ts'
 import type { Result } from '../../../crypto/errors.ts'

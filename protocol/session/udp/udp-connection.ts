@@ -15,7 +15,7 @@
  * end, a reset, silence for `limits.udpIdleMs`: the connection is lost. Only packets that
  * authenticate, and resets with the token, have a say in any of this.
  */
-import { concat, equalBytes } from '../../../crypto/bytes.ts'
+import { equalBytes } from '../../../crypto/bytes.ts'
 import { assert } from '../../../crypto/errors.ts'
 import type { NoiseCipher } from '../../../crypto/noise.ts'
 import type { Random } from '../../../crypto/random.ts'
@@ -25,7 +25,7 @@ import type { Clock, Timer } from '../../ports.ts'
 import type { ByteTransport, ByteTransportListener } from '../byte-transport.ts'
 import { AckTracker } from './ack-tracker.ts'
 import type { DropReason, UdpCounters } from './counters.ts'
-import { closeReasons, decodeFrames, writeFrame } from './frames.ts'
+import { closeReasons, decodeFrames, writeFrame, writeStreamHead } from './frames.ts'
 import type { UdpFrame } from './frames.ts'
 import { IncomingStream } from './incoming-stream.ts'
 import { LossRecovery } from './loss-recovery.ts'
@@ -46,6 +46,14 @@ const streamBytesMin = 16
 const askingFrames: ReadonlySet<UdpFrame['type']> = new Set(['ping', 'stream', 'maxData'])
 /** What a probe may send beyond the window (RFC 9002 §6.2.4). */
 const probePackets = 2
+
+/** The plaintext of one packet after the other: each is sealed before the next is begun. */
+const packet = new Writer(plaintextBytesMax)
+
+function freshPacket(): Writer {
+  packet.reset()
+  return packet
+}
 
 export interface UdpConnectionOptions<A extends UdpAddress> {
   readonly role: 'device' | 'node'
@@ -323,7 +331,7 @@ export class UdpConnection<A extends UdpAddress> implements ByteTransport {
     const mayAsk = this.#wantsToAsk && (this.#probesDue > 0 || this.#recovery.waitMs(nowMs) === 0)
     const ackDue = (this.#acks.dueAtMs ?? Number.POSITIVE_INFINITY) <= nowMs
     if (!mayAsk && !ackDue) return false
-    const writer = new Writer(plaintextBytesMax)
+    const writer = freshPacket()
     if (this.#acks.owed) writeFrame(writer, this.#acks.take(nowMs))
     if (!mayAsk) {
       this.#sendPlaintext(writer, this.#recovery.takeNumber(), this.#paths.address)
@@ -348,7 +356,8 @@ export class UdpConnection<A extends UdpAddress> implements ByteTransport {
       const range = room < streamBytesMin ? undefined : this.#outgoing.next(room)
       if (range === undefined) break
       stream.push(range)
-      writeFrame(writer, { type: 'stream', offset: range.start, data: this.#outgoing.bytesOf(range) })
+      writeStreamHead(writer, { offset: range.start, length: range.end - range.start })
+      this.#outgoing.copyTo(writer, range)
     }
     const roomForEnd = plaintextBytesMax - writer.length >= 1 + 8 + 1
     const endOffset = roomForEnd ? this.#outgoing.takeEnd() : undefined
@@ -370,7 +379,7 @@ export class UdpConnection<A extends UdpAddress> implements ByteTransport {
     const missing = plaintextBytesMin - writer.length
     if (missing > 0) writeFrame(writer, { type: 'padding', length: missing - 1 })
     const header = dataHeader(this.#peerId, number)
-    const datagram = concat(header, this.#sealer.seal(number, header, writer.finish()))
+    const datagram = this.#sealer.seal(number, header, writer.finish())
     this.#sentAtMs = this.#clock.monotonicMs()
     this.#listener.send(datagram, to)
     return datagram.length
@@ -378,14 +387,14 @@ export class UdpConnection<A extends UdpAddress> implements ByteTransport {
 
   /** A packet of one small frame that is not sent again by itself. */
   #sendAside(frame: UdpFrame, to: A): void {
-    const writer = new Writer(plaintextBytesMin)
+    const writer = freshPacket()
     writeFrame(writer, frame)
     this.#sendPlaintext(writer, this.#recovery.takeNumber(), to)
   }
 
   #sayClose(reason: number): void {
     if (this.#state === 'unconfirmed') return
-    const writer = new Writer(plaintextBytesMax)
+    const writer = freshPacket()
     if (this.#acks.owed) writeFrame(writer, this.#acks.take(this.#clock.monotonicMs()))
     writeFrame(writer, { type: 'close', reason })
     this.#sendPlaintext(writer, this.#recovery.takeNumber(), this.#paths.address)

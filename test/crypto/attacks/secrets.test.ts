@@ -215,7 +215,8 @@ async function listen(world: World, alice: Person, told: unknown[]): Promise<Cli
     kv: {
       get: (key) => alice.store.kv.get(key),
       list: (range) => alice.store.kv.list(range),
-      write: (operations) => {
+        expire: (nowMs, budget) => alice.store.kv.expire(nowMs, budget),
+    write: (operations) => {
         alice.beforeWrite()
         return alice.store.kv.write(operations)
       },

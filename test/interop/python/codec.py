@@ -281,6 +281,7 @@ FRAMES = Union(
     linkOpened=(36, Struct(**REQUEST, expiresAtMs=U64)),
     linkMessage=(37, Struct(bytes=Opaque(40_960))),
     linkClosed=(38, Struct(code=Text(64))),
+    doors=(39, Struct(addresses=Items(Text(128), 8))),
     fileBox=(40, Struct(**REQUEST, action=OneOf(1, 2, 3), writeKey=KEY, readSeed=KEY,
                         itemsMax=U32, bytesMax=U32, expiryHour=U32)),
     filePut=(41, Struct(**REQUEST, envelope=Opaque(ENVELOPE_BYTES_MAX))),

@@ -6,7 +6,7 @@ import { crypto } from '../../../crypto/index.ts'
 import { NoiseHandshake } from '../../../crypto/noise.ts'
 import type { NoiseCipher } from '../../../crypto/noise.ts'
 import { limits } from '../../../protocol/limits.ts'
-import { NoiseChannel, prologue, sealStream } from '../../../protocol/session/noise-channel.ts'
+import { NoiseChannel, prologue } from '../../../protocol/session/noise-channel.ts'
 import { bytesOf, flipped } from '../../helpers/actors.ts'
 import { suite } from '../../helpers/harness.ts'
 import { randomInteger, seededRandom } from '../../helpers/seeded-random.ts'
@@ -189,7 +189,8 @@ test('refuses an empty Noise message, and an inner message that is empty or too 
 
   for (const inner of [[0], [0x40, 0x01], [0x80, 0x04, 0x00, 0x01], [0xc0, 0, 0, 0, 0x40, 0, 0, 0]]) {
     const { node: strict, cipher } = openToStranger()
-    strict.channel.receive(sealStream(cipher, [new Uint8Array(inner)]))
+    const sealed = cipher.encrypt(new Uint8Array(inner))
+    strict.channel.receive(concat(new Uint8Array([0, sealed.length]), sealed))
     assert.is(strict.failure, 'CHANNEL_FRAMING', String(inner))
   }
 })

@@ -1,9 +1,9 @@
-/** Loss detection, round trips and congestion control against the numbers of RFC 9002. */
+/** Loss detection, round trips and congestion control against the numbers of RFC 9002 and 9438. */
 import * as assert from 'uvu/assert'
 import { limits } from '../../../../protocol/limits.ts'
+import { Cubic } from '../../../../protocol/session/udp/cubic.ts'
 import type { AckFrame } from '../../../../protocol/session/udp/frames.ts'
 import { LossRecovery } from '../../../../protocol/session/udp/loss-recovery.ts'
-import { NewReno } from '../../../../protocol/session/udp/new-reno.ts'
 import { RoundTrip } from '../../../../protocol/session/udp/round-trip.ts'
 import { suite } from '../../../helpers/harness.ts'
 import { seededRandom } from '../../../helpers/seeded-random.ts'
@@ -67,28 +67,106 @@ test('asks by a probe after a time-out that doubles, and stops doubling at four 
   assert.is(recovery.deadlineMs, undefined)
 })
 
-test('the window opens, halves once for each event, then opens by a packet a round trip (§7)', () => {
-  const reno = new NewReno()
-  assert.is(reno.windowBytes, 12_000)
-  for (let i = 0; i < 10; i++) reno.acknowledged({ sentMs: i, bytes }, true)
-  assert.is(reno.windowBytes, 24_000)
-  reno.lost(9, 100)
-  reno.lost(8, 101)
-  assert.is(reno.windowBytes, 12_000)
+function packets(cubic: Cubic): number {
+  return cubic.windowBytes / bytes
+}
+
+function isBetween(value: number, low: number, high: number): boolean {
+  return value > low && value < high
+}
+
+/** All packets of a window sent and acknowledged a round trip later, again and again. */
+function runFor(cubic: Cubic, span: { fromMs: number, untilMs: number, roundTripMs: number }): void {
+  const { fromMs, untilMs, roundTripMs } = span
+  for (let sentMs = fromMs; sentMs + roundTripMs <= untilMs; sentMs += roundTripMs) {
+    const path = { limited: true, nowMs: sentMs + roundTripMs, roundTripMs }
+    for (let left = cubic.windowBytes; left >= bytes; left -= bytes) {
+      cubic.acknowledged({ sentMs, bytes }, path)
+    }
+  }
+}
+
+/** Just after a loss at so many packets. */
+function afterLossAt(count: number): Cubic {
+  const cubic = new Cubic()
+  const path = { limited: true, nowMs: 0, roundTripMs: 0 }
+  for (let window = 10; window < count; window++) cubic.acknowledged({ sentMs: 0, bytes }, path)
+  cubic.lost(0, 1)
+  return cubic
+}
+
+test('the window opens, and falls to seven tenths once for each event (RFC 9438 §4.6)', () => {
+  const cubic = new Cubic()
+  assert.is(cubic.windowBytes, 12_000)
+  const path = { limited: true, nowMs: 50, roundTripMs: 40 }
+  for (let i = 0; i < 10; i++) cubic.acknowledged({ sentMs: i, bytes }, path)
+  assert.is(cubic.windowBytes, 24_000)
+  cubic.lost(9, 100)
+  cubic.lost(8, 101)
+  assert.is(cubic.windowBytes, 16_800)
   // Sent before the event: says nothing about the path now.
-  reno.acknowledged({ sentMs: 50, bytes }, true)
-  assert.is(reno.windowBytes, 12_000)
-  for (let i = 0; i < 10; i++) reno.acknowledged({ sentMs: 101 + i, bytes }, true)
-  assert.ok(Math.abs(reno.windowBytes - 13_200) < 60, `${reno.windowBytes}`)
-  reno.lost(200, 300)
-  reno.collapse()
-  assert.is(reno.windowBytes, 2_400)
+  cubic.acknowledged({ sentMs: 50, bytes }, { ...path, nowMs: 120 })
+  assert.is(cubic.windowBytes, 16_800)
+  cubic.lost(200, 300)
+  cubic.collapse()
+  assert.is(cubic.windowBytes, 2_400)
 })
 
-test('a window that the application leaves unused does not open (§7.8)', () => {
-  const reno = new NewReno()
-  for (let i = 0; i < 100; i++) reno.acknowledged({ sentMs: i, bytes }, false)
-  assert.is(reno.windowBytes, 12_000)
+test('a long path comes back to where it failed at the time of the curve, then goes beyond (§4.2)', () => {
+  const cubic = afterLossAt(1_000)
+  assert.is(packets(cubic), 700)
+  // K = ∛(300 / 0.4) s = 9.1 s.
+  runFor(cubic, { fromMs: 1, untilMs: 4_500, roundTripMs: 100 })
+  assert.ok(isBetween(packets(cubic), 930, 970), `${packets(cubic)}`)
+  runFor(cubic, { fromMs: 4_501, untilMs: 9_086, roundTripMs: 100 })
+  assert.ok(isBetween(packets(cubic), 999, 1_001), `${packets(cubic)}`)
+  runFor(cubic, { fromMs: 9_087, untilMs: 18_172, roundTripMs: 100 })
+  assert.ok(isBetween(packets(cubic), 1_250, 1_310), `${packets(cubic)}`)
+})
+
+test('the curve is the same in seconds on a path of other round trips', () => {
+  const windows = [40, 160].map((roundTripMs) => {
+    const cubic = afterLossAt(1_000)
+    runFor(cubic, { fromMs: 1, untilMs: 15_000, roundTripMs })
+    return packets(cubic)
+  })
+  assert.ok(Math.abs(windows[0]! - windows[1]!) < 0.02 * windows[0]!, `${windows}`)
+})
+
+test('on a short path it grows as Reno would on average: by 9/17 of a packet a round trip (§4.3)', () => {
+  const cubic = afterLossAt(20)
+  runFor(cubic, { fromMs: 1, untilMs: 101, roundTripMs: 10 })
+  // Parts of a packet at the end of each window stay at home.
+  assert.ok(Math.abs(packets(cubic) - (14 + 10 * 9 / 17)) < 1, `${packets(cubic)}`)
+})
+
+test('a loss below the last peak makes room for others (§4.7)', () => {
+  const peaks = [false, true].map((twice) => {
+    const cubic = afterLossAt(1_000)
+    if (twice) cubic.lost(2, 3)
+    else for (let i = 0; i < 3; i++) cubic.lost(0, 1)
+    runFor(cubic, { fromMs: 4, untilMs: 10_000, roundTripMs: 100 })
+    return packets(cubic)
+  })
+  // Flat at 1,000 after 9.1 s, and at 0.85 × 700 after 6.4 s.
+  assert.ok(Math.abs(peaks[0]! - 1_000) < 2 && Math.abs(peaks[1]! - 613) < 3, `${peaks}`)
+})
+
+test('a window that the application leaves unused does not open, nor does time run for it (§5.8)', () => {
+  const cubic = new Cubic()
+  const path = { limited: false, nowMs: 40, roundTripMs: 40 }
+  for (let i = 0; i < 100; i++) cubic.acknowledged({ sentMs: i, bytes }, path)
+  assert.is(cubic.windowBytes, 12_000)
+
+  const rested = afterLossAt(1_000)
+  runFor(rested, { fromMs: 1, untilMs: 1_000, roundTripMs: 100 })
+  const before = rested.windowBytes
+  for (let nowMs = 1_000; nowMs <= 60_000; nowMs += 100) {
+    rested.acknowledged({ sentMs: nowMs - 100, bytes }, { limited: false, nowMs, roundTripMs: 100 })
+  }
+  assert.is(rested.windowBytes, before)
+  runFor(rested, { fromMs: 60_000, untilMs: 60_200, roundTripMs: 100 })
+  assert.ok(rested.windowBytes < 1.05 * before, `${rested.windowBytes / before}`)
 })
 
 test('when everything was lost for long, it begins at two packets (§7.6)', () => {
@@ -103,17 +181,17 @@ test('when everything was lost for long, it begins at two packets (§7.6)', () =
 })
 
 test('a burst of ten packets leaves at once, the rest at the pace of the window (§7.7)', () => {
-  const reno = new NewReno()
+  const cubic = new Cubic()
   const roundTripMs = 100
   let sent = 0
-  while (reno.waitMs(0, roundTripMs) === 0) {
-    reno.left(bytes)
+  while (cubic.waitMs(0, roundTripMs) === 0) {
+    cubic.left(bytes)
     sent++
   }
   assert.is(sent, 10)
   // 1.25 × 12,000 bytes in 100 ms are a packet every 8 ms.
-  assert.is(reno.waitMs(0, roundTripMs), 8)
-  assert.is(reno.waitMs(8, roundTripMs), 0)
+  assert.is(cubic.waitMs(0, roundTripMs), 8)
+  assert.is(cubic.waitMs(8, roundTripMs), 0)
 })
 
 test('packets that were only late teach it to wait longer', () => {

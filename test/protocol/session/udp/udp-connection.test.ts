@@ -81,7 +81,7 @@ class Stage {
     for (const frame of frames) writeFrame(writer, frame)
     while (writer.length < 15) writer.u8(0)
     const header = dataHeader(nodeId, counter)
-    return concat(header, this.#sealer.seal(counter, header, writer.finish()))
+    return this.#sealer.seal(counter, header, writer.finish())
   }
 
   /** A packet of the device. */
