@@ -1,6 +1,7 @@
 /**
  * `home.json` in the data directory of a linked device: which node is its account's, and where it
- * is. No secrets. The addresses are the person's to change when the node moves:
+ * is. No secrets. The device adds what the node says of its doors; the addresses are the person's to
+ * change, too, when the node moved while the device was off:
  *
  * ```json
  * {

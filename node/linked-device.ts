@@ -4,7 +4,7 @@
  * and no doors: to other nodes it does not exist.
  *
  * ```text
- *   control socket ─► Client ─► DeviceSession ─► RacingDialer ─► tcp, udp, ws, http2 … ─► the node
+ *   control socket ─► Client ─► DeviceSession ─► HomeWays ─► tcp, udp, ws, http2 … ─► the node
  *                       └─► sealed store
  * ```
  *
@@ -18,15 +18,17 @@ import { OpenIMError } from '../crypto/errors.ts'
 import { systemRandom } from '../crypto/random.ts'
 import { readAccount } from '../protocol/client/account-state.ts'
 import { Client } from '../protocol/client/client.ts'
+import { HomeWays } from '../protocol/client/home-ways.ts'
 import { DeviceSession } from '../protocol/session/device-session.ts'
-import { RacingDialer } from '../protocol/session/racing-dialer.ts'
 import type { DeviceSessionApi, DeviceSessionListener } from '../protocol/session/types.ts'
 import { systemClock } from '../protocol/system-clock.ts'
 import { accountStatus, packageVersion } from './account-status.ts'
+import type { BackupSummary } from './backup.ts'
 import { waysTo } from './connectors/door-address.ts'
 import { dataFiles } from './data-dir.ts'
 import { examineDevice } from './device-doctor.ts'
 import { diskFiles } from './disk-files.ts'
+import { homeAddresses, readHome, writeHome } from './home-file.ts'
 import type { Home } from './home-file.ts'
 import type { DeviceKeys } from './keys-file.ts'
 import { openNodeStore } from './node-store.ts'
@@ -73,8 +75,12 @@ export class LinkedDevice {
       const nodeStore = await openNodeStore({ ...system, store, dataKey: keys.dataKey, log })
       const account = await readAccount(nodeStore.account)
       if (account === undefined) throw new OpenIMError('ACCOUNT_MISSING', `there is no account in ${dataDir}`)
-      const ways = waysTo(home.addresses, system, { doorKey: home.doorKey, own: account.linkKeys })
-      const way = new WayHome(new RacingDialer(system, ways), home.addresses)
+      const { doorKey } = home
+      const way = new WayHome(new HomeWays({ ...system, log }, {
+        addresses: home.addresses,
+        ways: (addresses) => waysTo(addresses, system, { doorKey, own: account.linkKeys }),
+        store: (addresses) => keepAddresses(dataDir, addresses),
+      }))
       const client = await Client.open({
         ...system, log, kv: nodeStore.account, connect: (listener) => way.connect(listener),
       }, { files: diskFiles })
@@ -123,6 +129,11 @@ export class LinkedDevice {
     }
   }
 
+  backup(): Promise<BackupSummary> {
+    const what = 'a linked device is not backed up: link a new one in its place'
+    return Promise.reject(new OpenIMError('ACCOUNT_LINKED', what))
+  }
+
   async doctor(contact?: string): Promise<DoctorReport> {
     if (contact !== undefined) throw onlyNode('looks at the way to a contact')
     const { nodeStore, client } = this.#parts
@@ -150,27 +161,30 @@ function onlyNode(what: string): OpenIMError {
   return new OpenIMError('ACCOUNT_LINKED', `this is a linked device: only the node of its account ${what}`)
 }
 
+/** Beside what a person wrote into `home.json` meanwhile. */
+async function keepAddresses(dataDir: string, addresses: readonly string[]): Promise<void> {
+  const { doorKey, addresses: known } = await readHome(dataDir)
+  await writeHome(dataDir, { doorKey, addresses: homeAddresses([...addresses, ...known]) })
+}
+
 /** The session with the node, and what is known of the way to it. */
 class WayHome {
-  readonly #dialer: RacingDialer
-  readonly #addresses: readonly string[]
+  readonly #ways: HomeWays
   #isOnline = false
   #code: string | undefined
 
-  constructor(dialer: RacingDialer, addresses: readonly string[]) {
-    this.#dialer = dialer
-    this.#addresses = addresses
+  constructor(ways: HomeWays) {
+    this.#ways = ways
   }
 
   get status(): HomeStatus {
-    const addresses = this.#addresses
-    const address = this.#dialer.preferred
+    const { addresses, preferred: address } = this.#ways
     if (this.#isOnline && address !== undefined) return { addresses, address }
     return this.#code === undefined ? { addresses } : { addresses, code: this.#code }
   }
 
   connect(listener: DeviceSessionListener): DeviceSessionApi {
-    return new DeviceSession({ ...system, dialer: this.#dialer }, {
+    return new DeviceSession({ ...system, dialer: this.#ways }, this.#ways.listener({
       frame: (frame) => listener.frame(frame),
       reset: () => listener.reset(),
       state: (online, code, cause) => {
@@ -178,6 +192,6 @@ class WayHome {
         this.#code = code
         listener.state(online, code, cause)
       },
-    })
+    }))
   }
 }

@@ -26,7 +26,11 @@ const slowPaths = [
   'test/crypto/attacks/clients-crash.test.ts',
   'test/cli/transcripts.test.ts',
   'test/compliance/overlay-libp2p.test.ts',
+  'test/compliance/store-postgresql.test.ts', 'test/compliance/store-mariadb.test.ts',
+  'test/node/storage/sql-faults.test.ts',
   'test/protocol/client/storm.test.ts',
+  'test/protocol/client/devices-crash.test.ts', 'test/protocol/client/devices-crash-new.test.ts',
+  'test/protocol/client/devices-crash-family.test.ts',
 ]
 const fileLimitMs = 120_000
 const slowFileLimitMs = 600_000

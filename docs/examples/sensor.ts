@@ -31,6 +31,8 @@ if (values.link !== undefined) {
   process.stdout.write('linked\n')
 }
 const client = await openDevice({ kv, ways })
+// A device that was linked a moment ago is told of the account's contacts by its other devices.
+while (values.to !== undefined && !await isKnown(values.to)) await sleep(1_000)
 for (let reading = 1; values.to !== undefined && reading <= Number(values.times); reading++) {
   const { id } = await client.send(values.to, JSON.stringify({ reading, freeBytes: freemem() }))
   // The last words must be out before it ends.
@@ -39,3 +41,7 @@ for (let reading = 1; values.to !== undefined && reading <= Number(values.times)
 }
 await client.stop()
 await close()
+
+async function isKnown(person: string): Promise<boolean> {
+  return (await client.contacts()).some(({ name, address }) => person === name || person === address)
+}

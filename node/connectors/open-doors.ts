@@ -38,6 +38,7 @@ export async function openDoors(
   }
   const connectors: Connector[] = [
     new TCPConnector(components, { ...hostPort(listen.tcp), ...shared }),
+    // Whose sender anybody can make up: no address is trusted there.
     new UDPConnector(components, hostPort(listen.udp)),
   ]
   if (listen.ws !== undefined) {

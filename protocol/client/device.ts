@@ -30,7 +30,9 @@ import { systemClock } from '../system-clock.ts'
 import { readAccount } from './account-state.ts'
 import type { FileOpener } from './api.ts'
 import { Client } from './client.ts'
+import { silentClientLog } from './context.ts'
 import type { ClientLog } from './context.ts'
+import { HomeWays } from './home-ways.ts'
 import { keys } from './keys.ts'
 
 /** A dialer for each address that can be dialled from here. @throws DOOR_ADDRESS */
@@ -69,7 +71,7 @@ export interface LinkDeviceOptions extends DeviceSurroundings {
 }
 
 export interface OpenDeviceOptions extends DeviceSurroundings {
-  /** In place of the addresses that the node said when this device was linked. */
+  /** In place of the addresses that the node said, when this device was linked and since. */
   readonly addresses?: readonly string[]
   /** In place of the door key (32 bytes) that came with the link code. */
   readonly doorKey?: Uint8Array
@@ -89,7 +91,7 @@ interface Home {
 const homeCodec = struct<Home>({
   version: oneOf([1], 'home record version'),
   doorKey: fixed(32),
-  addresses: vector(text(limits.nodeAddressBytesMax), 2 * limits.nodeAddressesMax),
+  addresses: vector(text(limits.nodeAddressBytesMax), limits.homeAddressesMax),
 })
 
 /** Whether `linkDevice` was through with this store. @throws STORE_* */
@@ -146,11 +148,21 @@ export async function openDevice(options: OpenDeviceOptions): Promise<Client> {
   }
   const addresses = options.addresses ?? home?.addresses ?? []
   const own = account.linkKeys
-  const dialer = new RacingDialer(components, ways(addresses, components, { doorKey, own }))
+  const homeWays = new HomeWays({ ...components, log: log ?? silentClientLog }, {
+    addresses,
+    ways: (known) => ways(known, components, { doorKey, own }),
+    // Who names the addresses means these.
+    ...options.addresses === undefined
+      ? { store: (known: readonly string[]) => writeHome(kv, { doorKey, addresses: [...known] }) }
+      : {},
+  })
   const client = await Client.open({
     kv,
     ...components,
-    connect: (listener) => held(new DeviceSession({ ...components, dialer }, listener), options.hold),
+    connect(listener) {
+      const session = new DeviceSession({ ...components, dialer: homeWays }, homeWays.listener(listener))
+      return held(session, options.hold)
+    },
     ...log === undefined ? {} : { log },
   }, files === undefined ? {} : { files })
   await client.start()
@@ -186,7 +198,7 @@ async function readHome(kv: KvStore): Promise<Home | undefined> {
 }
 
 async function writeHome(kv: KvStore, home: Omit<Home, 'version'>): Promise<void> {
-  const addresses = [...new Set(home.addresses)].slice(0, 2 * limits.nodeAddressesMax)
+  const addresses = [...new Set(home.addresses)].slice(0, limits.homeAddressesMax)
   const value = encode(homeCodec, { version: 1, ...home, addresses })
   await kv.write([{ type: 'put', key: keys.home, value }])
 }

@@ -96,6 +96,8 @@ const packageHomes: readonly { readonly packages: RegExp, readonly folders: read
   { packages: /^(libp2p|@libp2p|@chainsafe|@multiformats|multiformats)(\/|$)/, folders: ['node/overlay'] },
   { packages: /^datastore-level$/, folders: ['node/overlay'] },
   { packages: /^(level|classic-level|abstract-level)$/, folders: ['node/storage'] },
+  { packages: /^(pg|mysql2(\/promise)?)$/, folders: ['node/storage/sql'] },
+  { packages: /^redis$/, folders: ['node/storage'] },
   { packages: /^ws$/, folders: ['node/connectors'] },
   { packages: /^pino$/, folders: ['node', 'cli'] },
   { packages: /^(smol-toml|valibot)$/, folders: ['node', 'cli'] },
@@ -129,17 +131,18 @@ const packagesDeclared: Rule = {
     const text = tree.documents.get('package.json')
     if (text === undefined) return []
     type Lists = Record<string, Record<string, string> | undefined>
-    const { dependencies = {}, devDependencies = {} } = JSON.parse(text) as Lists
+    const { dependencies = {}, optionalDependencies = {}, devDependencies = {} } = JSON.parse(text) as Lists
+    const shipped = { ...dependencies, ...optionalDependencies }
     const findings = eachImport(tree, (file, { specifier }) => {
       if (/^(\.|#|node:)/.test(specifier)) return undefined
       const name = specifier.split('/').slice(0, specifier.startsWith('@') ? 2 : 1).join('/') || '/'
-      if (name in dependencies || (file.path.startsWith('test/') && name in devDependencies)) return undefined
+      if (name in shipped || (file.path.startsWith('test/') && name in devDependencies)) return undefined
       return {
         problem: `imports ${name}, which package.json does not list`,
         cure: 'list it with an exact version',
       }
     })
-    for (const [name, version] of Object.entries({ ...dependencies, ...devDependencies })) {
+    for (const [name, version] of Object.entries({ ...shipped, ...devDependencies })) {
       if (/^\d+\.\d+\.\d+/.test(version)) continue
       findings.push({
         file: 'package.json',

@@ -56,9 +56,11 @@ class Example {
   /** Its exit code. */
   async end(signal?: 'SIGTERM' | 'SIGKILL'): Promise<number | null> {
     const { exitCode, signalCode } = this.#child
-    if (exitCode !== null || signalCode !== null) return exitCode
-    if (signal !== undefined) this.#child.kill(signal)
-    const [code] = await once(this.#child, 'close') as [number | null]
+    let code = exitCode
+    if (exitCode === null && signalCode === null) {
+      if (signal !== undefined) this.#child.kill(signal)
+      ;[code] = await once(this.#child, 'close') as [number | null]
+    }
     assert.is(this.#stderr, '')
     return code
   }
@@ -128,6 +130,26 @@ test('the bot answers once, also what came while it was dead', async () => {
   const answers = (await received(bob, 4)).map(({ text }) => text)
   assert.equal(answers, ['you said: hello', 'you said: one', 'you said: two', 'you said: three'])
   assert.is(await again.end('SIGTERM'), 0)
+})
+
+test('the sensor reports over UDP, with the node away in between', async () => {
+  let data = ''
+  let linking: Example | undefined
+  const { alice, bob, startAlice } = await household((uri) => {
+    data = join(nodes[0]!.dataDir, '../sensor')
+    linking = new Example('sensor.ts', ['--store', data, '--link', uri])
+    return linking
+  })
+  assert.is(await linking!.end(), 0)
+  const args = ['--store', data, '--to', 'bob', '--every', '1000', '--times', '6']
+  const sensor = new Example('sensor.ts', args)
+  await received(bob, 2)
+  await alice.kill()
+  await startAlice()
+  const texts = (await received(bob, 6)).map(({ text }) => text)
+  const readings = texts.map((text) => (JSON.parse(text) as { reading: number }).reading)
+  assert.equal(readings, [1, 2, 3, 4, 5, 6])
+  assert.is(await sensor.end(), 0)
 })
 
 test.run()

@@ -66,6 +66,7 @@ test('needs nothing: an empty file gives the defaults of a home', () => {
   assert.is(config.limits.peers, 64)
   assert.is(config.limits.heldForOthersBytes, 512 * 1024 ** 2)
   assert.ok(config.listen.p2p.includes('/ip4/0.0.0.0/tcp/4481'))
+  assert.equal([config.listen.tcp, config.listen.udp], [undefined, undefined], 'ports that the node keeps')
 })
 
 test('takes a port for p2p, also 0', () => {

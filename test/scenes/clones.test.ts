@@ -13,6 +13,9 @@ import { suite } from '../helpers/harness.ts'
 
 const test = suite('scenes/clones', { timeoutMs: 300_000 })
 
+/** Two nodes with the ports of one cannot both be on this machine. */
+const otherDoors = ['--tcp-listen', '127.0.0.1:0', '--udp-listen', '127.0.0.1:0']
+
 let dir = ''
 let nodes: CliNode[] = []
 test.before.each(async () => { dir = await mkdtemp(join(tmpdir(), 'openim-clones-')) })
@@ -88,7 +91,7 @@ test('a copied data directory is found out on both sides, and one of them goes o
   const clone = await CliNode.copyOf(alice)
   nodes.push(clone)
   await alice.start(meet)
-  await clone.start(meet)
+  await clone.start(meet, otherDoors)
   // Both write before anybody has noticed.
   await alice.run(['send', 'bob', 'from the one'])
   await clone.run(['send', 'bob', 'from the other'])
@@ -133,7 +136,7 @@ test('a restored backup takes the place of a node that still runs', async () => 
   const restored = await CliNode.empty('alice')
   nodes.push(restored)
   must(await restored.run(['backup', 'restore', file, '--passphrase-file', secret]))
-  await restored.start(meet)
+  await restored.start(meet, otherDoors)
   await untilAccount(restored, 'logged in')
   await untilAccount(alice, 'ACCOUNT_RETIRED')
   await say(restored, 'bob', 'I am back')
