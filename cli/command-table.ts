@@ -61,15 +61,21 @@ function duration(name: string, text: string): OptionSpec {
 }
 
 const logLevels = ['debug', 'info', 'warn', 'error', 'silent']
+const databaseOptions: readonly OptionSpec[] = [
+  { flags: '--db <url>', text: 'this database (default: as in config.toml, else the embedded one)' },
+  { flags: '--db-password-file <file>', text: 'its password: first line of the file' },
+  { flags: '--db-password', text: 'ask for its password' },
+]
 const nodeOptions: readonly OptionSpec[] = [
   { flags: '--p2p-listen <multiaddr>', text: 'listen for other nodes here (repeatable)', repeatable: true },
-  { flags: '--tcp-listen <host:port>', text: 'listen for own devices here (default: 127.0.0.1:0)' },
-  { flags: '--udp-listen <host:port>', text: 'the same over UDP (default: 127.0.0.1:0)' },
+  { flags: '--tcp-listen <host:port>', text: 'listen for own devices here (default: kept, loopback)' },
+  { flags: '--udp-listen <host:port>', text: 'the same over UDP (default: kept, loopback)' },
   { flags: '--ws-listen <host:port>', text: 'the same over WebSocket (default: off)' },
   { flags: '--http2-listen <host:port>', text: 'the same over HTTP/2 (default: off)' },
   { flags: '--bootstrap <multiaddr>', text: 'meet this node first (repeatable)', repeatable: true },
   { flags: '--profile <profile>', text: 'how much to do for others', choices: ['home', 'server', 'relay'] },
   { flags: '--log-level <level>', text: 'log to stderr', choices: logLevels },
+  ...databaseOptions,
   passphraseFile,
 ]
 
@@ -258,10 +264,10 @@ const operating: readonly CommandSpec[] = [
     commands: [
       {
         name: 'create',
-        summary: 'Write everything to one encrypted file (the node must be stopped)',
+        summary: 'Write everything to one encrypted file',
         examples: [['openim backup create alice.openim-backup --passphrase-file secret.txt', '']],
         args: [{ name: '<file>', text: 'must not exist yet' }],
-        options: [passphraseFile],
+        options: [passphraseFile, ...databaseOptions],
         load: () => import('./commands/backup-create.ts'),
       },
       {
@@ -271,6 +277,59 @@ const operating: readonly CommandSpec[] = [
         args: [{ name: '<file>', text: 'made by backup create' }],
         options: [passphraseFile, keysPassphraseFile],
         load: () => import('./commands/backup-restore.ts'),
+      },
+    ],
+  },
+  {
+    name: 'db',
+    summary: 'Look after the database, or move to another one',
+    examples: [
+      ['openim db check', 'reads everything'],
+      ['openim db migrate --to postgresql://openim@localhost/openim', 'the node must be stopped'],
+    ],
+    commands: [
+      {
+        name: 'export',
+        summary: 'Write the whole database to a file (the node must be stopped)',
+        examples: [['openim db export node.openim-store', 'any database can be filled from it']],
+        args: [{ name: '<file>', text: 'must not exist yet' }],
+        options: databaseOptions,
+        load: () => import('./commands/db-export.ts'),
+      },
+      {
+        name: 'import',
+        summary: 'Fill an empty database from such a file',
+        examples: [['openim db import node.openim-store --db redis://localhost', '']],
+        args: [{ name: '<file>', text: 'made by db export' }],
+        options: databaseOptions,
+        load: () => import('./commands/db-import.ts'),
+      },
+      {
+        name: 'check',
+        summary: 'Read everything and say what is damaged (the node must be stopped)',
+        examples: [['openim db check --json', 'exit 8 when something is damaged']],
+        options: databaseOptions,
+        load: () => import('./commands/db-check.ts'),
+      },
+      {
+        name: 'repair',
+        summary: 'Mend a damaged embedded database on a copy (the node must be stopped)',
+        examples: [['openim db repair', 'the damaged one is kept beside it']],
+        options: databaseOptions,
+        load: () => import('./commands/db-repair.ts'),
+      },
+      {
+        name: 'migrate',
+        summary: 'Bring a database to this version, or move to another one',
+        examples: [
+          ['openim db migrate --to mysql://openim@localhost/openim --to-password-file secret.txt', ''],
+        ],
+        options: [
+          ...databaseOptions,
+          { flags: '--to <url>', text: 'fill this empty database with everything' },
+          { flags: '--to-password-file <file>', text: 'its password: first line of the file' },
+        ],
+        load: () => import('./commands/db-migrate.ts'),
       },
     ],
   },
@@ -296,7 +355,7 @@ const operating: readonly CommandSpec[] = [
         name: 'renew',
         summary: 'Make a new device of this one (the node must be stopped)',
         examples: [['openim devices renew', 'on the one that you keep; the other one stops']],
-        options: [passphraseFile],
+        options: [passphraseFile, ...databaseOptions],
         load: () => import('./commands/devices-renew.ts'),
       },
     ],

@@ -22,7 +22,7 @@ export interface PassphraseQuestion {
   /** Asked twice: nothing else would notice a slip of the finger. */
   readonly confirm: boolean
   /** Name of the option that may name a file. */
-  readonly option?: 'passphraseFile' | 'newPassphraseFile' | 'keysPassphraseFile'
+  readonly option?: 'passphraseFile' | 'newPassphraseFile' | 'keysPassphraseFile' | 'dbPasswordFile'
 }
 
 /** Where the usual flag is not the one. */
@@ -30,6 +30,7 @@ const flags = {
   passphraseFile: '',
   newPassphraseFile: ', --new-passphrase-file',
   keysPassphraseFile: ', --keys-passphrase-file',
+  dbPasswordFile: ', --db-password-file',
 } as const
 
 /** UTF-8 in NFC; the caller wipes it. @throws USAGE_*, INTERRUPTED */

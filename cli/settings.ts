@@ -8,6 +8,7 @@ import {
 import type { LogLevel, NodeConfig, Profile, Settings } from '../node/config.ts'
 import type { CommandContext } from './context.ts'
 import { listOption, option } from './context.ts'
+import { databaseFlags } from './database.ts'
 import { readConfigText } from './identity.ts'
 
 /** @param flags from `flagSettings` @throws CONFIG_*, DATA_DIR_* */
@@ -31,6 +32,7 @@ export async function loadLogLevel(context: CommandContext): Promise<LogLevel> {
 /** Options of `start` that mean nothing to a linked device. */
 export const nodeOptionNames = [
   'p2pListen', 'tcpListen', 'udpListen', 'wsListen', 'http2Listen', 'bootstrap', 'profile', 'firstRun',
+  'db', 'dbPasswordFile', 'dbPassword',
 ]
 
 /** What the command line says. @throws USAGE_ARGUMENT */
@@ -46,6 +48,7 @@ export function flagSettings(context: CommandContext): Settings {
     listenWs: door(context, 'ws'),
     listenHttp2: door(context, 'http2'),
     bootstrap,
+    database: databaseFlags(context),
     profile: option(context, 'profile') as Profile | undefined,
     logLevel: option(context, 'logLevel') as LogLevel | undefined,
   }

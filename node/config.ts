@@ -6,17 +6,20 @@
  * profile = "home"                 # home | server | relay
  * [listen]
  * p2p = 4481                       # a port, or multiaddrs: ["/ip4/0.0.0.0/tcp/4481/ws", …]
- * tcp = "127.0.0.1:0"              # doors for devices, HOST:PORT; port 0: any free one
- * udp = "127.0.0.1:0"
+ * tcp = "0.0.0.0:4484"             # doors for devices, HOST:PORT; port 0: any free one, each time
+ * udp = "0.0.0.0:4484"             # unset: this machine alone, a port picked once and kept
  * ws = "0.0.0.0:4482"              # WebSocket and HTTP/2 are off until set
  * http2 = "0.0.0.0:4483"
- * trusted_proxies = []             # reverse proxies in front of the doors, by IP address
+ * trusted_proxies = []             # reverse proxies by IP address; the UDP door knows none
  * [tls]                            # optional: the doors speak TLS, too
  * cert = "/etc/ssl/node.pem"       # with its chain, PEM
  * key = "/etc/ssl/node.key"
  * [p2p]
  * bootstrap = []                   # multiaddrs of nodes to meet first
  * mdns = true                      # find nodes in the same living room
+ * [database]                       # optional: in place of the embedded one
+ * url = "postgresql://openim@localhost/openim"
+ * password_file = "/etc/openim/database-password"
  * [limits]
  * held_for_others = "512MB"        # mail kept for other people
  * peers = 64
@@ -35,6 +38,7 @@ import * as v from 'valibot'
 import { OpenIMError } from '../crypto/errors.ts'
 import { utf8 } from '../crypto/bytes.ts'
 import { limits } from '../protocol/limits.ts'
+import { storeAddressProblem } from './storage/store-address.ts'
 import { suggest } from './suggest.ts'
 import { keyPath, locateKeys } from './toml-locate.ts'
 
@@ -51,9 +55,10 @@ export interface NodeConfig {
   readonly listen: {
     /** Multiaddrs without a peer id. */
     readonly p2p: readonly string[]
-    /** Doors for devices, `host:port`; absent: off. */
-    readonly tcp: string
-    readonly udp: string
+    /** Doors for devices, `host:port`; absent: this machine alone, a port that the node keeps. */
+    readonly tcp: string | undefined
+    readonly udp: string | undefined
+    /** The same; absent: off. */
     readonly ws: string | undefined
     readonly http2: string | undefined
     /** IP addresses that are not bounded per address. */
@@ -62,8 +67,16 @@ export interface NodeConfig {
   /** Files; absent: no TLS. */
   readonly tls: { readonly cert: string, readonly key: string } | undefined
   readonly p2p: { readonly bootstrap: readonly string[], readonly mdns: boolean }
+  /** Absent: the embedded one in the data directory. */
+  readonly database: DatabaseSettings | undefined
   readonly limits: { readonly heldForOthersBytes: number, readonly peers: number }
   readonly log: { readonly level: LogLevel }
+}
+
+export interface DatabaseSettings {
+  /** Without a password (storage/open-store.ts). */
+  readonly url: string
+  readonly passwordFile: string | undefined
 }
 
 /** What one source (flags, environment or file) says; absent: no opinion. */
@@ -79,6 +92,7 @@ export interface Settings {
   tls?: { readonly cert: string, readonly key: string } | undefined
   bootstrap?: readonly string[] | undefined
   mdns?: boolean | undefined
+  database?: DatabaseSettings | undefined
   heldForOthersBytes?: number | undefined
   peers?: number | undefined
   logLevel?: LogLevel | undefined
@@ -168,6 +182,14 @@ const file = v.pipe(
   v.string('must be the path of a file in quotes'),
   v.check((text) => text !== '', 'must not be empty'),
 )
+const databaseUrl = v.pipe(
+  v.string('must be an address such as "postgresql://openim@localhost/openim"'),
+  v.rawCheck(({ dataset, addIssue }) => {
+    const problem = dataset.typed ? storeAddressProblem(dataset.value) : undefined
+    // Without what was written: somebody may have put a password into it.
+    if (problem !== undefined) addIssue({ message: problem, received: '' })
+  }),
+)
 const bootstrap = v.pipe(
   v.array(v.pipe(v.string(addressForm), v.check(isMultiaddr, addressForm)), 'must be a list of multiaddrs'),
   v.maxLength(limits.bootstrapMax, `must name at most ${limits.bootstrapMax} nodes`),
@@ -199,6 +221,7 @@ const fileSchema = v.strictObject({
     trusted_proxies: v.optional(trustedProxies),
   })),
   tls: v.optional(v.strictObject({ cert: file, key: file }, 'must be a table with cert and key')),
+  database: v.optional(v.strictObject({ url: databaseUrl, password_file: v.optional(file) })),
   p2p: v.optional(v.strictObject({ bootstrap: v.optional(bootstrap), mdns: v.optional(mdns) })),
   limits: v.optional(v.strictObject({ held_for_others: v.optional(size), peers: v.optional(peers) })),
   log: v.optional(v.strictObject({ level: v.optional(logLevel) })),
@@ -207,10 +230,11 @@ const fileSchema = v.strictObject({
 /** Every setting by its full name, for "did you mean". */
 export const settingNames = [
   'name', 'profile', 'listen.p2p', 'listen.tcp', 'listen.udp', 'listen.ws', 'listen.http2',
-  'listen.trusted_proxies', 'tls.cert', 'tls.key', 'p2p.bootstrap', 'p2p.mdns',
+  'listen.trusted_proxies', 'tls.cert', 'tls.key', 'database.url', 'database.password_file',
+  'p2p.bootstrap', 'p2p.mdns',
   'limits.held_for_others', 'limits.peers', 'log.level',
 ] as const
-const tableNames = ['listen', 'tls', 'p2p', 'limits', 'log'] as const
+const tableNames = ['listen', 'tls', 'database', 'p2p', 'limits', 'log'] as const
 
 // ── File ────────────────────────────────────────────────────────────────────────────────────
 
@@ -243,6 +267,9 @@ export function parseConfig(text: string, file: string): Settings {
     tls: output.tls,
     bootstrap: output.p2p?.bootstrap,
     mdns: output.p2p?.mdns,
+    database: output.database && {
+      url: output.database.url, passwordFile: output.database.password_file,
+    },
     heldForOthersBytes: output.limits?.held_for_others,
     peers: output.limits?.peers,
     logLevel: output.log?.level,
@@ -281,7 +308,7 @@ function elsewhere(key: string): string | undefined {
 function reason(issue: Issue): string {
   const wanted = issue.type === 'strict_object' ? 'must be a table' : issue.message
   const received = issue.received.length > 40 ? `${issue.received.slice(0, 40)}…` : issue.received
-  return `${wanted}, not ${received}`
+  return received === '' ? wanted : `${wanted}, not ${received}`
 }
 
 // ── Environment, precedence ─────────────────────────────────────────────────────────────────
@@ -332,14 +359,15 @@ export function nodeConfig(settings: Settings): NodeConfig {
     profile: settings.profile ?? 'home',
     listen: {
       p2p: settings.listenP2p ?? listenOnPort(defaultP2pPort),
-      tcp: settings.listenTcp ?? '127.0.0.1:0',
-      udp: settings.listenUdp ?? '127.0.0.1:0',
+      tcp: settings.listenTcp,
+      udp: settings.listenUdp,
       ws: settings.listenWs,
       http2: settings.listenHttp2,
       trustedProxies: settings.trustedProxies ?? [],
     },
     tls: settings.tls,
     p2p: { bootstrap: settings.bootstrap ?? [], mdns: settings.mdns ?? true },
+    database: settings.database,
     limits: {
       heldForOthersBytes: settings.heldForOthersBytes ?? limits.lentBytesMax,
       peers: settings.peers ?? limits.peersDefault,

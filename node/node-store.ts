@@ -41,6 +41,8 @@ export interface NodeStore {
   readonly store: Store
   /** The hosted account's own corner. */
   readonly account: KvStore
+  /** Nothing is written to records meanwhile, so that they are of one moment: for a backup. */
+  still<T>(work: () => Promise<T>): Promise<T>
   /** What was set aside in the last 30 days. */
   damaged(): Promise<DamagedRecord[]>
 }
@@ -58,7 +60,15 @@ export interface NodeStoreComponents {
 export async function openNodeStore(components: NodeStoreComponents): Promise<NodeStore> {
   const { store, dataKey, clock, random, log } = components
   await assertFilled(store)
-  const sealed = sealedKv({ kv: store.kv, key: dataKey, random })
+  const gate = new WriteGate()
+  const { kv } = store
+  const gated: KvStore = {
+    get: (key) => kv.get(key),
+    list: (range) => kv.list(range),
+    write: (operations) => gate.pass(() => kv.write(operations)),
+    expire: (nowMs, budget) => gate.pass(() => kv.expire(nowMs, budget)),
+  }
+  const sealed = sealedKv({ kv: gated, key: dataKey, random })
   const salvaging = (scope: string, isVital: (name: string) => boolean): KvStore =>
     salvagingKv({ kv: sealed, clock }, {
       scope,
@@ -74,8 +84,15 @@ export async function openNodeStore(components: NodeStoreComponents): Promise<No
   const marks = [[rooms, damagedPrefix], [account, accountScope + damagedPrefix]] as const
   for (const [kv, prefix] of marks) await forgetOld(kv, { prefix, beforeMs: clock.now() - damageKeptMs })
   return {
-    store: { mailbox: store.mailbox, pieces: store.pieces, kv: rooms, close: () => store.close() },
+    store: {
+      mailbox: store.mailbox,
+      pieces: store.pieces,
+      kv: rooms,
+      ...store.hints === undefined ? {} : { hints: store.hints },
+      close: () => store.close(),
+    },
     account: scopedKv(account, accountScope),
+    still: (work) => gate.still(work),
     async damaged() {
       const found: DamagedRecord[] = []
       for (const [kv, prefix] of marks) {
@@ -85,6 +102,36 @@ export async function openNodeStore(components: NodeStoreComponents): Promise<No
       }
       return found
     },
+  }
+}
+
+/** Lets writes pass, but for moments in which all that began have ended and others wait. */
+class WriteGate {
+  #closed: Promise<void> | undefined
+  readonly #underWay = new Set<Promise<unknown>>()
+
+  async pass<T>(write: () => Promise<T>): Promise<T> {
+    while (this.#closed !== undefined) await this.#closed
+    const writing = write()
+    this.#underWay.add(writing)
+    try {
+      return await writing
+    } finally {
+      this.#underWay.delete(writing)
+    }
+  }
+
+  async still<T>(work: () => Promise<T>): Promise<T> {
+    while (this.#closed !== undefined) await this.#closed
+    const { promise, resolve } = Promise.withResolvers<void>()
+    this.#closed = promise
+    try {
+      await Promise.allSettled(this.#underWay)
+      return await work()
+    } finally {
+      this.#closed = undefined
+      resolve()
+    }
   }
 }
 

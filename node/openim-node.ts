@@ -9,9 +9,10 @@
  * await node.stop()
  * ```
  */
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { crypto } from '../crypto/index.ts'
-import { utf8 } from '../crypto/bytes.ts'
+import { utf8, wipe } from '../crypto/bytes.ts'
 import { systemRandom } from '../crypto/random.ts'
 import type { Client } from '../protocol/client/client.ts'
 import type { RouteName } from '../protocol/client/api.ts'
@@ -22,9 +23,14 @@ import type { Role } from '../protocol/node-descriptor.ts'
 import { services } from '../protocol/service/codes.ts'
 import { systemClock } from '../protocol/system-clock.ts'
 import { accountStatus, packageVersion } from './account-status.ts'
+import { writeBackup } from './backup.ts'
+import type { BackupSummary } from './backup.ts'
 import { buffersMoved } from './buffer-collector.ts'
 import type { NodeConfig } from './config.ts'
+import type { BackupRequest } from './control/control-protocol.ts'
+import { dataFiles } from './data-dir.ts'
 import { LoopbackConnector } from './connectors/loopback-connector.ts'
+import { keptPlace } from './connectors/kept-ports.ts'
 import { doorAddresses, openDoors } from './connectors/open-doors.ts'
 import type { Doors } from './connectors/open-doors.ts'
 import { examineContact, examineNode } from './doctor.ts'
@@ -37,17 +43,16 @@ import type { NodeStore } from './node-store.ts'
 import { installNetworkGuard } from './overlay/network-guard.ts'
 import type { NetworkGuard } from './overlay/network-guard.ts'
 import { Libp2pOverlay } from './overlay/libp2p-overlay.ts'
-import type { PeerInfo } from './ports.ts'
+import type { PeerInfo, Store } from './ports.ts'
 import type {
   ContactStatus, DoctorReport, DoorAddresses, NodeOptions, NodeReady, NodeStatus, PingResult,
 } from './status.ts'
-import { openLevelStore } from './storage/level-store.ts'
-import type { LevelStore } from './storage/level-store.ts'
+import { openStore } from './storage/open-store.ts'
 
 const pingTimeoutMs = 5_000
 
 interface NodeParts {
-  readonly store: LevelStore
+  readonly store: Store
   readonly nodeStore: NodeStore
   readonly overlay: Libp2pOverlay
   readonly core: NodeCore
@@ -66,11 +71,12 @@ export class OpenIMNode {
 
   /**
    * Opens the store and wires the rooms; nothing is listened on yet.
-   * @throws STORE_LOCKED, STORE_CORRUPT, STORE_NEWER, STORE_FULL, STORE_SEAL, ACCOUNT_RETIRED
+   * @throws STORE_*, ACCOUNT_RETIRED
    */
   static async open(options: NodeOptions): Promise<OpenIMNode> {
-    const { dataDir, log } = options
-    const store = await openLevelStore({ directory: join(dataDir, 'store'), clock: systemClock, log })
+    const { dataDir, database, log } = options
+    const place = database ?? { directory: join(dataDir, dataFiles.store), address: undefined }
+    const store = await openStore({ clock: systemClock, log }, place)
     try {
       return new OpenIMNode(options, await wire(options, store))
     } catch (error) {
@@ -138,6 +144,18 @@ export class OpenIMNode {
       queue: { ...account.queue, held },
       location: { holders: Math.max(locationHolders, core.locations.holders) },
       contacts: await this.#withRoutes(account.contacts),
+    }
+  }
+
+  async backup({ path, passphrase, config }: BackupRequest): Promise<BackupSummary> {
+    const { dataDir } = this.#options
+    const { store, nodeStore } = this.#parts
+    const keysFile = new Uint8Array(await readFile(join(dataDir, dataFiles.keys)))
+    try {
+      const head = { createdAtMs: systemClock.now(), keysFile, config }
+      return await nodeStore.still(() => writeBackup({ path, passphrase, head, store, random: systemRandom }))
+    } finally {
+      wipe(keysFile)
     }
   }
 
@@ -216,7 +234,7 @@ export class OpenIMNode {
 }
 
 /** Real implementations behind every port. */
-async function wire(options: NodeOptions, store: LevelStore): Promise<NodeParts> {
+async function wire(options: NodeOptions, store: Store): Promise<NodeParts> {
   const { keys, config, log, dataDir } = options
   const system = { clock: systemClock, random: systemRandom, log }
   const overlay = new Libp2pOverlay({ ...system, keySeed: keys.nodeSeed }, {
@@ -230,8 +248,12 @@ async function wire(options: NodeOptions, store: LevelStore): Promise<NodeParts>
   })
   const doorKey = crypto.dhKeyPair(keys.doorSecret)
   const loopback = new LoopbackConnector(system)
-  const doors = await openDoors({ ...system, doorKey }, config)
   const nodeStore = await openNodeStore({ ...system, store, dataKey: keys.dataKey })
+  const kept = { ...system, kv: nodeStore.store.kv }
+  const node = overlay.nodeId
+  const tcp = config.listen.tcp ?? await keptPlace(kept, { node, door: 'tcp' })
+  const udp = config.listen.udp ?? await keptPlace(kept, { node, door: 'udp' })
+  const doors = await openDoors({ ...system, doorKey }, { ...config, listen: { ...config.listen, tcp, udp } })
   const core = await NodeCore.open({
     ...system,
     overlay,
@@ -240,7 +262,11 @@ async function wire(options: NodeOptions, store: LevelStore): Promise<NodeParts>
     connectors: [loopback, ...doors.connectors],
     nodeKeys: crypto.signingKeyPair(keys.nodeSeed),
     doorKey,
-  }, { roles: rolesOf(config), lentBytesMax: config.limits.heldForOthersBytes })
+  }, {
+    roles: rolesOf(config),
+    lentBytesMax: config.limits.heldForOthersBytes,
+    doorAddresses: () => doorAddresses(doors),
+  })
   const client = await openHostedAccount({
     ...system,
     kv: nodeStore.account,

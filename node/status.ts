@@ -11,12 +11,15 @@ import type { DeviceId } from '../protocol/ids.ts'
 import type { NodeConfig } from './config.ts'
 import type { NodeKeys } from './keys-file.ts'
 import type { Log } from './ports.ts'
+import type { StorePlace } from './storage/open-store.ts'
 
 export interface NodeOptions {
   /** Absolute, exists with mode 0700, and is locked by the caller (`lockDataDir`). */
   readonly dataDir: string
   readonly keys: NodeKeys
   readonly config: NodeConfig
+  /** Absent: the embedded database in `dataDir`. */
+  readonly database?: StorePlace
   readonly log: Log
 }
 

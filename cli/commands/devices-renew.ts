@@ -2,14 +2,14 @@
  * `openim devices renew`: after the same keys were at work in two places, or an older state of the
  * disk came back, this place becomes a device of its own. The node must be stopped.
  */
-import { join } from 'node:path'
 import { wipe } from '../../crypto/bytes.ts'
 import { systemRandom } from '../../crypto/random.ts'
-import { dataFiles, lockDataDir } from '../../node/data-dir.ts'
+import { lockDataDir } from '../../node/data-dir.ts'
 import { encodeKeysFile, keysAreSealed, saveKeys } from '../../node/keys-file.ts'
 import { silentLog } from '../../node/ports.ts'
 import { renewedKeys, renewStore } from '../../node/renewal.ts'
 import type { CommandContext, CommandResult } from '../context.ts'
+import { openDatabase } from '../database.ts'
 import { unlockToSeal } from '../passphrase.ts'
 
 export async function run(context: CommandContext): CommandResult {
@@ -20,8 +20,7 @@ export async function run(context: CommandContext): CommandResult {
   try {
     const { keys, passphrase } = await unlockToSeal(context)
     const renewed = renewedKeys(keys, systemRandom)
-    const { openLevelStore } = await import('../../node/storage/level-store.ts')
-    const store = await openLevelStore({ directory: join(dataDir, dataFiles.store), clock, log: silentLog })
+    const store = await openDatabase(context)
     try {
       // Keys first: cut off in between, the next start says again what this one was for.
       await saveKeys(dataDir, encodeKeysFile(renewed, systemRandom, passphrase))

@@ -5,6 +5,7 @@
  */
 import type { CommandContext, CommandResult } from '../context.ts'
 import { flag } from '../context.ts'
+import { databasePlace } from '../database.ts'
 import { defaultName, newIdentity, saveIdentity } from '../identity.ts'
 import { createLog } from '../log.ts'
 import { unlock, unlockToSeal } from '../passphrase.ts'
@@ -53,8 +54,9 @@ async function runNode(context: CommandContext, flags: Settings): Promise<void> 
   const startedMs = clock.monotonicMs()
   const log = await createLog(config.log.level, { terminal, clock })
   const interrupt = context.takeInterrupts()
+  const database = await databasePlace(context, config.database)
   const { OpenIMNode } = await import('../../node/openim-node.ts')
-  const node = await OpenIMNode.open({ dataDir, keys, config, log })
+  const node = await OpenIMNode.open({ dataDir, keys, config, database, log })
   await serve(context, { node, keys, log, interrupt }, async () => {
     const ready = await node.start()
     return async () => {

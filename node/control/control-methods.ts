@@ -3,11 +3,14 @@
  * have. They translate and nothing more: what a method means is said in `ClientApi` and `NodeStatus`.
  */
 import { basename } from 'node:path'
+import { base64 } from '@scure/base'
 import * as v from 'valibot'
+import { wipe } from '../../crypto/bytes.ts'
 import type { ClientApi, FileStatus, MessageStatus } from '../../protocol/client/api.ts'
 import type { MessageId } from '../../protocol/ids.ts'
 import type { Clock } from '../../protocol/ports.ts'
 import { OpenIMError } from '../../crypto/errors.ts'
+import type { BackupSummary } from '../backup.ts'
 import { openSink, openSource, sinkPlace } from '../disk-files.ts'
 import type { ControlledNode, ControlMethod, ParamsOf, ResultOf } from './control-protocol.ts'
 
@@ -52,6 +55,11 @@ export const controlMethods: { readonly [M in ControlMethod]: Handler<M> } = {
     ({ node }, p) => node.doctor(p.contact),
   ),
   ping: handler<'ping'>(v.strictObject({ target: text }), ({ node }, p) => node.ping(p.target)),
+
+  backup: handler<'backup'>(
+    v.strictObject({ path: text, passphrase: v.pipe(text, v.base64()), config: text }),
+    ({ node }, p) => backUp(node, p),
+  ),
 
   info: handler<'info'>(none, ({ node }) => node.client.info()),
   invite: handler<'invite'>(
@@ -149,6 +157,15 @@ export const controlMethods: { readonly [M in ControlMethod]: Handler<M> } = {
     follow()
     return null
   }),
+}
+
+async function backUp(node: ControlledNode, params: ParamsOf<'backup'>): Promise<BackupSummary> {
+  const passphrase = base64.decode(params.passphrase)
+  try {
+    return await node.backup({ ...params, passphrase })
+  } finally {
+    wipe(passphrase)
+  }
 }
 
 async function sendFile(client: ClientApi, params: ParamsOf<'sendFile'>): Promise<FileStatus> {

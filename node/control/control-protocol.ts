@@ -19,6 +19,7 @@ import type {
   Invite, LinkOffer, MessageState, MessageStatus, SafetyNumber, Unreadable,
 } from '../../protocol/client/api.ts'
 import type { DeviceId, MessageId } from '../../protocol/ids.ts'
+import type { BackupSummary } from '../backup.ts'
 import type { PeerInfo } from '../ports.ts'
 import type { DeviceStatus, DoctorReport, NodeStatus, PingResult } from '../status.ts'
 
@@ -29,6 +30,16 @@ export interface ControlledNode {
   peers(): PeerInfo[]
   doctor(contact?: string): Promise<DoctorReport>
   ping(target: string): Promise<PingResult>
+  /** While it runs. @throws ACCOUNT_LINKED, USAGE_EXISTS, STORE_*, DATA_DIR_* */
+  backup(request: BackupRequest): Promise<BackupSummary>
+}
+
+export interface BackupRequest {
+  /** Absolute; must not exist. */
+  readonly path: string
+  readonly passphrase: Uint8Array
+  /** `config.toml` as it stands. */
+  readonly config: string
 }
 
 export interface HistoryQuery {
@@ -51,6 +62,8 @@ export interface ControlMethods {
   readonly peers: Method<None, PeerInfo[]>
   readonly doctor: Method<{ contact?: string }, DoctorReport>
   readonly ping: Method<{ target: string }, PingResult>
+  /** `passphrase` in base64: it is bytes. */
+  readonly backup: Method<{ path: string, passphrase: string, config: string }, BackupSummary>
   readonly info: Method<None, ClientInfo>
   readonly invite: Method<{ expiresInMs?: number }, Invite>
   readonly add: Method<{ uri: string, name?: string }, Contact>

@@ -40,7 +40,8 @@ export function checkTombstone(tombstone: { expiresAtMs: number, proof: Uint8Arr
   assert(length <= limits.tombstoneProofBytesMax, `a tombstone proof of ${length} bytes`)
 }
 
-export function isInDigest({ box, expiresAtMs }: MailMark, { boxes, fromMs, beforeMs }: DigestRange): boolean {
+export function isInDigest({ box, expiresAtMs }: MailMark, range: DigestRange): boolean {
+  const { boxes, fromMs, beforeMs } = range
   return expiresAtMs >= fromMs && expiresAtMs < beforeMs && (boxes?.has(box) ?? true)
 }
 

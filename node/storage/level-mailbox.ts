@@ -21,8 +21,8 @@ import {
   acknowledgeAll, dropDamaged, expireOperation, putOne, setBoxOperation, slotKeys, sweepOperation,
 } from './level-mail-operations.ts'
 import {
-  afterAll, decodeRow, expiryKind, expiryRow, numberText, openRow, orderRow, proofRow, rowKey, slotId, slotKind,
-  slotRow, timeOf, timeText, trailingNumber,
+  afterAll, decodeRow, expiryKind, expiryRow, numberText, openRow, orderRow, proofRow, rowKey, slotId,
+  slotKind, slotRow, timeOf, timeText, trailingNumber,
 } from './level-rows.ts'
 import type { SlotRow } from './level-rows.ts'
 

@@ -18,7 +18,8 @@ function markOf({ box, id, expiresAtMs }: MailboxItem): MailMark {
 }
 
 function inOrder(mail: readonly MailboxItem[]): MailMark[] {
-  const rank = (mark: MailMark): string => `${String(mark.expiresAtMs).padStart(20, '0')} ${mark.id} ${mark.box}`
+  const rank = ({ expiresAtMs, id, box }: MailMark): string =>
+    `${String(expiresAtMs).padStart(20, '0')} ${id} ${box}`
   return mail.map(markOf).toSorted((a, b) => (rank(a) < rank(b) ? -1 : 1))
 }
 

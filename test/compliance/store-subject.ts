@@ -19,6 +19,9 @@ export interface StoreSubject {
 }
 
 export interface StoreFactory {
+  /** Once, before the first and after the last. */
+  start?(): Promise<void>
+  stop?(): Promise<void>
   open(clock: VirtualClock): Promise<StoreSubject>
 }
 

@@ -25,6 +25,8 @@ import type { StoreFactory, StoreSubject, StoreTestState } from './store-subject
 export function storeSuite(name: string, factory: StoreFactory): void {
   const test = suite(`compliance/store: ${name}`)
   const state: StoreTestState = { clock: new VirtualClock(), subject: undefined as unknown as StoreSubject }
+  if (factory.start !== undefined) test.before(async () => { await factory.start!() })
+  if (factory.stop !== undefined) test.after(async () => { await factory.stop!() })
   test.before.each(async () => {
     state.clock = new VirtualClock()
     state.subject = await factory.open(state.clock)

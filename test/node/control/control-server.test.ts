@@ -57,6 +57,7 @@ const node: ControlledNode = {
   client,
   status: async () => { throw new Error('not asked here') },
   peers: () => [],
+  backup: async ({ path }) => ({ records: 1, mail: 2, bytes: path.length }),
   doctor: async (contact) => ({ ok: true, checks: [], ...(contact === undefined ? {} : { contact }) }),
   ping: async (target) => ({ target, ok: false, route: 'none' }),
 }

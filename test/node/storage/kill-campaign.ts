@@ -1,5 +1,5 @@
 /**
- * Kill −9 during group commit, again and again on one directory: what a process was told is
+ * Kill −9 during group commit, again and again on one store: what a process was told is
  * durable must be there in the next, with no index row without its body and no usage that drifts.
  */
 import { spawn } from 'node:child_process'
@@ -9,7 +9,9 @@ import * as assert from 'uvu/assert'
 import type { EnvelopeId } from '../../../protocol/ids.ts'
 import { boxNamed, itemOf } from '../../compliance/store-subject.ts'
 import { randomInteger, seededRandom } from '../../helpers/seeded-random.ts'
-import { inDirectory, openStore, readBox } from './level-fixture.ts'
+import { openPlace } from './kill-place.ts'
+import type { KillPlace } from './kill-place.ts'
+import { inDirectory, readBox } from './level-fixture.ts'
 
 const box = boxNamed('inbox')
 
@@ -25,27 +27,33 @@ export interface CampaignResult {
   readonly acknowledged: number
 }
 
-/** Kills the writer `rounds` times at different moments. @throws when anything promised is lost */
+/** On an embedded store of its own. */
 export async function killCampaign(rounds: number, seed: string): Promise<CampaignResult> {
+  return await inDirectory((directory) => killCampaignAt({ kind: 'level', directory }, { rounds, seed }))
+}
+
+/** Kills the writer `rounds` times at different moments. @throws when anything promised is lost */
+export async function killCampaignAt(
+  place: KillPlace,
+  { rounds, seed }: { rounds: number, seed: string },
+): Promise<CampaignResult> {
   const promised: Promised = { put: new Set(), acknowledged: new Set(), set: new Map() }
   const random = seededRandom(seed)
-  await inDirectory(async (directory) => {
-    for (let round = 0; round < rounds; round++) {
-      // Numbers said and not said before a kill never meet those of the next round.
-      const lines = 200 + randomInteger(random, 3_000)
-      await writeUntilKilled({ directory, first: round * 1_000_000, lines }, promised)
-      await check(directory, promised)
-    }
-  })
+  for (let round = 0; round < rounds; round++) {
+    // Numbers said and not said before a kill never meet those of the next round.
+    const lines = 200 + randomInteger(random, 3_000)
+    await writeUntilKilled({ place, first: round * 1_000_000, lines }, promised)
+    await check(place, promised)
+  }
   return { put: promised.put.size, acknowledged: promised.acknowledged.size }
 }
 
 async function writeUntilKilled(
-  { directory, first, lines }: { directory: string, first: number, lines: number },
+  { place, first, lines }: { place: KillPlace, first: number, lines: number },
   promised: Promised,
 ): Promise<void> {
   const script = new URL('./kill-writer.ts', import.meta.url).pathname
-  const child = spawn(process.execPath, [script, directory, String(first)], {
+  const child = spawn(process.execPath, [script, JSON.stringify(place), String(first)], {
     stdio: ['ignore', 'pipe', 'inherit'],
   })
   const exited = once(child, 'exit')
@@ -66,11 +74,13 @@ async function writeUntilKilled(
   }
 }
 
-async function check(directory: string, promised: Promised): Promise<void> {
-  const store = await openStore({ directory })
+async function check(place: KillPlace, promised: Promised): Promise<void> {
+  const store = await openPlace(place)
   try {
     const held = await readBox(store, box)
-    assert.equal(store.health(), { corrupt: 0, logBytesLost: 0, full: false })
+    assert.equal(store.health(), place.kind === 'level'
+      ? { corrupt: 0, logBytesLost: 0, full: false }
+      : { corrupt: 0, away: false, undurable: [] })
     assert.is((await store.mailbox.usage()).items, held.size)
     for (const number of promised.put) {
       const id = idOf(number)

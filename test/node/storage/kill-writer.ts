@@ -10,25 +10,19 @@
  *
  * `writeSync` because a line that waits in a buffer dies with the process.
  *
- *   node kill-writer.ts DIRECTORY FIRST_NUMBER
+ *   node kill-writer.ts PLACE FIRST_NUMBER     PLACE as JSON (kill-place.ts)
  */
 import { writeSync } from 'node:fs'
 import { errorCode } from '../../../crypto/errors.ts'
-import { silentLog } from '../../../node/ports.ts'
-import { openLevelStore } from '../../../node/storage/level-store.ts'
-import { systemClock } from '../../../protocol/system-clock.ts'
 import { boxNamed, itemOf, proof } from '../../compliance/store-subject.ts'
+import { openPlace } from './kill-place.ts'
+import type { KillPlace } from './kill-place.ts'
 
 const box = boxNamed('inbox')
 const writers = 32
-const [directory, first] = process.argv.slice(2)
+const [place, first] = process.argv.slice(2)
 
-const store = await openLevelStore({
-  directory: directory!,
-  clock: systemClock,
-  log: silentLog,
-  ballastBytes: 1024 * 1024,
-})
+const store = await openPlace(JSON.parse(place!) as KillPlace)
 await store.mailbox.setBox(box, { itemsMax: Infinity, bytesMax: Infinity, expiresAtMs: Infinity })
 let next = Number(first)
 

@@ -34,10 +34,10 @@ export async function temporaryDirectory(): Promise<string> {
 }
 
 /** Runs `work` in a directory of its own. */
-export async function inDirectory(work: (directory: string) => Promise<void>): Promise<void> {
+export async function inDirectory<T>(work: (directory: string) => Promise<T>): Promise<T> {
   const directory = await temporaryDirectory()
   try {
-    await work(directory)
+    return await work(directory)
   } finally {
     await rm(directory, { recursive: true })
   }

@@ -1,0 +1,144 @@
+/**
+ * A private database server for tests: data in a folder of its own, a UNIX socket, an unprivileged
+ * user when we are root, gone at the end. What each server needs beyond that is in
+ * postgresql-server.ts and mariadb-server.ts.
+ */
+import { execFile, spawn } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
+import { chown, mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+
+const execute = promisify(execFile)
+/** `nobody` of Debian. */
+const nobody = 65_534
+const startTries = 100
+
+export interface DatabaseProgram {
+  readonly name: string
+  readonly program: string
+  /** Options of the server for a folder, in which its socket lies, too. */
+  args(folder: string): string[]
+  /** What it says when it takes connections. */
+  readonly ready: RegExp
+  /** Makes an empty database in the folder. */
+  readonly prepare: { readonly program: string, args(folder: string): string[] }
+  /** What ends it in order. */
+  readonly stopSignal: NodeJS.Signals
+}
+
+/** As the user whom servers accept: not root. */
+function unprivileged(): { uid: number, gid: number } | undefined {
+  return process.getuid?.() === 0 ? { uid: nobody, gid: nobody } : undefined
+}
+
+export class DatabaseProcess {
+  readonly folder: string
+  readonly #program: DatabaseProgram
+  #child: ChildProcess | undefined
+
+  private constructor(program: DatabaseProgram, folder: string) {
+    this.#program = program
+    this.folder = folder
+    process.on('exit', this.#killAtExit)
+  }
+
+  static async start(program: DatabaseProgram): Promise<DatabaseProcess> {
+    const folder = await mkdtemp(join(tmpdir(), 'openim-database-'))
+    const user = unprivileged()
+    if (user !== undefined) await chown(folder, user.uid, user.gid)
+    const server = new DatabaseProcess(program, folder)
+    const { prepare } = program
+    await execute(prepare.program, prepare.args(folder), { ...user, cwd: folder, timeout: 60_000 })
+    await server.start()
+    return server
+  }
+
+  get pid(): number {
+    return this.#child!.pid!
+  }
+
+  /** After `kill`, too: what is left of the old server may hold it up for a moment. */
+  async start(): Promise<void> {
+    for (let tries = 1; ; tries++) {
+      const said = await this.#tryToStart()
+      if (said === undefined) return
+      if (tries === startTries) throw new Error(`${this.#program.name} did not start: ${said}`)
+    }
+  }
+
+  /** A power cut for the server: nothing of it is left when it settles. */
+  async kill(): Promise<void> {
+    await this.#end('SIGKILL')
+  }
+
+  async stop(): Promise<void> {
+    await this.#end(this.#program.stopSignal)
+  }
+
+  /** All of it: PostgreSQL has a process for each connection. */
+  freeze(): void {
+    const pids = this.#pids()
+    for (const pid of pids) process.kill(pid, 'SIGSTOP')
+    // The signal is on its way for a moment yet.
+    while (!pids.every(isStopped));
+  }
+
+  thaw(): void {
+    for (const pid of this.#pids()) process.kill(pid, 'SIGCONT')
+  }
+
+  async remove(): Promise<void> {
+    await this.#end(this.#program.stopSignal)
+    process.off('exit', this.#killAtExit)
+    await rm(this.folder, { recursive: true, force: true })
+  }
+
+  readonly #killAtExit = (): void => { this.#child?.kill('SIGKILL') }
+
+  #pids(): number[] {
+    const children = readFileSync(`/proc/${this.pid}/task/${this.pid}/children`, 'utf8')
+    return [this.pid, ...children.split(' ').filter((pid) => pid !== '').map(Number)]
+  }
+
+  /** What it said, if it ended instead. */
+  async #tryToStart(): Promise<string | undefined> {
+    const { program, args, ready } = this.#program
+    const child = spawn(program, args(this.folder), {
+      ...unprivileged(), cwd: this.folder, stdio: ['ignore', 'pipe', 'pipe'],
+    })
+    this.#child = child
+    let said = ''
+    const isReady = new Promise<true>((resolve) => {
+      const hear = (chunk: Buffer): void => {
+        said = (said + String(chunk)).slice(-20_000)
+        if (ready.test(said)) resolve(true)
+      }
+      child.stdout.on('data', hear)
+      child.stderr.on('data', hear)
+    })
+    const hasEnded = once(child, 'exit').then(() => false as const)
+    if (await Promise.race([isReady, hasEnded])) return undefined
+    this.#child = undefined
+    return said
+  }
+
+  async #end(signal: NodeJS.Signals): Promise<void> {
+    const child = this.#child
+    if (child === undefined) return
+    this.#child = undefined
+    const ended = once(child, 'exit')
+    child.kill('SIGCONT')
+    child.kill(signal)
+    await ended
+    child.stdout?.destroy()
+    child.stderr?.destroy()
+  }
+}
+
+function isStopped(pid: number): boolean {
+  return /\) T /.test(readFileSync(`/proc/${pid}/stat`, 'utf8'))
+}

@@ -1,0 +1,500 @@
+/**
+ * What happens to an SQL store when its server is killed, freezes or goes away, when locks collide,
+ * and when two of them race on one database. Real servers, on sockets of their own.
+ */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { createInterface } from 'node:readline'
+import { inspect } from 'node:util'
+import * as assert from 'uvu/assert'
+import { errorCode, OpenIMError } from '../../../crypto/errors.ts'
+import { limits } from '../../../protocol/limits.ts'
+import { systemClock } from '../../../protocol/system-clock.ts'
+import { silentLog } from '../../../node/ports.ts'
+import type { MailboxItem, PutResult } from '../../../node/ports.ts'
+import { defaultPace } from '../../../node/storage/sql/sql-driver.ts'
+import type { SqlDriver, SqlPace, SqlSession } from '../../../node/storage/sql/sql-driver.ts'
+import { schemaVersion } from '../../../node/storage/sql/sql-schema.ts'
+import { openSqlStore } from '../../../node/storage/sql/sql-store.ts'
+import type { SqlStore } from '../../../node/storage/sql/sql-store.ts'
+import { emptyDatabase } from '../../compliance/sql-subject.ts'
+import { boxNamed, hourMs, idsIn, itemOf, proof, rejection, wide } from '../../compliance/store-subject.ts'
+import type { DatabaseProcess } from '../../helpers/database-process.ts'
+import { suite } from '../../helpers/harness.ts'
+import type { Suite } from '../../helpers/harness.ts'
+import { mariadbKind, postgresqlKind } from '../../helpers/sql-kinds.ts'
+import type { SqlKind } from '../../helpers/sql-kinds.ts'
+import { killCampaignAt } from './kill-campaign.ts'
+import type { KillPlace } from './kill-place.ts'
+
+/** Short, so that what never answers is noticed soon. */
+const hasty: SqlPace = { ...defaultPace, connectTimeoutMs: 500, queryTimeoutMs: 1_000 }
+const box = boxNamed('inbox')
+const everlasting = { ...wide, itemsMax: Infinity, bytesMax: Infinity }
+
+interface Ground {
+  readonly kind: SqlKind
+  server: DatabaseProcess
+  driver(pace?: SqlPace): Promise<SqlDriver>
+  store(pace?: SqlPace): Promise<SqlStore>
+}
+
+function faults(kind: SqlKind): void {
+  const test = suite(`node/storage/sql-faults: ${kind.name}`, { timeoutMs: 120_000 })
+  if (!kind.isHere) {
+    test.skip(`${kind.name} is not installed`)('survives its server', () => {})
+    test.run()
+    return
+  }
+  const opened: SqlStore[] = []
+  const ground: Ground = {
+    kind,
+    server: undefined as unknown as DatabaseProcess,
+    driver: (pace = defaultPace) => kind.open(kind.address(ground.server), { log: silentLog, pace }),
+    async store(pace = defaultPace) {
+      const driver = await ground.driver(pace)
+      const store = await openSqlStore({ driver, clock: systemClock, log: silentLog })
+      opened.push(store)
+      return store
+    },
+  }
+  test.before(async () => { ground.server = await kind.start() })
+  test.after(async () => { await ground.server.remove() })
+  test.before.each(async () => {
+    const driver = await ground.driver()
+    await emptyDatabase(driver)
+    await driver.close()
+  })
+  test.after.each(async () => { for (const store of opened.splice(0)) await store.close() })
+  serverTests(test, ground)
+  lockTests(test, ground)
+  raceTests(test, ground)
+  lifeTests(test, ground)
+  test.run()
+}
+
+function mail(count: number, from = 0): MailboxItem[] {
+  return Array.from({ length: count }, (_, i) => itemOf({ box, number: from + i, expiresAtMs: Infinity }))
+}
+
+// ── The server goes ─────────────────────────────────────────────────────────────────────────
+
+function serverTests(test: Suite, ground: Ground): void {
+  test('loses and doubles nothing when the server is killed three times under its writers', async () => {
+    const store = await ground.store()
+    await store.mailbox.setBox(box, everlasting)
+    let next = 0
+    let refused = 0
+    let isOver = false
+    const stored: MailboxItem[] = []
+    const write = async (): Promise<void> => {
+      while (!isOver) {
+        const [item] = mail(1, next++) as [MailboxItem]
+        // Only a write that was refused without a word of its fate may be there already.
+        const known: string[] = ['stored']
+        for (let result = ''; !known.includes(result);) {
+          result = await store.mailbox.put([item]).then(([one]) => one!, (error) => errorCode(error)!)
+          assert.ok(known.includes(result) || result === 'STORE_AWAY', result)
+          if (result !== 'STORE_AWAY') continue
+          refused++
+          known.push('duplicate')
+        }
+        stored.push(item)
+      }
+    }
+    const writers = Array.from({ length: 16 }, write)
+    for (let round = 1; round <= 3; round++) {
+      await until(store, () => stored.length >= round * 300)
+      await ground.server.kill()
+      await ground.server.start()
+    }
+    const before = stored.length
+    await until(store, () => stored.length >= before + 300)
+    isOver = true
+    await Promise.all(writers)
+    const held = await idsIn(store, box)
+    assert.is(new Set(held).size, held.length)
+    assert.equal(new Set(held), new Set(stored.map(({ id }) => id)))
+    assert.is((await store.mailbox.usage()).items, held.length)
+    assert.ok(refused < stored.length, `${refused} refused, ${stored.length} stored`)
+  })
+
+  test('refuses writes and reads in time while the server is away, and goes on afterwards', async () => {
+    const store = await ground.store(hasty)
+    await store.mailbox.setBox(box, everlasting)
+    await ground.server.stop()
+    const beforeMs = systemClock.monotonicMs()
+    assert.is(await rejection(store.mailbox.put(mail(1))), 'STORE_AWAY')
+    const waitedMs = systemClock.monotonicMs() - beforeMs
+    assert.ok(waitedMs > limits.databaseAwayMs / 2 && waitedMs < 3 * limits.databaseAwayMs, `${waitedMs} ms`)
+    assert.is(store.health().away, true)
+    const againMs = systemClock.monotonicMs()
+    assert.is(await rejection(store.kv.write([{ type: 'delete', key: 'k' }])), 'STORE_AWAY')
+    assert.is(await rejection(store.mailbox.boxes()), 'STORE_AWAY')
+    assert.ok(systemClock.monotonicMs() - againMs < limits.databaseAwayMs, 'nobody waits twice')
+    await ground.server.start()
+    assert.equal(await store.mailbox.put(mail(1)), ['stored'])
+    assert.equal([(await store.mailbox.boxes()).length, store.health().away], [1, false])
+  })
+
+  test('takes no more into its queue than it may while the server is away', async () => {
+    const store = await ground.store(hasty)
+    await store.mailbox.setBox(box, everlasting)
+    await ground.server.stop()
+    const large = Array.from({ length: 320 }, (_, number) =>
+      itemOf({ box, number, expiresAtMs: Infinity, bytes: limits.envelopeBytesMax }))
+    const codes = await Promise.all(large.map((item) => rejection(store.mailbox.put([item]))))
+    assert.equal(new Set(codes), new Set(['STORE_AWAY', 'STORE_BUSY']))
+    const busy = codes.filter((code) => code === 'STORE_BUSY').length
+    const expected = large.length - Math.floor(limits.commitQueueBytesMax / (limits.envelopeBytesMax + 512))
+    assert.is(busy, expected)
+    await ground.server.start()
+  })
+
+  test('notices a server that froze, and knows afterwards what became of the write', async () => {
+    const store = await ground.store(hasty)
+    await store.mailbox.setBox(box, everlasting)
+    await store.mailbox.put(mail(1))
+    ground.server.freeze()
+    try {
+      const beforeMs = systemClock.monotonicMs()
+      const refused = [store.mailbox.put(mail(1, 1)), store.mailbox.usage(), store.kv.get('k')]
+      assert.equal(await Promise.all(refused.map(rejection)), ['STORE_AWAY', 'STORE_AWAY', 'STORE_AWAY'])
+      assert.ok(systemClock.monotonicMs() - beforeMs < 10_000)
+    } finally {
+      ground.server.thaw()
+    }
+    const [first, second] = await store.mailbox.put(mail(2))
+    assert.equal([first, second === 'stored' || second === 'duplicate'], ['duplicate', true])
+    assert.equal(await idsIn(store, box), mail(2).map(({ id }) => id))
+  })
+
+  test('looks up whether a group was written when the connection broke during its commit', async () => {
+    for (const isWritten of [false, true]) {
+      const driver = breakingAtCommit(await ground.driver(), isWritten)
+      const store = await openSqlStore({ driver, clock: systemClock, log: silentLog })
+      await store.mailbox.setBox(box, everlasting)
+      const check = { type: 'check', key: `n${String(isWritten)}`, version: 0 } as const
+      driver.breakNext()
+      const answers = await Promise.all([
+        store.mailbox.put(mail(2, isWritten ? 10 : 20)),
+        store.kv.write([check, { ...check, type: 'put', value: proof }]),
+      ])
+      assert.equal(answers, [['stored', 'stored'], true])
+      assert.is(driver.broken(), 1)
+      await store.close()
+    }
+  })
+}
+
+/** Goes on once for each write of its own. */
+async function until(store: SqlStore, isSo: () => boolean): Promise<void> {
+  while (!isSo()) await store.kv.write([{ type: 'put', key: 'k', value: proof }]).catch(() => {})
+}
+
+/** Loses the connection before or after the server heard COMMIT. */
+function breakingAtCommit(driver: SqlDriver, isWritten: boolean) {
+  let breaks = 0
+  let broken = 0
+  const lost = new OpenIMError('ECONNRESET', 'the connection broke')
+  const transaction = async <T>(work: (session: SqlSession) => Promise<T>): Promise<T> => {
+    if (breaks === 0) return await driver.transaction(work)
+    breaks--
+    broken++
+    await driver.transaction(async (session) => {
+      await work(session)
+      if (!isWritten) throw lost
+    })
+    throw lost
+  }
+  const { dialect, statementBytesMax } = driver
+  return {
+    dialect,
+    statementBytesMax,
+    transaction,
+    run: (...given: Parameters<SqlDriver['run']>) => driver.run(...given),
+    migration: <T>(work: (session: SqlSession) => Promise<T>) => driver.migration(work),
+    trouble: (error: unknown) => driver.trouble(error),
+    undurable: () => driver.undurable(),
+    close: () => driver.close(),
+    breakNext: () => { breaks = 1 },
+    broken: () => broken,
+  }
+}
+
+// ── Locks and connections ───────────────────────────────────────────────────────────────────
+
+function lockTests(test: Suite, ground: Ground): void {
+  const isPostgresql = ground.kind.name === 'PostgreSQL'
+
+  test('does a group again that the database gave up in a deadlock', async () => {
+    const store = await ground.store()
+    const driver = await ground.driver()
+    const [low, high] = [boxNamed('aa'), boxNamed('ab')]
+    for (const one of [low, high]) await store.mailbox.setBox(one, everlasting)
+    const stripe = (name: typeof low): bigint => BigInt(Number.parseInt(name.slice(0, 4), 16) % 64)
+    const [first, second] = [stripe(low), stripe(high)]
+    assert.ok(first < second)
+    const lock = 'SELECT stripe FROM openim_lock WHERE stripe = ? FOR UPDATE'
+    let put: Promise<PutResult[]> | undefined
+    await driver.transaction(async (session) => {
+      // The other one is to be given up: this one is patient, or has more to lose.
+      if (isPostgresql) await session.run('SET LOCAL deadlock_timeout = \'60s\'')
+      const insert = 'INSERT INTO openim_lock (stripe) VALUES (?)'
+      for (let i = 0n; i < 50n; i++) await session.run(insert, [1_000n + i])
+      await session.run(lock, [second])
+      const items = [low, high].map((one) => itemOf({ box: one, number: 1, expiresAtMs: Infinity }))
+      put = store.mailbox.put(items)
+      await untilWaiting(driver, isPostgresql)
+      await session.run(lock, [first])
+    })
+    assert.equal(await put, ['stored', 'stored'])
+    await driver.close()
+  })
+
+  test('refuses readers in time while all connections are in use, and still writes', async () => {
+    const store = await ground.store({ ...hasty, connectionsMax: 2 })
+    await store.mailbox.setBox(box, everlasting)
+    const [item] = mail(1) as [MailboxItem]
+    await store.mailbox.put([item])
+    const driver = await ground.driver()
+    await driver.transaction(async (session) => {
+      const lock = isPostgresql ? 'TABLE openim_mail IN ACCESS EXCLUSIVE MODE' : 'TABLES openim_mail WRITE'
+      await session.run(`LOCK ${lock}`)
+      const codes = Array.from({ length: 20 }, () => rejection(store.mailbox.get(box, item.id)))
+      assert.equal(new Set(await Promise.all(codes)), new Set(['STORE_AWAY']))
+      assert.is(await store.kv.write([{ type: 'put', key: 'k', value: proof }]), true)
+      if (!isPostgresql) await session.run('UNLOCK TABLES')
+    })
+    assert.is((await store.mailbox.get(box, item.id))!.id, item.id)
+    await driver.close()
+  })
+}
+
+/** Until another transaction waits for one of our locks. */
+async function untilWaiting(driver: SqlDriver, isPostgresql: boolean): Promise<void> {
+  const text = isPostgresql
+    ? 'SELECT count(*) AS "Value" FROM pg_locks WHERE NOT granted'
+    : 'SHOW GLOBAL STATUS LIKE \'Innodb_row_lock_current_waits\''
+  while (Number((await driver.run(text))[0]!['Value']) === 0);
+}
+
+// ── Two stores on one database ──────────────────────────────────────────────────────────────
+
+function raceTests(test: Suite, ground: Ground): void {
+  const two = async (): Promise<[SqlStore, SqlStore]> => [await ground.store(), await ground.store()]
+
+  test('holds a quota exactly under 200 puts from two sides', async () => {
+    const [one, other] = await two()
+    await one.mailbox.setBox(box, { ...wide, itemsMax: 100 })
+    const results = await Promise.all(mail(200).map((item, i) =>
+      (i % 2 === 0 ? one : other).mailbox.put([item])))
+    const stored = results.flat().filter((result) => result === 'stored').length
+    assert.equal([stored, results.flat().length], [100, 200])
+    assert.equal(await other.mailbox.usage(), { items: 100, bytes: 20_000 })
+    assert.is((await idsIn(one, box)).length, 100)
+  })
+
+  test('holds quota and write-once exactly between two processes', async () => {
+    const store = await ground.store()
+    const [own, shared] = [boxNamed('own'), boxNamed('shared')]
+    await store.mailbox.setBox(own, { ...wide, itemsMax: 100 })
+    await store.mailbox.setBox(shared, wide)
+    const place = { kind: ground.kind.name, address: ground.kind.address(ground.server) }
+    const answers = await raceOf(place, [0, 100])
+    const outcomes = answers.flatMap((one) => one.own).toSorted()
+    assert.equal([outcomes.lastIndexOf('over-quota'), outcomes.lastIndexOf('stored')], [99, 199])
+    for (let i = 0; i < 100; i++) {
+      assert.equal(answers.map((one) => one.shared[i]!).toSorted(), ['duplicate', 'stored'])
+    }
+    const expected = { items: 200, bytes: 40_000 }
+    assert.equal([await store.mailbox.usage(), (await idsIn(store, own)).length], [expected, 100])
+  })
+
+  test('gives one stored and one duplicate to the same item from two sides', async () => {
+    const [one, other] = await two()
+    await one.mailbox.setBox(box, everlasting)
+    const results = await Promise.all(mail(50).map(async (item) =>
+      (await Promise.all([one, other].map((store) => store.mailbox.put([item])))).flat().toSorted()))
+    for (const result of results) assert.equal(result, ['duplicate', 'stored'])
+    assert.is((await idsIn(one, box)).length, 50)
+  })
+
+  test('counts each item once when expiry and acknowledgements race', async () => {
+    const [one, other] = await two()
+    await one.mailbox.setBox(box, everlasting)
+    const expiresAtMs = systemClock.now() + hourMs
+    const items = Array.from({ length: 200 }, (_, number) => itemOf({ box, number, expiresAtMs }))
+    await one.mailbox.put(items)
+    const later = { expiresAtMs: expiresAtMs + hourMs, proof }
+    const acknowledging = items.map(({ id }) => other.mailbox.acknowledge(box, [id], later))
+    const expiring = Array.from({ length: 20 }, () => one.mailbox.expire(expiresAtMs, 10))
+    const gone = (await Promise.all([...acknowledging, ...expiring])).reduce((sum, count) => sum + count, 0)
+    assert.is(gone, 200)
+    assert.equal(await one.mailbox.usage(), { items: 0, bytes: 0 })
+    for (const { id } of items) assert.equal(await one.mailbox.tombstone(box, id), proof)
+  })
+
+  test('lets one of two sides win each compare-and-set, and loses no increment', async () => {
+    const [one, other] = await two()
+    const increment = async (store: SqlStore): Promise<void> => {
+      for (;;) {
+        const entry = await store.kv.get('n')
+        const n = entry === undefined ? 0 : entry.value[0]!
+        const value = new Uint8Array([n + 1])
+        const check = { type: 'check', key: 'n', version: entry?.version ?? 0 } as const
+        if (await store.kv.write([check, { type: 'put', key: 'n', value }])) return
+      }
+    }
+    await Promise.all(Array.from({ length: 20 }, (_, i) => increment(i % 2 === 0 ? one : other)))
+    assert.equal((await one.kv.get('n'))!.value, new Uint8Array([20]))
+  })
+
+  test('shows a reader on the other side every item, however the puts interleave', async () => {
+    const [one, other] = await two()
+    await one.mailbox.setBox(box, everlasting)
+    const seen: string[] = []
+    const writing = Promise.all(mail(300).map((item, i) =>
+      (i % 2 === 0 ? one : other).mailbox.put([item])))
+    let isWritten = false
+    writing.then(() => { isWritten = true }, () => {})
+    for (let after = 0, isLast = false; !isLast;) {
+      isLast = isWritten
+      const { entries } = await other.mailbox.list(box, { after, itemsMax: 1_000, bytesMax: 1_000_000 })
+      seen.push(...entries.map(({ id }) => id))
+      after = entries.at(-1)?.position ?? after
+    }
+    await writing
+    assert.equal(seen.toSorted(), mail(300).map(({ id }) => id as string).toSorted())
+  })
+
+  test('makes its tables once when six open an empty database at once', async () => {
+    const stores = await Promise.all(Array.from({ length: 6 }, () => ground.store()))
+    await stores[0]!.mailbox.setBox(box, wide)
+    for (const store of stores) assert.is((await store.mailbox.boxes()).length, 1)
+    const driver = await ground.driver()
+    const rows = await driver.run('SELECT version FROM openim_schema')
+    assert.equal(rows.map(({ version }) => Number(version)), [schemaVersion])
+    await driver.close()
+  })
+}
+
+/** What two processes hear that put 100 items each as soon as both are ready. */
+async function raceOf(
+  place: KillPlace,
+  firsts: readonly number[],
+): Promise<{ own: string[], shared: string[] }[]> {
+  const script = new URL('./race-writer.ts', import.meta.url).pathname
+  const children = firsts.map((first) =>
+    spawn(process.execPath, [script, JSON.stringify(place), String(first), '100'], {
+      stdio: ['pipe', 'pipe', 'inherit'],
+    }))
+  try {
+    const ended = children.map((child) => once(child, 'exit'))
+    const lines = children.map((child) => createInterface({ input: child.stdout })[Symbol.asyncIterator]())
+    for (const said of lines) assert.is((await said.next()).value, 'ready')
+    for (const child of children) child.stdin.write('go\n')
+    const answers = await Promise.all(lines.map(async (said) => JSON.parse((await said.next()).value as string)))
+    await Promise.all(ended)
+    return answers
+  } finally {
+    for (const child of children) child.kill('SIGKILL')
+  }
+}
+
+// ── What it finds and leaves ────────────────────────────────────────────────────────────────
+
+function lifeTests(test: Suite, ground: Ground): void {
+  test('refuses a database of a newer openIM, and changes nothing in it', async () => {
+    const store = await ground.store()
+    await store.close()
+    const driver = await ground.driver()
+    await driver.run('UPDATE openim_schema SET version = ?', [BigInt(schemaVersion + 1)])
+    assert.is(await rejection(ground.store()), 'STORE_NEWER')
+    const rows = await driver.run('SELECT version FROM openim_schema')
+    assert.equal(rows.map(({ version }) => Number(version)), [schemaVersion + 1])
+    await driver.close()
+  })
+
+  test('says when the database may lose what it says is stored', async () => {
+    const fleeting = await ground.kind.start(ground.kind.fleeting)
+    try {
+      const driver = await ground.kind.open(ground.kind.address(fleeting), { log: silentLog })
+      const store = await openSqlStore({ driver, clock: systemClock, log: silentLog })
+      const { undurable } = store.health()
+      const expected = /^(fsync = off|innodb_flush_log_at_trx_commit = 0)$/
+      assert.ok(undurable.some((setting) => expected.test(setting)))
+      await store.close()
+      assert.equal((await ground.store()).health().undurable, [])
+    } finally {
+      await fleeting.remove()
+    }
+  })
+
+  test('takes the largest record and a group of the largest mail, whatever one packet may hold', async () => {
+    const driver = await ground.driver()
+    const isMariadb = ground.kind.name === 'MariaDB'
+    if (isMariadb) await driver.run('SET GLOBAL max_allowed_packet = 2359296')
+    const store = await ground.store()
+    await store.mailbox.setBox(box, everlasting)
+    const large = Array.from({ length: 40 }, (_, number) =>
+      itemOf({ box, number, expiresAtMs: Infinity, bytes: limits.envelopeBytesMax }))
+    const value = new Uint8Array(limits.kvValueBytesMax).fill(7)
+    const [results] = await Promise.all([
+      store.mailbox.put(large),
+      store.kv.write(['a', 'b', 'c'].map((key) => ({ type: 'put', key, value }) as const)),
+    ])
+    assert.equal(results, large.map(() => 'stored'))
+    assert.equal((await store.kv.get('c'))!.value, value)
+    assert.is((await idsIn(store, box)).length, large.length)
+    if (isMariadb) {
+      await driver.run('SET GLOBAL max_allowed_packet = 1048576')
+      assert.is(await rejection(ground.store()), 'STORE_IO')
+      await driver.run('SET GLOBAL max_allowed_packet = 16777216')
+    }
+    await driver.close()
+  })
+
+  test('leaves what it was to store out of errors', async () => {
+    const store = await ground.store()
+    const driver = await ground.driver()
+    await driver.run('DROP TABLE openim_kv')
+    const value = new Uint8Array(16).fill(0xab)
+    const error: unknown = await store.kv.write([{ type: 'put', key: 'k', value }]).catch((one) => one)
+    assert.is(errorCode(error), 'STORE_IO')
+    assert.not.match(inspect(error, { depth: 10, showHidden: true }), /abab|ab ab|171, 171/i)
+    await driver.close()
+  })
+
+  test('never hands out a damaged body, and takes the mail again', async () => {
+    const store = await ground.store()
+    await store.mailbox.setBox(box, everlasting)
+    await store.pieces.setBox(box, everlasting)
+    const [bad, good] = mail(2) as [MailboxItem, MailboxItem]
+    await store.mailbox.put([bad, good])
+    await store.pieces.put(box, [bad, good])
+    const driver = await ground.driver()
+    for (const table of ['mail', 'piece']) {
+      const text = `UPDATE openim_${table} SET data = ? WHERE data = ?`
+      await driver.run(text, [new Uint8Array(200).fill(9), bad.body])
+    }
+    assert.equal(await idsIn(store, box), [good.id])
+    const page = { after: 0, itemsMax: 10, bytesMax: 10_000 }
+    assert.equal((await store.pieces.list(box, page)).entries.map(({ id }) => id), [good.id])
+    assert.is(store.health().corrupt, 2)
+    assert.equal(await store.mailbox.put([bad]), ['stored'])
+    assert.equal(await store.pieces.put(box, [bad]), ['stored'])
+    assert.equal(await idsIn(store, box), [good.id, bad.id])
+    assert.equal(await store.mailbox.usage(), { items: 2, bytes: 400 })
+    await driver.close()
+  })
+
+  test('loses nothing it said was durable when its process is killed three times', async () => {
+    const place = { kind: ground.kind.name, address: ground.kind.address(ground.server) }
+    const { put, acknowledged } = await killCampaignAt(place, { rounds: 3, seed: ground.kind.name })
+    assert.ok(put > 200 && acknowledged > 50, `${put} stored, ${acknowledged} acknowledged`)
+  })
+}
+
+faults(postgresqlKind)
+faults(mariadbKind)
