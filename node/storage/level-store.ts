@@ -51,6 +51,8 @@ export interface LevelStoreOptions {
   readonly log: Log
   /** At most an eighth of the disk. */
   readonly ballastBytes?: number
+  /** A power cut may take what was said to be written: for measuring what syncing costs. */
+  readonly unsynced?: boolean
 }
 
 export interface LevelStore extends Store {
@@ -88,7 +90,7 @@ export async function openLevelStore(options: LevelStoreOptions): Promise<LevelS
     log.error({ code: 'STORE_CORRUPT', row: key }, 'a damaged record was met and left out')
   }
 
-  const { database, room } = await openDatabase(directory, ballastBytes)
+  const { database, room } = await openDatabase(options, ballastBytes)
   try {
     let state = await loadState(database, onCorrupt)
     const logBytesLost = await bytesLostAtStart(database.location)
@@ -143,7 +145,7 @@ export async function openLevelStore(options: LevelStoreOptions): Promise<LevelS
 }
 
 async function openDatabase(
-  directory: string,
+  { directory, unsynced = false }: LevelStoreOptions,
   ballastBytes: number,
 ): Promise<{ database: LevelDatabase, room: DiskRoom }> {
   try {
@@ -152,7 +154,8 @@ async function openDatabase(
     const room = await DiskRoom.open(directory, ballastBytes)
     const location = join(directory, 'level')
     const writeBufferBytes = Math.min(limits.writeBufferBytes, Math.floor(room.reserveBytes * 2 / 3))
-    const openIt = () => LevelDatabase.open({ location, createIfMissing: !known, writeBufferBytes })
+    const openIt = () =>
+      LevelDatabase.open({ location, createIfMissing: !known, writeBufferBytes, unsynced })
     let database: LevelDatabase
     try {
       database = await openIt()

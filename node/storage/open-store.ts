@@ -4,8 +4,10 @@
  */
 import { readFile } from 'node:fs/promises'
 import { OpenIMError } from '../../crypto/errors.ts'
+import { systemRandom } from '../../crypto/random.ts'
 import type { Clock } from '../../protocol/ports.ts'
 import type { Log, Store } from '../ports.ts'
+import type { SqlAddress, SqlDriver } from './sql/sql-driver.ts'
 import type { StoreAddress } from './store-address.ts'
 
 export interface StoreComponents {
@@ -31,7 +33,7 @@ export async function openStore(components: StoreComponents, place: StorePlace):
     const { openLevelStore } = await import('./level-store.ts')
     return await openLevelStore({ ...components, directory })
   }
-  const { host, port, user = '', database, tls } = address
+  const { host, port, user, database, prefix, tls } = address
   const ca = tls?.caFile === undefined ? undefined : await readCa(tls.caFile)
   const where = {
     host,
@@ -39,10 +41,31 @@ export async function openStore(components: StoreComponents, place: StorePlace):
     ...password === undefined ? {} : { password },
     ...tls === undefined ? {} : { tls: ca === undefined ? {} : { ca } },
   }
-  if (address.kind === 'redis') throw new OpenIMError('STORE_DRIVER', 'Redis')
+  if (address.kind === 'redis') {
+    const { openRedisStore } = await import('./redis-store.ts')
+    return await openRedisStore({
+      ...components,
+      random: systemRandom,
+      address: { ...where, ...user === undefined ? {} : { user }, database: Number(database) },
+      ...prefix === undefined ? {} : { prefix: `${prefix}:` },
+    })
+  }
   const { openSqlStore } = await import('./sql/sql-store.ts')
+  const driver = await openDriver(components, address.kind, { ...where, user: user ?? '', database })
+  return await openSqlStore({ ...components, driver })
+}
+
+async function openDriver(
+  components: StoreComponents,
+  kind: 'postgresql' | 'mysql',
+  address: SqlAddress,
+): Promise<SqlDriver> {
+  if (kind === 'mysql') {
+    const { openMysql } = await import('./sql/mysql-driver.ts')
+    return await openMysql(address, components)
+  }
   const { openPostgresql } = await import('./sql/postgresql-driver.ts')
-  return await openSqlStore({ ...components, driver: await openPostgresql({ ...where, user, database }, components) })
+  return await openPostgresql(address, components)
 }
 
 async function readCa(path: string): Promise<string> {

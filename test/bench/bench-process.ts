@@ -59,6 +59,10 @@ export class BenchProcess<Command> {
     })
   }
 
+  get pid(): number {
+    return this.#child.pid!
+  }
+
   ask<T = void>(command: Command | CommonCommand): Promise<T> {
     const id = this.#nextId++
     return new Promise((resolve, reject) => {
