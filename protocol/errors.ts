@@ -253,6 +253,9 @@ export const errorTable: Readonly<Record<string, ErrorMeaning>> = {
   KEYS_SEALED: { blame: 'user', meaning: 'the keys are sealed with a passphrase and none was given' },
   PASSPHRASE_NONE: { blame: 'user', meaning: 'a passphrase is to be changed or removed and there is none' },
   PASSPHRASE_SET: { blame: 'user', meaning: 'a passphrase is to be set and there is one' },
+  HOUSEHOLD_ELSEWHERE: {
+    blame: 'user', meaning: 'another process of the household hosts the account at the moment',
+  },
   HOUSEHOLD_LEASE_LOST: {
     blame: 'local', meaning: 'another process of the household has taken this work over',
   },

@@ -1,8 +1,7 @@
 /** `openim backup create`: everything of our own in one encrypted file, also while the node runs. */
 import { readFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
-import { base64 } from '@scure/base'
-import { wipe } from '../../crypto/bytes.ts'
+import { hex, wipe } from '../../crypto/bytes.ts'
 import { errorCode, OpenIMError } from '../../crypto/errors.ts'
 import { systemRandom } from '../../crypto/random.ts'
 import { writeBackup } from '../../node/backup.ts'
@@ -55,7 +54,7 @@ async function byRunningNode(
   try {
     return await withNode(context, (node) => {
       context.terminal.progress('Writing …')
-      return node.call('backup', { path, passphrase: base64.encode(passphrase), config })
+      return node.call('backup', { path, passphrase: hex(passphrase), config })
     })
   } catch (error) {
     if (errorCode(error) === 'NODE_NOT_RUNNING') return undefined

@@ -92,8 +92,14 @@ async function runDevice(context: CommandContext): Promise<void> {
   })
 }
 
+type Followed = Pick<ControlledNode['client'], 'on'>
+
 interface Served {
-  readonly node: ControlledNode & { stop(): Promise<void> }
+  readonly node: ControlledNode & {
+    stop(): Promise<void>
+    /** Of a node, whose client may come and go with the work of its household. */
+    onClient?(listener: (client: Followed) => void): void
+  }
   readonly keys: { wipe(): void }
   readonly log: Log
   readonly interrupt: AbortSignal
@@ -108,7 +114,11 @@ async function serve(
   const { paths: { dataDir }, terminal, clock } = context
   let control: ControlServer | undefined
   try {
-    node.client.on((event) => tellStanding(context, event))
+    const follow = (client: Followed): void => {
+      client.on((event) => tellStanding(context, event))
+    }
+    if (node.onClient === undefined) follow(node.client)
+    else node.onClient(follow)
     const announceIt = await start()
     control = new ControlServer({ node, clock, log }, { path: await claimSocketPath(dataDir) })
     await control.start()

@@ -44,7 +44,23 @@ function nodeText(status: NodeStatus): string {
     `  queue   ${queue.out} out   ${formatSize(held.bytes)} of ${formatSize(held.bytesMax)} held for others`,
     `  record  at ${location.holders} nodes   replicas ${replicas.have} of ${replicas.want}`,
   ]
-  return lines.join('\n')
+  return [...lines, ...householdLines(status)].join('\n')
+}
+
+/** Members, the longest silent last, and who does what; nothing for a node alone on its database. */
+function householdLines({ household, nodeId }: NodeStatus): string[] {
+  if (household === undefined) return []
+  const { members, leases, hostsAccount } = household
+  const others = members.filter((member) => member.nodeId !== nodeId)
+  const lines = [
+    `  house   ${members.length} ${members.length === 1 ? 'process' : 'processes'}`
+      + `   account ${hostsAccount ? 'hosted here' : 'HOSTED ELSEWHERE'}`,
+    ...[...others].sort((a, b) => a.silentMs - b.silentMs)
+      .map((member) => `          ${member.nodeId}   heard of ${formatDuration(member.silentMs)} ago`),
+  ]
+  const works = Object.entries(leases).map(([name, holder]) =>
+    `          ${name.split('/')[0]} ${holder === undefined ? '–' : holder === nodeId ? 'here' : holder}`)
+  return [...lines, ...works]
 }
 
 function deviceText(status: DeviceStatus): string {

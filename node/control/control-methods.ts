@@ -3,9 +3,8 @@
  * have. They translate and nothing more: what a method means is said in `ClientApi` and `NodeStatus`.
  */
 import { basename } from 'node:path'
-import { base64 } from '@scure/base'
 import * as v from 'valibot'
-import { wipe } from '../../crypto/bytes.ts'
+import { hexDecode, wipe } from '../../crypto/bytes.ts'
 import type { ClientApi, FileStatus, MessageStatus } from '../../protocol/client/api.ts'
 import type { MessageId } from '../../protocol/ids.ts'
 import type { Clock } from '../../protocol/ports.ts'
@@ -57,7 +56,7 @@ export const controlMethods: { readonly [M in ControlMethod]: Handler<M> } = {
   ping: handler<'ping'>(v.strictObject({ target: text }), ({ node }, p) => node.ping(p.target)),
 
   backup: handler<'backup'>(
-    v.strictObject({ path: text, passphrase: v.pipe(text, v.base64()), config: text }),
+    v.strictObject({ path: text, passphrase: v.pipe(text, v.regex(/^(?:[0-9a-f]{2})+$/)), config: text }),
     ({ node }, p) => backUp(node, p),
   ),
 
@@ -160,7 +159,7 @@ export const controlMethods: { readonly [M in ControlMethod]: Handler<M> } = {
 }
 
 async function backUp(node: ControlledNode, params: ParamsOf<'backup'>): Promise<BackupSummary> {
-  const passphrase = base64.decode(params.passphrase)
+  const passphrase = hexDecode(params.passphrase)
   try {
     return await node.backup({ ...params, passphrase })
   } finally {

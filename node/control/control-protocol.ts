@@ -62,7 +62,7 @@ export interface ControlMethods {
   readonly peers: Method<None, PeerInfo[]>
   readonly doctor: Method<{ contact?: string }, DoctorReport>
   readonly ping: Method<{ target: string }, PingResult>
-  /** `passphrase` in base64: it is bytes. */
+  /** `passphrase` in hex: it is bytes. */
   readonly backup: Method<{ path: string, passphrase: string, config: string }, BackupSummary>
   readonly info: Method<None, ClientInfo>
   readonly invite: Method<{ expiresInMs?: number }, Invite>

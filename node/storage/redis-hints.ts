@@ -27,6 +27,7 @@ export class RedisHints implements StoreHints {
   /** Of the connection that listens; aborted with the last listener. */
   #listening: AbortController | undefined
   #isForbidden = false
+  #isClosed = false
 
   constructor(
     components: RedisLinkComponents & { readonly link: RedisLink },
@@ -50,18 +51,23 @@ export class RedisHints implements StoreHints {
     // Of its own, so that one function may listen twice.
     const own: Listener = (message) => { listener(message) }
     this.#listeners.add(own)
-    if (this.#listening === undefined) {
+    if (this.#listening === undefined && !this.#isClosed) {
       this.#listening = new AbortController()
       void this.#hear(this.#listening.signal)
     }
     return () => {
       this.#listeners.delete(own)
-      if (this.#listeners.size === 0) this.close()
+      if (this.#listeners.size === 0) this.#stop()
     }
   }
 
-  /** Ends all listening. */
+  /** With the store: nobody hears anything from now on. */
   close(): void {
+    this.#isClosed = true
+    this.#stop()
+  }
+
+  #stop(): void {
     this.#listeners.clear()
     this.#listening?.abort()
     this.#listening = undefined

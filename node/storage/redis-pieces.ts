@@ -1,6 +1,7 @@
 /**
  * `PieceStore` over Redis: files lie in its memory like everything else, so `limits.held_for_others`
- * bounds them together with mail. A body that does not fit its id is left out when it is read.
+ * bounds them together with mail. A body that does not fit its id is left out when it is read, and may
+ * be put again behind the others.
  */
 import { envelopeId } from '../../protocol/envelope.ts'
 import type { BoxId } from '../../protocol/ids.ts'
@@ -77,6 +78,10 @@ export class RedisPieces implements PieceStore {
     const body = new Uint8Array(piece.subarray(idBytes))
     if (envelopeId(body) === id) return [{ position, id, body }]
     this.#components.onCorrupt(`${box} ${position}`)
+    const args = [rawId(box), String(position)]
+    // Not awaited: whoever reads goes on; a failure here is met again by the next reader.
+    this.#components.queue.submit({ name: 'damaged_piece', args, grows: false, bytes: 256, answer: () => {} })
+      .catch(() => {})
     return []
   }
 }

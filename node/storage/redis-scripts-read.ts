@@ -156,10 +156,14 @@ function ops.pieces(from)
   local row, entries, bytes = row_of('file', box), {}, 0
   if not row or row.ends <= now then return { 0, entries } end
   for place = after + 1, row.items do
-    bytes = bytes + call('HSTRLEN', key('piece', box), place) - 32
-    local is_full = #entries >= items_max or bytes > bytes_max
-    if is_full and #entries > 0 then return { 1, entries } end
-    entries[#entries + 1] = { place, call('HGET', key('piece', box), place) or '' }
+    local length = call('HSTRLEN', key('piece', box), place)
+    -- None: it was damaged.
+    if length > 0 then
+      bytes = bytes + length - 32
+      local is_full = #entries >= items_max or bytes > bytes_max
+      if is_full and #entries > 0 then return { 1, entries } end
+      entries[#entries + 1] = { place, call('HGET', key('piece', box), place) }
+    end
   end
   return { 0, entries }
 end

@@ -246,6 +246,18 @@ function ops.put_pieces(from, to)
   return answers
 end
 
+-- A piece that is damaged: box, number. Its id may be put again, behind the others.
+function ops.damaged_piece(from)
+  local box, place = ARGV[from], ARGV[from + 1]
+  if call('HDEL', key('piece', box), place) == 0 then return 0 end
+  -- What its id was does not stand in it for certain.
+  local ids = call('HGETALL', key('piece-of', box))
+  for at = 1, #ids, 2 do
+    if ids[at + 1] == place then call('HDEL', key('piece-of', box), ids[at]) end
+  end
+  return 0
+end
+
 function ops.expire_files(from)
   local boxes = call('ZRANGEBYSCORE', prefix .. 'file-ends', '-inf', ARGV[from])
   for _, box in ipairs(boxes) do drop_file(box) end

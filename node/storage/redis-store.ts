@@ -49,8 +49,8 @@ export interface RedisStore extends Store {
 }
 
 export interface RedisStoreHealth {
-  /** False while everything is refused with STORE_AWAY. */
-  readonly up: boolean
+  /** True while everything is refused with STORE_AWAY. */
+  readonly away: boolean
   /** False: what it says to be stored may be lost, and no receipt may be signed over it. */
   readonly durable: boolean
   /** Why not, in words. */
@@ -84,7 +84,7 @@ export async function openRedisStore(options: RedisStoreOptions): Promise<RedisS
     pieces: new RedisPieces(components),
     kv: new RedisKv(components),
     health: () => ({
-      up: link.isUp,
+      away: !link.isUp,
       durable: link.undurable.length === 0,
       undurable: link.undurable,
       full: queue.isFull,

@@ -46,16 +46,17 @@ export function parseStoreAddress(text: string): StoreAddress {
   const query = Object.fromEntries(url.searchParams)
   const strange = Object.keys(query).find((name) => !options.includes(name))
   if (strange !== undefined) throw badAddress(`has no option ${strange}`)
-  if (query.tls !== undefined && !['on', 'off'].includes(query.tls)) throw badAddress('must say tls=on or tls=off')
-  if (query.socket !== undefined && !query.socket.startsWith('/')) throw badAddress('must name a socket by its whole path')
+  const { tls, socket } = query
+  if (tls !== undefined && tls !== 'on' && tls !== 'off') throw badAddress('must say tls=on or tls=off')
+  if (socket?.startsWith('/') === false) throw badAddress('must name a socket by its whole path')
   const database = decodeURIComponent(url.pathname.slice(1))
   if (kind !== 'redis' && database === '') throw badAddress('must end with the name of the database')
   if (kind !== 'redis' && url.username === '') throw badAddress('must name the user')
   if (kind === 'redis' && !/^\d{0,3}$/.test(database)) throw badAddress('must end with a number, for Redis')
-  const isTls = query.tls === 'on' || (query.tls === undefined && query.ca !== undefined)
+  const isTls = tls === 'on' || (tls === undefined && query.ca !== undefined)
   return {
     kind,
-    host: query.socket ?? (url.hostname === '' ? 'localhost' : url.hostname.replace(/^\[(.*)\]$/, '$1')),
+    host: socket ?? (url.hostname === '' ? 'localhost' : url.hostname.replace(/^\[(.*)\]$/, '$1')),
     port: url.port === '' ? undefined : Number(url.port),
     user: url.username === '' ? undefined : decodeURIComponent(url.username),
     database,

@@ -123,7 +123,8 @@ async function openPlain(host: string, boxes: number): Promise<void> {
   const pool = new pg.Pool({ host, user: 'openim', database: 'postgres', max: 16 })
   // The server is ended first.
   pool.on('error', () => {})
-  await pool.query('CREATE TABLE plain_box (box bytea PRIMARY KEY, items bigint NOT NULL, bytes bigint NOT NULL)')
+  await pool.query('CREATE TABLE plain_box '
+    + '(box bytea PRIMARY KEY, items bigint NOT NULL, bytes bigint NOT NULL)')
   await pool.query('CREATE TABLE plain_mail (position bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, '
     + 'slot bytea NOT NULL UNIQUE, box bytea NOT NULL, expires_at bigint NOT NULL, data bytea NOT NULL)')
   await pool.query('CREATE INDEX ON plain_mail (box, position)')

@@ -221,7 +221,9 @@ function plainRows(sides: readonly Side[], { levelRates, postgresqlRates }: Plai
     ratio: median(ours.map((value, round) => value / other.rates[round]!)),
   })
   const rows: BenchRow[] = [{
-    ...row('level, synced, 64 at a time', rate('level')!, { name: 'the same, not synced', rates: levelRates }),
+    ...row('level, synced, 64 at a time', rate('level')!, {
+      name: 'the same, not synced', rates: levelRates,
+    }),
     floor: 0.4,
     target: 0.8,
   }]

@@ -14,6 +14,7 @@ import type { ServiceCode } from '../../protocol/service/codes.ts'
 import { DirectCourier } from '../../node/messenger/direct-courier.ts'
 import { MemoryNetwork } from '../../node/overlay/memory-network.ts'
 import { MemoryOverlay } from '../../node/overlay/memory-overlay.ts'
+import { aloneHousehold } from '../../node/ports.ts'
 import type { Log, MailboxStore, PieceStore } from '../../node/ports.ts'
 import { MemoryStore } from '../../node/storage/memory-store.ts'
 import { seededRandom } from './seeded-random.ts'
@@ -74,7 +75,9 @@ export class Peer {
   /** The components that rooms ask for. */
   get parts() {
     const { overlay, courier, store, kv, mailbox, pieces, clock, random, log, nodeKeys } = this
-    return { overlay, courier, store, kv, mailbox, pieces, clock, random, log, nodeKeys }
+    const household = aloneHousehold(this.nodeId)
+    const records = { store, kv, ownKv: kv, mailbox, pieces, household }
+    return { overlay, courier, ...records, clock, random, log, nodeKeys }
   }
 
   /** Asks another peer, while virtual time passes. */

@@ -1,5 +1,5 @@
 /**
- * The package as another project has it (.ci/emit/emit.ts): installed below `node_modules`, imported
+ * The package as another project has it (.ci/emit.ts): installed below `node_modules`, imported
  * by its names, type-checked by a stranger's settings and run by Node.
  */
 import { spawnSync } from 'node:child_process'
@@ -40,7 +40,7 @@ test.before(async () => {
   for (const name of await readdir(join(root, 'node_modules'))) {
     if (!name.startsWith('.')) await symlink(join(root, 'node_modules', name), join(modules, name))
   }
-  const args = [join(root, '.ci/emit/emit.ts'), join(modules, 'openim')]
+  const args = [join(root, '.ci/emit.ts'), join(modules, 'openim')]
   const emitted = spawnSync(process.execPath, args, { encoding: 'utf8' })
   assert.is(emitted.status, 0, emitted.stdout + emitted.stderr)
   await writeFile(join(project, 'package.json'), '{"type":"module","private":true}\n')

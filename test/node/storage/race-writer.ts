@@ -1,5 +1,5 @@
 /**
- * One of two processes that race in sql-faults.test.ts: opens the store, says `ready`, waits for a
+ * One of two processes that race in sql-races.test.ts: opens the store, says `ready`, waits for a
  * line, puts mail of some numbers into two boxes all at once, and says what became of each as JSON.
  *
  *   node race-writer.ts PLACE FIRST COUNT     PLACE as JSON (kill-place.ts)

@@ -10,8 +10,9 @@ import { limits } from '../../../protocol/limits.ts'
 import { boxNamed, idsIn, itemOf, proof, rejection, wide } from '../../compliance/store-subject.ts'
 import type { DatabaseProcess } from '../../helpers/database-process.ts'
 import { suite } from '../../helpers/harness.ts'
-import { hasRedis, redisCommand, startRedis } from '../../helpers/redis-server.ts'
+import { hasRedis, redisAddress, redisCommand, startRedis } from '../../helpers/redis-server.ts'
 import { VirtualClock } from '../../helpers/virtual-clock.ts'
+import { killCampaignAt } from './kill-campaign.ts'
 import { openOn, RedisChild } from './redis-fixture.ts'
 
 const test = suite('node/storage/redis-faults', { timeoutMs: 120_000 })
@@ -66,32 +67,9 @@ withRedis('loses nothing it said was stored when the server is killed in the mid
 })
 
 withRedis('loses nothing it said was stored when its own process is killed three times', async () => {
-  const { store } = await openOn(server)
-  await store.mailbox.setBox(box, unlimited)
-  const put: number[] = []
-  const acknowledged = new Set<number>()
-  for (let round = 0; round < 3; round++) {
-    const child = await RedisChild.start(server)
-    child.tell({ do: 'write', box, numbers: [round * 1_000_000], expiresAtMs: null })
-    const said = [...await child.lines(800 + 300 * round), ...await child.kill()]
-    for (const line of said) {
-      const [what, number] = line.split(' ')
-      if (what === 'put') put.push(Number(number))
-      else if (what === 'ack') acknowledged.add(Number(number))
-    }
-    const held = new Set(await idsIn(store, box))
-    assert.is((await store.mailbox.usage()).items, held.size)
-    assert.is((await store.mailbox.usage()).bytes, held.size * 200)
-    for (const number of put) {
-      const { id } = itemNumbered(number)
-      if (held.has(id)) assert.is(acknowledged.has(number), false, `${number} came back`)
-      else assert.ok(await store.mailbox.tombstone(box, id), `${number} is lost`)
-    }
-  }
-  const counts = `${put.length} put, ${acknowledged.size} acknowledged`
-  assert.ok(put.length > 1_000 && acknowledged.size > 300, counts)
-  assert.is(store.health().corrupt, 0)
-  await store.close()
+  const place = { kind: 'Redis', address: redisAddress(server) } as const
+  const { put, acknowledged } = await killCampaignAt(place, { rounds: 3, seed: 'redis' })
+  assert.ok(put > 200 && acknowledged > 50, `${put} stored, ${acknowledged} acknowledged`)
 })
 
 withRedis('refuses while the server is frozen, and comes back when it thaws', async () => {
@@ -106,7 +84,7 @@ withRedis('refuses while the server is frozen, and comes back when it thaws', as
   await new Promise((resolve) => { setImmediate(resolve) })
   await paceClock.advance(limits.databaseQueryMs)
   assert.equal([await late, await read], ['STORE_AWAY', 'STORE_AWAY'])
-  assert.is(store.health().up, false)
+  assert.is(store.health().away, true)
   assert.is(await rejection(store.kv.get('k')), 'STORE_AWAY')
   assert.is(await rejection(store.mailbox.put([itemNumbered(1)])), 'STORE_AWAY')
 

@@ -48,9 +48,9 @@ export async function openOn(
 
 /** What a child is told to do (redis-child.ts), all at once. */
 export interface ChildTask {
-  readonly do: 'put' | 'acknowledge' | 'expire' | 'write'
+  readonly do: 'put' | 'acknowledge' | 'expire'
   readonly box: BoxId
-  /** Of items (`itemOf`); the first one for `write`. */
+  /** Of items (`itemOf`). */
   readonly numbers: readonly number[]
   readonly expiresAtMs: number | null
 }
@@ -70,40 +70,25 @@ export class RedisChild {
 
   static async start(server: DatabaseProcess): Promise<RedisChild> {
     const child = new RedisChild(server)
-    const [ready] = await child.lines(1)
+    const ready = await child.#line()
     if (ready !== 'ready') throw new Error(`the child said ${ready}`)
     return child
   }
 
-  tell(task: ChildTask): void {
-    this.#child.stdin.write(`${JSON.stringify(task)}\n`)
-  }
-
   /** What it answers to a task. */
   async ask<T>(task: ChildTask): Promise<T> {
-    this.tell(task)
-    const [line] = await this.lines(1)
-    return JSON.parse(line!) as T
+    this.#child.stdin.write(`${JSON.stringify(task)}\n`)
+    return JSON.parse(await this.#line()) as T
   }
 
-  /** The next ones; fewer when it ends. */
-  async lines(count: number): Promise<string[]> {
-    const lines: string[] = []
-    while (lines.length < count) {
-      const next = await this.#lines.next()
-      if (next.done === true) break
-      lines.push(next.value)
-    }
-    return lines
-  }
-
-  /** Settles with what it said before it died. */
-  async kill(): Promise<string[]> {
+  async kill(): Promise<void> {
     const ended = once(this.#child, 'close')
     this.#child.kill('SIGKILL')
-    const rest = await this.lines(Infinity)
     await ended
     this.#child.stdin.destroy()
-    return rest
+  }
+
+  async #line(): Promise<string> {
+    return (await this.#lines.next()).value as string
   }
 }

@@ -307,6 +307,7 @@ withRedis('carries hints to every process, itself too, again after the connectio
   await one.close()
   await two.close()
   two.hints.publish(utf8('lost'))
+  two.hints.listen(() => {})
 })
 
 withRedis('goes on without hints where they are not allowed, and says so once', async () => {
@@ -391,6 +392,24 @@ withRedis('drops a body that is damaged or gone, and takes it again', async () =
   assert.equal(await store.mailbox.put(items), ['stored', 'stored', 'duplicate'])
   assert.equal(await store.mailbox.usage(), { items: 3, bytes: 600 })
   assert.equal((await idsIn(store, box)).toSorted(), items.map(({ id }) => id).toSorted())
+  await store.close()
+})
+
+withRedis('leaves a damaged piece out, and takes it again behind the others', async () => {
+  const { store } = await openOn(server)
+  const { pieces } = store
+  await pieces.setBox(box, wide)
+  await pieces.put(box, items)
+  const swapped = Buffer.concat([Buffer.from(items[0]!.id, 'hex'), items[1]!.body])
+  await redisCommand(server, 'HSET', keyOf('piece'), '1', swapped)
+  const page = { after: 0, itemsMax: 10, bytesMax: 10_000 }
+  const listed = async (): Promise<[number, string][]> =>
+    (await pieces.list(box, page)).entries.map(({ position, id }) => [position, id])
+  const rest: [number, string][] = [[2, items[1]!.id], [3, items[2]!.id]]
+  assert.equal([await listed(), await listed()], [rest, rest])
+  assert.is(store.health().corrupt, 1)
+  assert.equal(await pieces.put(box, items), ['stored', 'duplicate', 'duplicate'])
+  assert.equal(await listed(), [...rest, [4, items[0]!.id]])
   await store.close()
 })
 

@@ -1,10 +1,7 @@
 /**
  * What happens to an SQL store when its server is killed, freezes or goes away, when locks collide,
- * and when two of them race on one database. Real servers, on sockets of their own.
+ * and when what it finds is not what it left. Real servers, on sockets of their own.
  */
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { createInterface } from 'node:readline'
 import { inspect } from 'node:util'
 import * as assert from 'uvu/assert'
 import { errorCode, OpenIMError } from '../../../crypto/errors.ts'
@@ -12,74 +9,20 @@ import { limits } from '../../../protocol/limits.ts'
 import { systemClock } from '../../../protocol/system-clock.ts'
 import { silentLog } from '../../../node/ports.ts'
 import type { MailboxItem, PutResult } from '../../../node/ports.ts'
-import { defaultPace } from '../../../node/storage/sql/sql-driver.ts'
-import type { SqlDriver, SqlPace, SqlSession } from '../../../node/storage/sql/sql-driver.ts'
+import type { SqlDriver, SqlSession } from '../../../node/storage/sql/sql-driver.ts'
 import { schemaVersion } from '../../../node/storage/sql/sql-schema.ts'
 import { openSqlStore } from '../../../node/storage/sql/sql-store.ts'
 import type { SqlStore } from '../../../node/storage/sql/sql-store.ts'
-import { emptyDatabase } from '../../compliance/sql-subject.ts'
-import { boxNamed, hourMs, idsIn, itemOf, proof, rejection, wide } from '../../compliance/store-subject.ts'
-import type { DatabaseProcess } from '../../helpers/database-process.ts'
-import { suite } from '../../helpers/harness.ts'
+import { boxNamed, idsIn, itemOf, proof, rejection } from '../../compliance/store-subject.ts'
 import type { Suite } from '../../helpers/harness.ts'
 import { mariadbKind, postgresqlKind } from '../../helpers/sql-kinds.ts'
-import type { SqlKind } from '../../helpers/sql-kinds.ts'
 import { killCampaignAt } from './kill-campaign.ts'
-import type { KillPlace } from './kill-place.ts'
-
-/** Short, so that what never answers is noticed soon. */
-const hasty: SqlPace = { ...defaultPace, connectTimeoutMs: 500, queryTimeoutMs: 1_000 }
-const box = boxNamed('inbox')
-const everlasting = { ...wide, itemsMax: Infinity, bytesMax: Infinity }
-
-interface Ground {
-  readonly kind: SqlKind
-  server: DatabaseProcess
-  driver(pace?: SqlPace): Promise<SqlDriver>
-  store(pace?: SqlPace): Promise<SqlStore>
-}
-
-function faults(kind: SqlKind): void {
-  const test = suite(`node/storage/sql-faults: ${kind.name}`, { timeoutMs: 120_000 })
-  if (!kind.isHere) {
-    test.skip(`${kind.name} is not installed`)('survives its server', () => {})
-    test.run()
-    return
-  }
-  const opened: SqlStore[] = []
-  const ground: Ground = {
-    kind,
-    server: undefined as unknown as DatabaseProcess,
-    driver: (pace = defaultPace) => kind.open(kind.address(ground.server), { log: silentLog, pace }),
-    async store(pace = defaultPace) {
-      const driver = await ground.driver(pace)
-      const store = await openSqlStore({ driver, clock: systemClock, log: silentLog })
-      opened.push(store)
-      return store
-    },
-  }
-  test.before(async () => { ground.server = await kind.start() })
-  test.after(async () => { await ground.server.remove() })
-  test.before.each(async () => {
-    const driver = await ground.driver()
-    await emptyDatabase(driver)
-    await driver.close()
-  })
-  test.after.each(async () => { for (const store of opened.splice(0)) await store.close() })
-  serverTests(test, ground)
-  lockTests(test, ground)
-  raceTests(test, ground)
-  lifeTests(test, ground)
-  test.run()
-}
-
-function mail(count: number, from = 0): MailboxItem[] {
-  return Array.from({ length: count }, (_, i) => itemOf({ box, number: from + i, expiresAtMs: Infinity }))
-}
+import { box, everlasting, hasty, mail, sqlGroundSuite } from './sql-ground.ts'
+import type { SqlGround } from './sql-ground.ts'
 
 // ── The server goes ─────────────────────────────────────────────────────────────────────────
 
-function serverTests(test: Suite, ground: Ground): void {
+function serverTests(test: Suite, ground: SqlGround): void {
   test('loses and doubles nothing when the server is killed three times under its writers', async () => {
     const store = await ground.store()
     await store.mailbox.setBox(box, everlasting)
@@ -224,7 +167,7 @@ function breakingAtCommit(driver: SqlDriver, isWritten: boolean) {
 
 // ── Locks and connections ───────────────────────────────────────────────────────────────────
 
-function lockTests(test: Suite, ground: Ground): void {
+function lockTests(test: Suite, ground: SqlGround): void {
   const isPostgresql = ground.kind.name === 'PostgreSQL'
 
   test('does a group again that the database gave up in a deadlock', async () => {
@@ -279,132 +222,9 @@ async function untilWaiting(driver: SqlDriver, isPostgresql: boolean): Promise<v
   while (Number((await driver.run(text))[0]!['Value']) === 0);
 }
 
-// ── Two stores on one database ──────────────────────────────────────────────────────────────
-
-function raceTests(test: Suite, ground: Ground): void {
-  const two = async (): Promise<[SqlStore, SqlStore]> => [await ground.store(), await ground.store()]
-
-  test('holds a quota exactly under 200 puts from two sides', async () => {
-    const [one, other] = await two()
-    await one.mailbox.setBox(box, { ...wide, itemsMax: 100 })
-    const results = await Promise.all(mail(200).map((item, i) =>
-      (i % 2 === 0 ? one : other).mailbox.put([item])))
-    const stored = results.flat().filter((result) => result === 'stored').length
-    assert.equal([stored, results.flat().length], [100, 200])
-    assert.equal(await other.mailbox.usage(), { items: 100, bytes: 20_000 })
-    assert.is((await idsIn(one, box)).length, 100)
-  })
-
-  test('holds quota and write-once exactly between two processes', async () => {
-    const store = await ground.store()
-    const [own, shared] = [boxNamed('own'), boxNamed('shared')]
-    await store.mailbox.setBox(own, { ...wide, itemsMax: 100 })
-    await store.mailbox.setBox(shared, wide)
-    const place = { kind: ground.kind.name, address: ground.kind.address(ground.server) }
-    const answers = await raceOf(place, [0, 100])
-    const outcomes = answers.flatMap((one) => one.own).toSorted()
-    assert.equal([outcomes.lastIndexOf('over-quota'), outcomes.lastIndexOf('stored')], [99, 199])
-    for (let i = 0; i < 100; i++) {
-      assert.equal(answers.map((one) => one.shared[i]!).toSorted(), ['duplicate', 'stored'])
-    }
-    const expected = { items: 200, bytes: 40_000 }
-    assert.equal([await store.mailbox.usage(), (await idsIn(store, own)).length], [expected, 100])
-  })
-
-  test('gives one stored and one duplicate to the same item from two sides', async () => {
-    const [one, other] = await two()
-    await one.mailbox.setBox(box, everlasting)
-    const results = await Promise.all(mail(50).map(async (item) =>
-      (await Promise.all([one, other].map((store) => store.mailbox.put([item])))).flat().toSorted()))
-    for (const result of results) assert.equal(result, ['duplicate', 'stored'])
-    assert.is((await idsIn(one, box)).length, 50)
-  })
-
-  test('counts each item once when expiry and acknowledgements race', async () => {
-    const [one, other] = await two()
-    await one.mailbox.setBox(box, everlasting)
-    const expiresAtMs = systemClock.now() + hourMs
-    const items = Array.from({ length: 200 }, (_, number) => itemOf({ box, number, expiresAtMs }))
-    await one.mailbox.put(items)
-    const later = { expiresAtMs: expiresAtMs + hourMs, proof }
-    const acknowledging = items.map(({ id }) => other.mailbox.acknowledge(box, [id], later))
-    const expiring = Array.from({ length: 20 }, () => one.mailbox.expire(expiresAtMs, 10))
-    const gone = (await Promise.all([...acknowledging, ...expiring])).reduce((sum, count) => sum + count, 0)
-    assert.is(gone, 200)
-    assert.equal(await one.mailbox.usage(), { items: 0, bytes: 0 })
-    for (const { id } of items) assert.equal(await one.mailbox.tombstone(box, id), proof)
-  })
-
-  test('lets one of two sides win each compare-and-set, and loses no increment', async () => {
-    const [one, other] = await two()
-    const increment = async (store: SqlStore): Promise<void> => {
-      for (;;) {
-        const entry = await store.kv.get('n')
-        const n = entry === undefined ? 0 : entry.value[0]!
-        const value = new Uint8Array([n + 1])
-        const check = { type: 'check', key: 'n', version: entry?.version ?? 0 } as const
-        if (await store.kv.write([check, { type: 'put', key: 'n', value }])) return
-      }
-    }
-    await Promise.all(Array.from({ length: 20 }, (_, i) => increment(i % 2 === 0 ? one : other)))
-    assert.equal((await one.kv.get('n'))!.value, new Uint8Array([20]))
-  })
-
-  test('shows a reader on the other side every item, however the puts interleave', async () => {
-    const [one, other] = await two()
-    await one.mailbox.setBox(box, everlasting)
-    const seen: string[] = []
-    const writing = Promise.all(mail(300).map((item, i) =>
-      (i % 2 === 0 ? one : other).mailbox.put([item])))
-    let isWritten = false
-    writing.then(() => { isWritten = true }, () => {})
-    for (let after = 0, isLast = false; !isLast;) {
-      isLast = isWritten
-      const { entries } = await other.mailbox.list(box, { after, itemsMax: 1_000, bytesMax: 1_000_000 })
-      seen.push(...entries.map(({ id }) => id))
-      after = entries.at(-1)?.position ?? after
-    }
-    await writing
-    assert.equal(seen.toSorted(), mail(300).map(({ id }) => id as string).toSorted())
-  })
-
-  test('makes its tables once when six open an empty database at once', async () => {
-    const stores = await Promise.all(Array.from({ length: 6 }, () => ground.store()))
-    await stores[0]!.mailbox.setBox(box, wide)
-    for (const store of stores) assert.is((await store.mailbox.boxes()).length, 1)
-    const driver = await ground.driver()
-    const rows = await driver.run('SELECT version FROM openim_schema')
-    assert.equal(rows.map(({ version }) => Number(version)), [schemaVersion])
-    await driver.close()
-  })
-}
-
-/** What two processes hear that put 100 items each as soon as both are ready. */
-async function raceOf(
-  place: KillPlace,
-  firsts: readonly number[],
-): Promise<{ own: string[], shared: string[] }[]> {
-  const script = new URL('./race-writer.ts', import.meta.url).pathname
-  const children = firsts.map((first) =>
-    spawn(process.execPath, [script, JSON.stringify(place), String(first), '100'], {
-      stdio: ['pipe', 'pipe', 'inherit'],
-    }))
-  try {
-    const ended = children.map((child) => once(child, 'exit'))
-    const lines = children.map((child) => createInterface({ input: child.stdout })[Symbol.asyncIterator]())
-    for (const said of lines) assert.is((await said.next()).value, 'ready')
-    for (const child of children) child.stdin.write('go\n')
-    const answers = await Promise.all(lines.map(async (said) => JSON.parse((await said.next()).value as string)))
-    await Promise.all(ended)
-    return answers
-  } finally {
-    for (const child of children) child.kill('SIGKILL')
-  }
-}
-
 // ── What it finds and leaves ────────────────────────────────────────────────────────────────
 
-function lifeTests(test: Suite, ground: Ground): void {
+function lifeTests(test: Suite, ground: SqlGround): void {
   test('refuses a database of a newer openIM, and changes nothing in it', async () => {
     const store = await ground.store()
     await store.close()
@@ -431,7 +251,7 @@ function lifeTests(test: Suite, ground: Ground): void {
     }
   })
 
-  test('takes the largest record and a group of the largest mail, whatever one packet may hold', async () => {
+  test('takes the largest record and much large mail at once, whatever one packet may hold', async () => {
     const driver = await ground.driver()
     const isMariadb = ground.kind.name === 'MariaDB'
     if (isMariadb) await driver.run('SET GLOBAL max_allowed_packet = 2359296')
@@ -496,5 +316,10 @@ function lifeTests(test: Suite, ground: Ground): void {
   })
 }
 
-faults(postgresqlKind)
-faults(mariadbKind)
+for (const kind of [postgresqlKind, mariadbKind]) {
+  sqlGroundSuite('sql-faults', kind, (test, ground) => {
+    serverTests(test, ground)
+    lockTests(test, ground)
+    lifeTests(test, ground)
+  })
+}

@@ -20,7 +20,7 @@ const kept = [
   'name', 'version', 'description', 'license', 'type', 'engines', 'bin', 'imports', 'exports',
   'dependencies', 'optionalDependencies',
 ]
-const root = resolve(import.meta.dirname, '../..')
+const root = resolve(import.meta.dirname, '..')
 const [target = 'dist'] = process.argv.slice(2)
 const directory = resolve(target)
 
