@@ -400,6 +400,23 @@ const operating: readonly CommandSpec[] = [
     ],
   },
   {
+    name: 'household',
+    summary: 'Several nodes that share a database and serve the same accounts',
+    examples: [['openim household invite --to member.keys', '']],
+    commands: [
+      {
+        name: 'invite',
+        summary: 'Write the keys for one more process into a sealed file',
+        examples: [['openim household invite --to member.keys', 'then there: openim init --household …']],
+        options: [
+          { flags: '--to <file>', text: 'a file that does not exist yet' },
+          passphraseFile,
+        ],
+        load: () => import('./commands/household-invite.ts'),
+      },
+    ],
+  },
+  {
     name: 'version',
     summary: 'Show the version',
     examples: [['openim version', '']],
@@ -420,6 +437,7 @@ export const commandTable: readonly CommandSpec[] = [
       { flags: '--name <name>', text: 'what contacts see first (default: your login name)' },
       { flags: '--recovery-file <file>', text: 'write the 24 recovery words to a new file' },
       { flags: '--recover <file>', text: 'take the identity of these 24 words' },
+      { flags: '--household <file>', text: 'one more process of a household (openim household invite)' },
       { flags: '--passphrase', text: 'seal the keys; asked at every start' },
       passphraseFile,
     ],

@@ -27,7 +27,10 @@ export interface Identity {
 
 /** In memory only. @param rootEntropy from a recovery phrase; fresh otherwise */
 export function newIdentity(name: string, rootEntropy?: Uint8Array): Identity {
-  const keys = createNodeKeys(systemRandom, rootEntropy)
+  return identityOf(name, createNodeKeys(systemRandom, rootEntropy))
+}
+
+export function identityOf(name: string, keys: NodeKeys): Identity {
   const root = crypto.signingKeyPair(rootSeed(keys.rootEntropy))
   const node = crypto.signingKeyPair(keys.nodeSeed)
   return { name, address: formatAddress(root.publicKey), nodeId: nodeIdFromKey(node.publicKey), keys }

@@ -41,6 +41,31 @@ export async function accountStatus(running: RunningProgram): Promise<AccountSta
   }
 }
 
+/** The same in a process of a household while another one hosts the account. */
+export function absentAccountStatus(
+  running: Omit<RunningProgram, 'client'>,
+  { name, address }: { readonly name: string, readonly address: string },
+): AccountStatus {
+  const { clock, dataDir, startedAtMs, version } = running
+  return {
+    version,
+    pid: process.pid,
+    startedAtMs,
+    uptimeMs: clock.now() - startedAtMs,
+    name,
+    address,
+    dataDir,
+    online: false,
+    standing: 'good',
+    isRenewing: false,
+    queue: { out: 0 },
+    replicas: { have: 0, want: 0 },
+    alarms: [],
+    refused: { resets: 0, asks: 0 },
+    contacts: [],
+  }
+}
+
 export async function packageVersion(): Promise<string> {
   const text = await readFile(new URL('../package.json', import.meta.url), 'utf8')
   return (JSON.parse(text) as { version: string }).version

@@ -102,6 +102,17 @@ export function createNodeKeys(random: Random, rootEntropy?: Uint8Array): NodeKe
   return keys
 }
 
+/**
+ * For another process of the same household: its own place in the network, and the account, the
+ * data key and the door key of ours (devices know the household by its door key). Both to be wiped.
+ */
+export function memberKeys(random: Random, { doorSecret, dataKey, rootEntropy }: NodeKeys): NodeKeys {
+  const nodeSeed = random.bytes(32)
+  const keys = new NodeKeys({ nodeSeed, doorSecret, dataKey, rootEntropy })
+  wipe(nodeSeed)
+  return keys
+}
+
 const magics = { node: utf8('openim-k'), device: utf8('openim-d') } as const
 const magicBytes = 8
 const checksumLabel = utf8('openim keys file v1')

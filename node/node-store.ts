@@ -41,6 +41,8 @@ export interface NodeStore {
   readonly store: Store
   /** The hosted account's own corner. */
   readonly account: KvStore
+  /** The same for a process of a household, which may write there only while `fence` lets it. */
+  accountUnder(fence: (kv: KvStore) => KvStore): KvStore
   /** Nothing is written to records meanwhile, so that they are of one moment: for a backup. */
   still<T>(work: () => Promise<T>): Promise<T>
   /** What was set aside in the last 30 days. */
@@ -92,6 +94,7 @@ export async function openNodeStore(components: NodeStoreComponents): Promise<No
       close: () => store.close(),
     },
     account: scopedKv(account, accountScope),
+    accountUnder: (fence) => scopedKv(fence(account), accountScope),
     still: (work) => gate.still(work),
     async damaged() {
       const found: DamagedRecord[] = []

@@ -16,13 +16,16 @@ import { utf8, wipe } from '../crypto/bytes.ts'
 import { systemRandom } from '../crypto/random.ts'
 import type { Client } from '../protocol/client/client.ts'
 import type { RouteName } from '../protocol/client/api.ts'
+import { rootSeed } from '../protocol/account.ts'
+import { formatAddress } from '../protocol/address.ts'
 import type { NodeId } from '../protocol/ids.ts'
 import { parseNodeId } from '../protocol/ids.ts'
 import type { InviteHint } from '../protocol/invite.ts'
 import type { Role } from '../protocol/node-descriptor.ts'
+import type { KvStore } from '../protocol/ports.ts'
 import { services } from '../protocol/service/codes.ts'
 import { systemClock } from '../protocol/system-clock.ts'
-import { accountStatus, packageVersion } from './account-status.ts'
+import { absentAccountStatus, accountStatus, packageVersion } from './account-status.ts'
 import { writeBackup } from './backup.ts'
 import type { BackupSummary } from './backup.ts'
 import { buffersMoved } from './buffer-collector.ts'
@@ -36,6 +39,7 @@ import type { Doors } from './connectors/open-doors.ts'
 import { examineContact, examineNode } from './doctor.ts'
 import { diskFiles } from './disk-files.ts'
 import { openHostedAccount } from './hosted-account.ts'
+import { HostedSeat } from './hosted-seat.ts'
 import { publicSubnets } from './messenger/placement.ts'
 import { NodeCore } from './node-core.ts'
 import { openNodeStore } from './node-store.ts'
@@ -56,13 +60,15 @@ interface NodeParts {
   readonly nodeStore: NodeStore
   readonly overlay: Libp2pOverlay
   readonly core: NodeCore
-  readonly client: Client
+  /** Of a node alone on its database; in a household it comes and goes with its seat. */
+  readonly client: Client | undefined
+  readonly seat: HostedSeat | undefined
+  readonly address: string
   readonly doors: Doors
   readonly version: string
 }
 
 export class OpenIMNode {
-  readonly client: Client
   readonly #options: NodeOptions
   readonly #parts: NodeParts
   readonly #startedAtMs = systemClock.now()
@@ -88,17 +94,29 @@ export class OpenIMNode {
   private constructor(options: NodeOptions, parts: NodeParts) {
     this.#options = options
     this.#parts = parts
-    this.client = parts.client
+  }
+
+  /** The owner's hosted account. @throws HOUSEHOLD_ELSEWHERE */
+  get client(): Client {
+    const { client, seat } = this.#parts
+    return client ?? seat!.client
+  }
+
+  /** Told of the client, and in a household of each that begins here. Set once, before `start`. */
+  onClient(listener: (client: Client) => void): void {
+    const { client, seat } = this.#parts
+    if (client !== undefined) listener(client)
+    else seat!.listen(listener)
   }
 
   /** Settles when every door is open and the owner's account logs in. @throws OVERLAY_LISTEN, CONNECTOR_* */
   async start(): Promise<NodeReady> {
-    const { core, client } = this.#parts
+    const { core, client, seat, address } = this.#parts
     this.#guard = installNetworkGuard(this.#options.log)
     this.#parts.doors.tls?.start()
     await core.start()
-    await client.start()
-    const { address } = await client.info()
+    await client?.start()
+    await seat?.begun()
     return {
       pid: process.pid,
       address,
@@ -115,8 +133,9 @@ export class OpenIMNode {
   }
 
   async #stop(): Promise<void> {
-    const { core, client, doors, store } = this.#parts
-    await client.stop()
+    const { core, client, seat, doors, store } = this.#parts
+    await client?.stop()
+    await seat?.stop()
     await core.stop()
     await doors.tls?.stop()
     await store.close()
@@ -125,15 +144,20 @@ export class OpenIMNode {
 
   async status(): Promise<NodeStatus> {
     const { overlay, core, doors, version } = this.#parts
-    const { client } = this
-    const { dataDir } = this.#options
-    const running = { client, clock: systemClock, dataDir, startedAtMs: this.#startedAtMs, version }
-    const account = await accountStatus(running)
-    const { locationHolders } = await client.info()
+    const { client: ours, seat, address } = this.#parts
+    const client = ours ?? (seat?.isHere === true ? seat.client : undefined)
+    const { dataDir, config: { name } } = this.#options
+    const running = { clock: systemClock, dataDir, startedAtMs: this.#startedAtMs, version }
+    const account = client === undefined
+      ? absentAccountStatus(running, { name, address })
+      : await accountStatus({ ...running, client })
+    const locationHolders = (await client?.info())?.locationHolders ?? 0
+    const household = core.household?.status()
     const held = core.messenger.held()
     return {
       role: 'node',
       ...account,
+      ...household === undefined ? {} : { household: { ...household, hostsAccount: client !== undefined } },
       nodeId: overlay.nodeId,
       reachable: this.#isReached() ? 'yes' : 'unknown',
       peers: { now: overlay.peers().length, max: this.#options.config.limits.peers },
@@ -254,6 +278,8 @@ async function wire(options: NodeOptions, store: Store): Promise<NodeParts> {
   const tcp = config.listen.tcp ?? await keptPlace(kept, { node, door: 'tcp' })
   const udp = config.listen.udp ?? await keptPlace(kept, { node, door: 'udp' })
   const doors = await openDoors({ ...system, doorKey }, { ...config, listen: { ...config.listen, tcp, udp } })
+  // Whoever has a database that others may share is one of a household, if only the first of it.
+  const household = options.database?.address !== undefined
   const core = await NodeCore.open({
     ...system,
     overlay,
@@ -266,12 +292,14 @@ async function wire(options: NodeOptions, store: Store): Promise<NodeParts> {
     roles: rolesOf(config),
     lentBytesMax: config.limits.heldForOthersBytes,
     doorAddresses: () => doorAddresses(doors),
+    household,
   })
-  const client = await openHostedAccount({
+  const address = formatAddress(crypto.signingKeyPair(rootSeed(keys.rootEntropy)).publicKey)
+  const open = (kv: KvStore): Promise<Client> => openHostedAccount({
     ...system,
-    kv: nodeStore.account,
+    kv,
     loopback,
-    register: (address, deviceKey) => core.accounts.register(address, deviceKey),
+    register: (account, deviceKey) => core.accounts.register(account, deviceKey),
   }, {
     name: config.name,
     entropy: keys.rootEntropy,
@@ -279,7 +307,11 @@ async function wire(options: NodeOptions, store: Store): Promise<NodeParts> {
     files: diskFiles,
     doors: () => ({ doorKey: doorKey.publicKey, addresses: doorAddresses(doors) }),
   })
-  return { store, nodeStore, overlay, core, client, doors, version: await packageVersion() }
+  const seat = core.household === undefined
+    ? undefined
+    : new HostedSeat({ ...system, household: core.household, nodeStore, open }, { address })
+  const client = seat === undefined ? await open(nodeStore.account) : undefined
+  return { store, nodeStore, overlay, core, client, seat, address, doors, version: await packageVersion() }
 }
 
 function rolesOf(config: NodeConfig): Role[] {

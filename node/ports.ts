@@ -10,6 +10,7 @@ import type { PrivacyLevel } from '../protocol/frame/submit.ts'
 import type { BoxId, EnvelopeId, NodeId } from '../protocol/ids.ts'
 import type { KvStore, MessageLink } from '../protocol/ports.ts'
 import type { ServiceCode } from '../protocol/service/codes.ts'
+import type { HouseholdHint } from '../protocol/service/household.ts'
 
 // ── Overlay ─────────────────────────────────────────────────────────────────────────────────
 
@@ -230,13 +231,61 @@ export interface PieceStore {
   expire(nowMs: number): Promise<number>
 }
 
+/**
+ * What a database that several processes share may offer besides records: short messages to all
+ * who listen (NOTIFY, PUBLISH). They may get lost; whoever publishes hears itself, too.
+ */
+export interface StoreHints {
+  /** At most 4 KiB; never throws, a message that could not be sent is lost. */
+  publish(message: Uint8Array): void
+  /** Returns the end of listening. */
+  listen(listener: (message: Uint8Array) => void): () => void
+}
+
 /** One opened database. */
 export interface Store {
+  readonly hints?: StoreHints
   readonly mailbox: MailboxStore
   readonly pieces: PieceStore
   readonly kv: KvStore
   /** Waits for writes under way. Idempotent. */
   close(): Promise<void>
+}
+
+// ── Household ───────────────────────────────────────────────────────────────────────────────
+
+/** Work that one process of a household does for all. */
+export type HouseholdWork =
+  /** Replicas of the inboxes and file boxes, and mail of processes that are gone. */
+  | 'keeper'
+  /** Storage for other people. */
+  | 'lender'
+
+/**
+ * The processes that share this node's database and serve the same accounts (node/household). A
+ * node on a database of its own is a household of one: `aloneHousehold`.
+ */
+export interface HouseholdPort {
+  readonly isAlone: boolean
+  /** Where our people's mail is taken: ourselves first, at most `limits.homesMax`. */
+  homes(): readonly NodeId[]
+  isMember(nodeId: NodeId): boolean
+  does(work: HouseholdWork): boolean
+  /** For what only the one who does the work may write. @throws HOUSEHOLD_LEASE_LOST in `write` */
+  fenced(work: HouseholdWork, kv: KvStore): KvStore
+  /** Tells the others; best effort. Nobody is there to be told when alone. */
+  tell(hint: HouseholdHint): void
+}
+
+export function aloneHousehold(self: NodeId): HouseholdPort {
+  return {
+    isAlone: true,
+    homes: () => [self],
+    isMember: (nodeId) => nodeId === self,
+    does: () => true,
+    fenced: (_work, kv) => kv,
+    tell() {},
+  }
 }
 
 // ── Connectors ──────────────────────────────────────────────────────────────────────────────

@@ -88,8 +88,25 @@ export interface AccountStatus {
   readonly contacts: readonly ContactStatus[]
 }
 
+/** The processes that share this node's database. */
+export interface HouseholdReport {
+  /** Ourselves first. */
+  readonly members: readonly {
+    readonly nodeId: string
+    readonly addresses: readonly string[]
+    /** Since its last beat that was seen. */
+    readonly silentMs: number
+  }[]
+  /** Work that one of them does for all: the node id of who does, absent while nobody does. */
+  readonly leases: Readonly<Record<string, string | undefined>>
+  /** False: another process hosts the account, and what is said of the account here is not known. */
+  readonly hostsAccount: boolean
+}
+
 export interface NodeStatus extends AccountStatus {
   readonly role: 'node'
+  /** Absent when the node is alone on its database. */
+  readonly household?: HouseholdReport
   readonly nodeId: string
   readonly reachable: Reachability
   readonly peers: { readonly now: number, readonly max: number }

@@ -4,7 +4,7 @@
  * (`BUG_ASSERTION`): what comes from the network was checked on its way in.
  */
 import { utf8 } from '../crypto/bytes.ts'
-import { assert } from '../crypto/errors.ts'
+import { assert, OpenIMError } from '../crypto/errors.ts'
 import { limits } from './limits.ts'
 import type { KvEntry, KvOperation, KvStore } from './ports.ts'
 
@@ -19,6 +19,32 @@ export async function* kvEntries(kv: KvStore, prefix: string): AsyncGenerator<Kv
     if (page.length < pageSize) return
     after = page.at(-1)!.key
   }
+}
+
+/** Others who change one record meanwhile are so many at most; each of them got on. */
+const changesMax = 100
+
+/**
+ * Changes a record that others may change at the same moment: reads it, asks for its next value,
+ * and writes that unless somebody was faster; then once more, with what they wrote.
+ *
+ * @param change gets undefined when there is none; gives undefined to leave all as it is
+ * @throws STORE_BUSY, and what `change` throws
+ */
+export async function changeEntry(
+  kv: KvStore,
+  key: string,
+  change: (value: Uint8Array | undefined) => Uint8Array | undefined,
+): Promise<void> {
+  for (let tries = 0; tries < changesMax; tries++) {
+    const entry = await kv.get(key)
+    const value = change(entry?.value)
+    if (value === undefined) return
+    const check = { type: 'check', key, version: entry?.version ?? 0 } as const
+    if (await kv.write([check, { type: 'put', key, value }])) return
+  }
+  const message = `others changed the record ${key} ${changesMax} times meanwhile; try again`
+  throw new OpenIMError('STORE_BUSY', message)
 }
 
 /** Safe from a caller who reuses its buffer. */

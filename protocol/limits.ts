@@ -34,6 +34,24 @@ export const limits = {
   homesMax: 4,
   replicasMax: 8,
 
+  // Household: processes on one database
+  /** Hints of one call; when more wait they become one, `everything`. */
+  householdHintsMax: 512,
+  /** Processes of one household that are heard; devices are told of `homesMax` of them. */
+  householdMembersMax: 16,
+  /** Beats that members write; everything below is counted in them. */
+  householdBeatMs: 2 * second,
+  /** Work that must be single passes on when its holder has said nothing for so long. */
+  householdLeaseMs: 8 * second,
+  /** What a holder stops before its lease is over, for a clock that runs slower than the others'. */
+  householdLeaseMarginMs: 1 * second,
+  /** What a silent member had to send is sent by another after this. */
+  householdAdoptMs: 15 * second,
+  /** A silent member stays listed for so long: a reboot changes no inbox card. */
+  householdGoneMs: 1 * day,
+  /** Without any hint everything is looked at this often. */
+  householdPollMs: 30 * second,
+
   // Storage lent to others
   /** Whole budget for other people's mail unless the configuration says otherwise. */
   lentBytesMax: 512 * 1024 * 1024,
@@ -344,6 +362,8 @@ export const limits = {
   ownListPatienceMs: day,
   /** New sessions that one device of a contact may begin while we have one with it; k an hour. */
   sessionResetsPerHour: 6,
+  /** A superseded session reads late mail while there may be some: an envelope's time and an hour. */
+  supersededSessionMs: 14 * day + hour,
   /** Messages in which unreadable envelopes are asked for, per contact: one burst, then some an hour. */
   asksBurst: 4,
   asksPerHour: 12,
@@ -438,6 +458,10 @@ export const limits = {
   /** A write waits so long for a database that is away, before its caller hears STORE_AWAY. */
   databaseAwayMs: 2_000,
   databaseConnectMs: 3_000,
+  /** A hint between processes on one database: small for every database that has them. */
+  storeHintBytesMax: 4_096,
+  /** Redis reads all it has when it starts: some ten seconds a gigabyte, more on slow disks. */
+  databaseLoadMs: 10 * minute,
   /** One statement, also a commit on a slow disk; a server that is frozen is noticed after it. */
   databaseQueryMs: 10_000,
   databaseIdleMs: 60_000,

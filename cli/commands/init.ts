@@ -16,11 +16,14 @@ import {
   checkName, defaultName, newIdentity, prepareDataDir, saveIdentity, writeNewFile,
 } from '../identity.ts'
 import type { Identity } from '../identity.ts'
+import { joinHousehold } from '../join-household.ts'
 import { askPassphrase } from '../passphrase.ts'
 
 export async function run(context: CommandContext): CommandResult {
   const { paths, terminal } = context
   const name = checkName(option(context, 'name') ?? defaultName())
+  const household = option(context, 'household')
+  if (household !== undefined) return await joinHousehold(context, { file: household, name })
   const rootEntropy = await wordsOf(option(context, 'recover'))
   const sealed = flag(context, 'passphrase') || option(context, 'passphraseFile') !== undefined
   const question = { what: 'for the keys', confirm: true }

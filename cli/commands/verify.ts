@@ -4,7 +4,7 @@
  */
 import { readFile } from 'node:fs/promises'
 import { OpenIMError } from '../../crypto/errors.ts'
-import type { Contact, SafetyNumber } from '../../protocol/client/api.ts'
+import type { Contact, SafetyNumber, SessionSecrecy } from '../../protocol/client/api.ts'
 import { ask } from '../ask.ts'
 import type { CommandContext, CommandResult } from '../context.ts'
 import { flag, option, withNode } from '../context.ts'
@@ -18,6 +18,8 @@ import { formatTime } from '../units.ts'
 
 const comparedBytesMax = 512
 const groupsPerLine = 4
+/** A fresh key comes at least every 32nd change; below half of that there is nothing to say. */
+const pqAgeStepsShown = 16
 
 export async function run(context: CommandContext): CommandResult {
   checkFlags(context)
@@ -33,7 +35,8 @@ export async function run(context: CommandContext): CommandResult {
     if (!terminal.json) await show(context, contact, number)
     const after = await act(context, node, contact)
     if (terminal.json) {
-      await terminal.value({ ...contactShape(after ?? contact), digits: number.digits, code: number.code })
+      const { digits, code, sessions } = number
+      await terminal.value({ ...contactShape(after ?? contact), digits, code, sessions })
     } else if (after !== undefined) {
       terminal.say(`✓ ${escapeText(after.name)}: ${trustText(after.trust)}`)
     }
@@ -97,12 +100,24 @@ async function show(context: CommandContext, contact: Contact, number: SafetyNum
   const { name, trust, alarm } = contact
   terminal.say(`${escapeText(name)}  ${trustText(trust)}`)
   if (alarm !== undefined) terminal.say(`! ${alarmText(alarm)} (${alarm})`)
+  for (const line of secrecyLines(number.sessions)) terminal.say(line)
   const lines = Array.from({ length: number.digits.length / groupsPerLine }, (_, i) =>
     number.digits.slice(i * groupsPerLine, (i + 1) * groupsPerLine).join(' '))
   for (const line of lines) await terminal.data(line)
   await showQr(context, number.code, [
     'The same digits stand on their', 'screen. Compare side by side or by', 'voice, or let them scan this.',
   ])
+}
+
+/** Of the device where it is worst; nothing while all is as it should be. */
+function secrecyLines(sessions: readonly SessionSecrecy[]): string[] {
+  const lines = []
+  if (sessions.some(({ weakForwardSecrecy }) => weakForwardSecrecy)) {
+    lines.push('! begun while one-time keys had run out: safe from later theft of keys once both have answered')
+  }
+  const age = Math.max(0, ...sessions.map(({ pqAgeSteps }) => pqAgeSteps))
+  if (age >= pqAgeStepsShown) lines.push(`Newest post-quantum key: ${age} changes of speaker ago`)
+  return lines
 }
 
 async function readCompared({ terminal }: CommandContext, path: string): Promise<string> {

@@ -22,7 +22,7 @@ import { boxId, expiryHour, expiryMs, parseEnvelope } from '../../protocol/envel
 import { fileBoxActions } from '../../protocol/frame/file.ts'
 import type { FileBoxFrame, FileFetchFrame } from '../../protocol/frame/file.ts'
 import type { BoxId, NodeId } from '../../protocol/ids.ts'
-import { kvEntries } from '../../protocol/kv.ts'
+import { changeEntry, kvEntries } from '../../protocol/kv.ts'
 import { limits } from '../../protocol/limits.ts'
 import type { NodeDescriptor } from '../../protocol/node-descriptor.ts'
 import type { Clock, KvStore } from '../../protocol/ports.ts'
@@ -31,16 +31,17 @@ import { depositResults } from '../../protocol/service/deposit.ts'
 import type { DepositReply } from '../../protocol/service/deposit.ts'
 import { fetchReplyCodec, fetchRequestCodec } from '../../protocol/service/fetch.ts'
 import type { FetchReply } from '../../protocol/service/fetch.ts'
+import { hintKinds } from '../../protocol/service/household.ts'
 import { boxKinds } from '../../protocol/service/lease.ts'
 import { Repeater, within } from '../../protocol/timers.ts'
-import type { Courier, Log, Overlay, PieceStore } from '../ports.ts'
+import type { Courier, HouseholdPort, Log, Overlay, PieceStore } from '../ports.ts'
 import { FileCopy, PieceRequests } from './file-copy.ts'
 import { heldPiecesCodec, ownFileBoxCodec } from './records.ts'
 import type { HeldPieces, OwnFileBox } from './records.ts'
 import { maintainReplicas, releaseReplicas } from './replica-set.ts'
 
-const boxPrefix = 'file/'
-const heldPrefix = 'held/'
+export const boxPrefix = 'file/'
+export const heldPrefix = 'held/'
 /** A device that opens a box waits this long for holders; more may join later. */
 const openPatienceMs = 4_000
 const upkeepMs = 10 * 60_000
@@ -75,6 +76,7 @@ export interface FileBoxesComponents {
   readonly clock: Clock
   readonly random: Random
   readonly log: Log
+  readonly household: HouseholdPort
 }
 
 export interface FileBoxesOptions {
@@ -113,15 +115,75 @@ export class FileBoxes {
 
   /** Before the overlay takes calls. */
   async load(): Promise<void> {
-    const { kv } = this.#components
-    for await (const entry of kvEntries(kv, boxPrefix)) {
-      const own = this.#remember(decode(ownFileBoxCodec, entry.value))
-      for await (const { key, value } of kvEntries(kv, `${heldPrefix}${own.id}/`)) {
-        const { holder, position } = decode(heldPiecesCodec, value)
-        own.lastProof = Math.max(own.lastProof, Number(key.slice(key.lastIndexOf('/') + 1)))
-        const copy = own.copies.get(holder)
-        if (copy !== undefined) copy.position = Math.max(copy.position, position)
-      }
+    for await (const { value } of kvEntries(this.#components.kv, boxPrefix)) {
+      await this.#readHeld(this.#remember(decode(ownFileBoxCodec, value)))
+    }
+  }
+
+  /** Another process may have opened, filled or closed any. */
+  async refreshAll(): Promise<void> {
+    const boxes = new Set(this.#boxes.keys())
+    for await (const { key } of kvEntries(this.#components.kv, boxPrefix)) {
+      boxes.add(key.slice(boxPrefix.length) as BoxId)
+    }
+    for (const box of boxes) await this.refresh(box)
+  }
+
+  /** Another process may have opened, filled or closed this one. */
+  async refresh(box: BoxId): Promise<void> {
+    const entry = await this.#components.kv.get(boxPrefix + box)
+    const known = this.#boxes.get(box)
+    if (entry === undefined) {
+      if (known !== undefined) this.#forget(known)
+      return
+    }
+    const record = decode(ownFileBoxCodec, entry.value)
+    const own = known ?? this.#remember(record)
+    own.record = record
+    this.#attend(own)
+    if (!this.#isKeeper) return
+    for (const copy of own.copies.values()) copy.wake()
+    if (record.replicas.length === 0) void this.#recruit(own)
+  }
+
+  /** The keeper of the household got a signature of a holder, and wrote it under this key. */
+  async onHeld(key: string): Promise<void> {
+    const entry = await this.#components.kv.get(key)
+    const own = this.#boxes.get(key.slice(heldPrefix.length, key.lastIndexOf('/')) as BoxId)
+    if (entry === undefined || own === undefined) return
+    this.#tell(own, [decode(heldPiecesCodec, entry.value).receipt])
+  }
+
+  /** There are new pieces. */
+  wake(box: BoxId): void {
+    for (const copy of this.#boxes.get(box)?.copies.values() ?? []) copy.wake()
+  }
+
+  /** Whether this process is to bring the pieces to their holders from now on. */
+  async onKeeper(): Promise<void> {
+    for (const own of [...this.#boxes.values()]) {
+      this.#attend(own)
+      if (!this.#isKeeper) continue
+      await this.#readHeld(own)
+      await this.refresh(own.id)
+    }
+  }
+
+  /** Where all are held is told again. */
+  tellAll(): void {
+    for (const own of this.#boxes.values()) this.#tell(own, [])
+  }
+
+  get #isKeeper(): boolean {
+    return this.#components.household.does('keeper')
+  }
+
+  async #readHeld(own: OwnBox): Promise<void> {
+    for await (const { key, value } of kvEntries(this.#components.kv, `${heldPrefix}${own.id}/`)) {
+      const { holder, position } = decode(heldPiecesCodec, value)
+      own.lastProof = Math.max(own.lastProof, Number(key.slice(key.lastIndexOf('/') + 1)))
+      const copy = own.copies.get(holder)
+      if (copy !== undefined) copy.position = Math.max(copy.position, position)
     }
   }
 
@@ -173,7 +235,8 @@ export class FileBoxes {
       const isFull = results[0] === depositResults.overQuota
       throw new OpenIMError(isFull ? 'INBOX_FULL' : 'ENVELOPE_REFUSED', 'the file box takes no such piece')
     }
-    for (const copy of own.copies.values()) copy.wake()
+    this.wake(own.id)
+    if (!this.#isKeeper) this.#components.household.tell({ kind: hintKinds.mail, subject: own.id })
     return await this.#held(own, [receipt])
   }
 
@@ -205,7 +268,8 @@ export class FileBoxes {
 
   async #open(account: string, box: BoxId, frame: FileBoxFrame): Promise<FileHeld> {
     const own = this.#boxes.get(box) ?? await this.#create(account, box, frame)
-    await within(this.#components.clock, openPatienceMs, this.#recruit(own))
+    // Elsewhere the keeper does it as soon as it hears, and the device is told then.
+    if (this.#isKeeper) await within(this.#components.clock, openPatienceMs, this.#recruit(own))
     return await this.#held(own, await this.#proofs(own))
   }
 
@@ -276,7 +340,7 @@ export class FileBoxes {
 
   /** One copy for each holder of the record, none for others. */
   #attend(own: OwnBox): void {
-    const holders = new Set(own.record.replicas.map(({ nodeId }) => nodeId))
+    const holders = new Set(this.#isKeeper ? own.record.replicas.map(({ nodeId }) => nodeId) : [])
     for (const [nodeId, copy] of own.copies) {
       if (holders.has(nodeId)) continue
       copy.stop()
@@ -295,7 +359,9 @@ export class FileBoxes {
   async #signed(own: OwnBox, step: HeldPieces): Promise<void> {
     const number = ++own.lastProof
     const key = `${heldPrefix}${own.id}/${String(number).padStart(8, '0')}`
-    await this.#components.kv.write([{ type: 'put', key, value: encode(heldPiecesCodec, step) }])
+    const { household, kv } = this.#components
+    await household.fenced('keeper', kv).write([{ type: 'put', key, value: encode(heldPiecesCodec, step) }])
+    household.tell({ kind: hintKinds.changed, subject: key })
     if (this.#boxes.has(own.id)) this.#tell(own, [step.receipt])
   }
 
@@ -310,8 +376,9 @@ export class FileBoxes {
 
   /** As many holders as should be, of those that answer. Never rejects. */
   #recruit(own: OwnBox): Promise<void> {
+    const { household, kv } = this.#components
     const work = own.turn.then(async () => {
-      if (!this.#isRunning || own.record.isKept || !this.#boxes.has(own.id)) return
+      if (!this.#isRunning || !this.#isKeeper || own.record.isKept || !this.#boxes.has(own.id)) return
       const before = own.record
       const kept = before.replicas.filter(({ nodeId }) => !own.avoided.has(nodeId))
       const dropped = before.replicas.filter(({ nodeId }) => own.avoided.has(nodeId))
@@ -325,7 +392,7 @@ export class FileBoxes {
       const { leaseSequence, replicas } = after
       const isSame = dropped.length === 0 && replicas.length === before.replicas.length
       if (isSame && leaseSequence === before.leaseSequence) return
-      await this.#save(own, { leaseSequence, replicas })
+      await this.#save(own, { leaseSequence, replicas }, household.fenced('keeper', kv))
       void releaseReplicas(this.#replicaComponents(), { ...own.record, replicas: dropped })
       if (!isSame) this.#tell(own, [])
     }).catch((error: unknown) => {
@@ -340,23 +407,35 @@ export class FileBoxes {
     return { courier, clock, self: overlay.nodeId }
   }
 
-  async #save(own: OwnBox, change: Partial<OwnFileBox> = {}): Promise<void> {
+  /** Others of the household change the same records: a change is made to what is stored now. */
+  async #save(own: OwnBox, change: Partial<OwnFileBox> = {}, kv = this.#components.kv): Promise<void> {
+    const { household } = this.#components
+    // Before it is written: what this process does next counts on it.
     own.record = { ...own.record, ...change }
+    await changeEntry(kv, boxPrefix + own.id, (value) => {
+      const stored = value === undefined || household.isAlone ? own.record : decode(ownFileBoxCodec, value)
+      own.record = { ...stored, ...change }
+      return encode(ownFileBoxCodec, own.record)
+    })
+    household.tell({ kind: hintKinds.changed, subject: boxPrefix + own.id })
     this.#attend(own)
-    const value = encode(ownFileBoxCodec, own.record)
-    await this.#components.kv.write([{ type: 'put', key: boxPrefix + own.id, value }])
-    if (this.#isRunning) for (const copy of own.copies.values()) copy.wake()
+    if (this.#isRunning) this.wake(own.id)
+  }
+
+  #forget(own: OwnBox): void {
+    this.#boxes.delete(own.id)
+    for (const copy of own.copies.values()) copy.stop()
   }
 
   async #drop(own: OwnBox): Promise<void> {
-    const { kv, pieces } = this.#components
-    this.#boxes.delete(own.id)
-    for (const copy of own.copies.values()) copy.stop()
+    const { kv, pieces, household } = this.#components
+    this.#forget(own)
     void releaseReplicas(this.#replicaComponents(), own.record)
     await Promise.all([
       pieces.dropBox(own.id),
       kv.write([{ type: 'delete', key: boxPrefix + own.id }]),
     ])
+    household.tell({ kind: hintKinds.changed, subject: boxPrefix + own.id })
     for await (const { key } of kvEntries(kv, `${heldPrefix}${own.id}/`)) {
       await kv.write([{ type: 'delete', key }])
     }
@@ -366,7 +445,7 @@ export class FileBoxes {
     this.#requests.forget()
     const nowMs = this.#components.clock.now()
     for (const own of [...this.#boxes.values()]) {
-      if (!this.#isRunning) return
+      if (!this.#isRunning || !this.#isKeeper) return
       if (expiryMs(own.record.expiryHour) <= nowMs) await this.#drop(own)
       else for (const copy of own.copies.values()) copy.wake()
     }

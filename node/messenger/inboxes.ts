@@ -10,27 +10,29 @@ import { crypto } from '../../crypto/index.ts'
 import { OpenIMError } from '../../crypto/errors.ts'
 import type { Random } from '../../crypto/random.ts'
 import type { SigningKeyPair } from '../../crypto/provider.ts'
-import { decode, encode, struct, text, vector } from '../../protocol/codec/struct.ts'
+import { decode, encode } from '../../protocol/codec/struct.ts'
 import { boxId, expiryMs } from '../../protocol/envelope.ts'
 import { inboxActions } from '../../protocol/frame/inbox.ts'
 import type { InboxFrame } from '../../protocol/frame/inbox.ts'
 import type { BoxId, EnvelopeId, NodeId } from '../../protocol/ids.ts'
-import { kvEntries } from '../../protocol/kv.ts'
+import { changeEntry, kvEntries } from '../../protocol/kv.ts'
 import { limits } from '../../protocol/limits.ts'
 import type { NodeDescriptor } from '../../protocol/node-descriptor.ts'
-import type { Clock, KvOperation, KvStore } from '../../protocol/ports.ts'
+import type { Clock, KvStore } from '../../protocol/ports.ts'
 import type { DepositReply } from '../../protocol/service/deposit.ts'
 import { tombstoneIdsMax } from '../../protocol/service/acknowledge.ts'
+import { hintKinds } from '../../protocol/service/household.ts'
 import { boxKinds } from '../../protocol/service/lease.ts'
 import { Repeater, within } from '../../protocol/timers.ts'
-import type { Courier, Log, MailboxStore, Overlay } from '../ports.ts'
+import type { Courier, HouseholdPort, Log, MailboxStore, Overlay } from '../ports.ts'
+import { Acknowledgements } from './acknowledgements.ts'
+import type { HomeDevice } from './acknowledgements.ts'
 import { buryAt, drainReplica, signTombstones } from './drain.ts'
 import { homeInboxCodec } from './records.ts'
 import type { HomeInbox } from './records.ts'
 import { maintainReplicas, releaseReplicas, sameReplicas } from './replica-set.ts'
 
-const homePrefix = 'home/'
-const ackedPrefix = 'acked/'
+export const homePrefix = 'home/'
 /** A device that opens an inbox waits this long for replicas; more may join later. */
 const openPatienceMs = 4_000
 const upkeepMs = 10 * 60_000
@@ -44,14 +46,6 @@ const atReplicasMax = 100_000
 /** Replicas that are drained at once; each may answer with `limits.fetchBytesMax`. */
 const drainsMax = 64
 
-const ackedCodec = struct<{ devices: string[] }>({ devices: vector(text(64), limits.devicesMax) })
-
-/** A device of an account that lives here. */
-export interface HomeDevice {
-  readonly account: string
-  readonly id: string
-}
-
 /** Where an inbox is held, for its devices. */
 export interface InboxPlaces {
   readonly account: string
@@ -63,6 +57,8 @@ interface OpenInbox {
   readonly box: BoxId
   readonly readKeys: SigningKeyPair
   record: HomeInbox
+  /** Of the record when it was read last because another process may have changed it. */
+  seenVersion: number
   /** Replica work of one inbox runs one after the other. */
   turn: Promise<unknown>
   /** And so do acknowledgements of several devices, each of which counts on what is written. */
@@ -77,12 +73,13 @@ export interface InboxesComponents {
   readonly clock: Clock
   readonly random: Random
   readonly log: Log
+  readonly household: HouseholdPort
 }
 
 export interface InboxesOptions {
   /** Storage nodes known now, without ourselves. */
   readonly storageNodes: () => readonly NodeDescriptor[]
-  readonly devicesOf: (account: string) => readonly string[]
+  readonly devicesOf: (account: string) => readonly string[] | Promise<readonly string[]>
   readonly depositHere: (envelopes: readonly Uint8Array[]) => Promise<DepositReply>
   readonly onPlaces: (places: InboxPlaces) => void
 }
@@ -90,6 +87,7 @@ export interface InboxesOptions {
 export class Inboxes {
   readonly #components: InboxesComponents
   readonly #options: InboxesOptions
+  readonly #acknowledgements: Acknowledgements
   readonly #open = new Map<BoxId, OpenInbox>()
   readonly #byReplica = new Map<NodeId, Set<BoxId>>()
   /** Replicas that still hold an envelope we have not acknowledged; memory only, a drain finds it again. */
@@ -104,6 +102,7 @@ export class Inboxes {
   constructor(components: InboxesComponents, options: InboxesOptions) {
     this.#components = components
     this.#options = options
+    this.#acknowledgements = new Acknowledgements(components, options)
     const onError = (error: unknown): void => components.log.warn({ err: error }, 'inbox upkeep failed')
     const often = { spread: 0.3, onError }
     this.#upkeep = new Repeater(components, () => this.#maintainAll(), { ...often, everyMs: upkeepMs })
@@ -119,7 +118,7 @@ export class Inboxes {
 
   start(): void {
     this.#stopPeerEvents = this.#components.overlay.onPeer((nodeId, connected) => {
-      if (connected) void this.#drainFrom(nodeId)
+      if (connected && this.#isKeeper) void this.#drainFrom(nodeId)
     })
     this.#draining.start(0)
     this.#upkeep.start(2_000)
@@ -129,6 +128,40 @@ export class Inboxes {
     this.#stopped = true
     this.#stopPeerEvents?.()
     await Promise.all([this.#upkeep.stop(), this.#draining.stop()])
+  }
+
+  /** Another process may have opened, changed or closed any: reads all again. */
+  async refreshAll(): Promise<void> {
+    const seen = new Set<BoxId>()
+    for await (const { key, value, version } of kvEntries(this.#components.kv, homePrefix)) {
+      const box = key.slice(homePrefix.length) as BoxId
+      seen.add(box)
+      if (this.#open.get(box)?.seenVersion !== version) this.#learn(box, { value, version })
+    }
+    for (const [box, inbox] of [...this.#open]) if (!seen.has(box)) await this.refresh(box, inbox)
+  }
+
+  /** Another process may have opened, changed or closed this one. */
+  async refresh(box: BoxId, known = this.#open.get(box)): Promise<void> {
+    const entry = await this.#components.kv.get(homePrefix + box)
+    if (entry !== undefined) this.#learn(box, entry)
+    else if (known !== undefined && this.#open.get(box) === known) this.#forget(known)
+  }
+
+  /** Whether this process is to look after the replicas from now on. */
+  onKeeper(): void {
+    if (!this.#isKeeper) return
+    this.#draining.soon(0)
+    this.#upkeep.soon(0)
+  }
+
+  /** Where all are held is told again: somebody joined the household, or left it. */
+  tellAll(): void {
+    for (const inbox of this.#open.values()) this.#options.onPlaces(this.#places(inbox))
+  }
+
+  get #isKeeper(): boolean {
+    return this.#components.household.does('keeper')
   }
 
   isHome(box: BoxId): boolean {
@@ -171,9 +204,7 @@ export class Inboxes {
     const bytesMax = Math.min(frame.bytesMax, limits.boxBytesMax)
     const expiresAtMs = frame.expiryHour === 0 ? Infinity : expiryMs(frame.expiryHour)
     await mailbox.setBox(box, { itemsMax, bytesMax, expiresAtMs })
-    // Only now: its replicas may have changed meanwhile.
-    const current = this.#open.get(box)?.record
-    const record: HomeInbox = {
+    const inbox = await this.#change(box, (current) => ({
       kind: boxKinds.mail,
       account,
       writeKey: frame.writeKey.slice(),
@@ -184,10 +215,11 @@ export class Inboxes {
       expiryHour: frame.expiryHour,
       leaseSequence: current?.leaseSequence ?? 0,
       replicas: current?.replicas ?? [],
-    }
-    const inbox = this.#remember(record)
-    await this.#save(inbox)
-    if (record.replicas.length < limits.replicas) await within(clock, openPatienceMs, this.#maintain(inbox))
+    }))
+    if (inbox === undefined) throw new OpenIMError('INBOX_GONE', 'the inbox was closed meanwhile')
+    const isShort = inbox.record.replicas.length < limits.replicas
+    // Elsewhere the keeper does it as soon as it hears, and the device is told then.
+    if (isShort && this.#isKeeper) await within(clock, openPatienceMs, this.#maintain(inbox))
     return this.#places(inbox)
   }
 
@@ -210,21 +242,17 @@ export class Inboxes {
   async acknowledge(device: HomeDevice, box: BoxId, ids: readonly EnvelopeId[]): Promise<void> {
     const inbox = this.#open.get(box)
     if (inbox === undefined || inbox.record.account !== device.account) return
-    const work = inbox.acknowledging.then(() => this.#acknowledgedByAll(device, box, ids))
+    const work = inbox.acknowledging.then(() => this.#acknowledgements.add(device, box, ids))
     inbox.acknowledging = work.catch(() => {})
     await this.#bury(inbox, await work)
   }
 
   /** Mail that only waited for a device which is gone is deleted now. */
   async onDeviceRemoved(account: string): Promise<void> {
-    const boxes = new Set<BoxId>()
-    for await (const { key } of kvEntries(this.#components.kv, ackedPrefix)) {
-      boxes.add(key.slice(ackedPrefix.length, key.lastIndexOf('/')) as BoxId)
-    }
-    for (const box of boxes) {
+    for (const box of await this.#acknowledgements.boxes()) {
       const inbox = this.#open.get(box)
       if (inbox?.record.account !== account) continue
-      const work = inbox.acknowledging.then(() => this.#acknowledgedByRest(account, box))
+      const work = inbox.acknowledging.then(() => this.#acknowledgements.ofRest(account, box))
       inbox.acknowledging = work.catch(() => {})
       await this.#bury(inbox, await work)
     }
@@ -245,69 +273,14 @@ export class Inboxes {
   }
 
   /** Ids of this page that the device has not acknowledged yet. */
-  async unacknowledgedBy(
-    device: HomeDevice,
-    box: BoxId,
-    ids: readonly EnvelopeId[],
-  ): Promise<Set<EnvelopeId>> {
-    if (this.#options.devicesOf(device.account).length <= 1) return new Set(ids)
-    const left = new Set<EnvelopeId>()
-    for (const id of ids) {
-      const entry = await this.#components.kv.get(ackedKey(box, id))
-      if (entry === undefined || !decode(ackedCodec, entry.value).devices.includes(device.id)) left.add(id)
-    }
-    return left
+  unacknowledgedBy(device: HomeDevice, box: BoxId, ids: readonly EnvelopeId[]): Promise<Set<EnvelopeId>> {
+    return this.#acknowledgements.missing(device, box, ids)
   }
 
   /** More storage nodes became known. */
   onDirectoryGrew(): void {
     const isShort = [...this.#open.values()].some((inbox) => inbox.record.replicas.length < limits.replicas)
     if (isShort) this.#upkeep.soon(2_000)
-  }
-
-  async #acknowledgedByAll(
-    device: HomeDevice,
-    box: BoxId,
-    ids: readonly EnvelopeId[],
-  ): Promise<EnvelopeId[]> {
-    const devices = this.#options.devicesOf(device.account)
-    if (devices.length <= 1) return [...ids]
-    const { kv, mailbox } = this.#components
-    const done: EnvelopeId[] = []
-    const operations: KvOperation[] = []
-    for (const id of new Set(ids)) {
-      const key = ackedKey(box, id)
-      const entry = await kv.get(key)
-      // Said again after all had it: nothing is left to wait for.
-      if (entry === undefined && await mailbox.tombstone(box, id) !== undefined) continue
-      const known = entry === undefined ? [] : decode(ackedCodec, entry.value).devices
-      const acked = devices.filter((other) => other === device.id || known.includes(other))
-      const isDone = acked.length === devices.length
-      if (isDone) done.push(id)
-      operations.push(isDone
-        ? { type: 'delete', key }
-        : { type: 'put', key, value: encode(ackedCodec, { devices: acked }) })
-    }
-    if (operations.length > 0) await kv.write(operations)
-    return done
-  }
-
-  /** What every device that is left has acknowledged. */
-  async #acknowledgedByRest(account: string, box: BoxId): Promise<EnvelopeId[]> {
-    const devices = this.#options.devicesOf(account)
-    const { kv } = this.#components
-    const prefix = `${ackedPrefix}${box}/`
-    const done: EnvelopeId[] = []
-    const over: string[] = []
-    for await (const { key, value } of kvEntries(kv, prefix)) {
-      const acked = decode(ackedCodec, value).devices
-      const isDone = devices.every((device) => acked.includes(device))
-      if (isDone) done.push(key.slice(prefix.length) as EnvelopeId)
-      // A single device needs no book-keeping.
-      if (isDone || devices.length <= 1) over.push(key)
-    }
-    if (over.length > 0) await kv.write(over.map((key) => ({ type: 'delete', key })))
-    return done
   }
 
   #buryEverywhere(inbox: OpenInbox, ids: readonly EnvelopeId[]): void {
@@ -333,7 +306,7 @@ export class Inboxes {
       return known
     }
     const idle = Promise.resolve()
-    const inbox: OpenInbox = { box, readKeys, record, turn: idle, acknowledging: idle }
+    const inbox: OpenInbox = { box, readKeys, record, seenVersion: 0, turn: idle, acknowledging: idle }
     this.#open.set(box, inbox)
     this.#index(inbox, record)
     return inbox
@@ -358,25 +331,57 @@ export class Inboxes {
     return { account: inbox.record.account, box: inbox.box, replicas }
   }
 
-  /** As it stands now: memory changes first, so that the last write is the last change. */
-  async #save({ box, record }: OpenInbox): Promise<void> {
-    const value = encode(homeInboxCodec, record)
-    await this.#components.kv.write([{ type: 'put', key: homePrefix + box, value }])
+  /** Heard of: another process wrote it. */
+  #learn(box: BoxId, { value, version }: { value: Uint8Array, version: number }): void {
+    const record = decode(homeInboxCodec, value)
+    const before = this.#open.get(box)?.record
+    const inbox = this.#remember(record)
+    inbox.seenVersion = version
+    if (before === undefined || !sameReplicas(before, record)) this.#options.onPlaces(this.#places(inbox))
+    if (record.replicas.length < limits.replicas && this.#isKeeper) this.#upkeep.soon(0)
+  }
+
+  /**
+   * The one way to write: others of the household change the same records.
+   * @param change gets undefined when there is none; gives undefined to leave it
+   * @returns undefined when there is none
+   */
+  async #change(
+    box: BoxId,
+    change: (record: HomeInbox | undefined) => HomeInbox | undefined,
+    kv = this.#components.kv,
+  ): Promise<OpenInbox | undefined> {
+    const { household } = this.#components
+    let record: HomeInbox | undefined
+    await changeEntry(kv, homePrefix + box, (value) => {
+      // A damaged record was set aside; what we remember is as good, if nobody else can have closed it.
+      const remembered = household.isAlone ? this.#open.get(box)?.record : undefined
+      const current = value === undefined ? remembered : decode(homeInboxCodec, value)
+      const changed = change(current)
+      record = changed ?? current
+      return changed === undefined ? undefined : encode(homeInboxCodec, changed)
+    })
+    if (record === undefined) return undefined
+    household.tell({ kind: hintKinds.changed, subject: homePrefix + box })
+    return this.#remember(record)
   }
 
   async #drop(inbox: OpenInbox): Promise<void> {
     const released = inbox.record
-    this.#index(inbox, { ...released, replicas: [] })
-    this.#open.delete(inbox.box)
+    this.#forget(inbox)
     void releaseReplicas(this.#replicaComponents(), released)
-    const { mailbox, kv } = this.#components
+    const { mailbox, kv, household } = this.#components
     await Promise.all([
       mailbox.dropBox(inbox.box),
       kv.write([{ type: 'delete', key: homePrefix + inbox.box }]),
     ])
-    for await (const { key } of kvEntries(kv, `${ackedPrefix}${inbox.box}/`)) {
-      await kv.write([{ type: 'delete', key }])
-    }
+    household.tell({ kind: hintKinds.changed, subject: homePrefix + inbox.box })
+    await this.#acknowledgements.forget(inbox.box)
+  }
+
+  #forget(inbox: OpenInbox): void {
+    this.#index(inbox, { ...inbox.record, replicas: [] })
+    this.#open.delete(inbox.box)
   }
 
   #replicaComponents(): { courier: Courier, clock: Clock, self: NodeId } {
@@ -395,8 +400,7 @@ export class Inboxes {
       if (this.#stopped || after === before || !this.#open.has(inbox.box)) return
       // Its device may have renewed it meanwhile: only the leases are ours to change.
       const { leaseSequence, replicas } = after
-      this.#index(inbox, { ...inbox.record, leaseSequence, replicas })
-      await this.#save(inbox)
+      await this.#keep(inbox, (record) => ({ ...record, leaseSequence, replicas }))
       if (!sameReplicas(before, after)) this.#options.onPlaces(this.#places(inbox))
     })
     inbox.turn = work.catch(() => {})
@@ -406,7 +410,7 @@ export class Inboxes {
   async #maintainAll(): Promise<void> {
     const nowMs = this.#components.clock.now()
     for (const inbox of [...this.#open.values()]) {
-      if (this.#stopped) return
+      if (this.#stopped || !this.#isKeeper) return
       const { expiryHour } = inbox.record
       if (expiryHour !== 0 && expiryMs(expiryHour) <= nowMs) await this.#drop(inbox)
       else await this.#maintain(inbox)
@@ -415,6 +419,7 @@ export class Inboxes {
 
   /** A replica that did not answer may hold the only copy: it is asked again soon, then less often. */
   async #drainAll(): Promise<void> {
+    if (!this.#isKeeper) return
     const waiting = [...this.#byReplica.keys()]
     let isComplete = true
     const worker = async (): Promise<void> => {
@@ -470,13 +475,21 @@ export class Inboxes {
     const known = inbox.record.replicas.find(({ nodeId }) => nodeId === replica)
     if (known === undefined || isSilent === known.silentSinceMs > 0) return
     const silentSinceMs = isSilent ? this.#components.clock.now() : 0
-    const replicas = inbox.record.replicas
-      .map((other) => (other === known ? { ...known, silentSinceMs } : other))
-    inbox.record = { ...inbox.record, replicas }
-    if (this.#open.get(inbox.box) === inbox) await this.#save(inbox)
+    const noted = (record: HomeInbox): HomeInbox => ({
+      ...record,
+      replicas: record.replicas
+        .map((other) => (other.nodeId === replica ? { ...other, silentSinceMs } : other)),
+    })
+    // Before it is written, or the next drain would note it again.
+    inbox.record = noted(inbox.record)
+    await this.#keep(inbox, noted)
   }
-}
 
-function ackedKey(box: BoxId, id: EnvelopeId): string {
-  return `${ackedPrefix}${box}/${id}`
+  /** What only the keeper changes: not one that lost the work while it was frozen. */
+  async #keep(inbox: OpenInbox, change: (record: HomeInbox) => HomeInbox): Promise<void> {
+    const { household, kv } = this.#components
+    if (this.#open.get(inbox.box) !== inbox) return
+    const work = (record: HomeInbox | undefined) => record === undefined ? undefined : change(record)
+    await this.#change(inbox.box, work, household.fenced('keeper', kv))
+  }
 }

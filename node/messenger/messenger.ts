@@ -14,24 +14,27 @@ import type { SubmitFrame } from '../../protocol/frame/submit.ts'
 import type { BoxId, EnvelopeId, NodeId } from '../../protocol/ids.ts'
 import { kvEntries } from '../../protocol/kv.ts'
 import type { NodeDescriptor } from '../../protocol/node-descriptor.ts'
-import type { Clock } from '../../protocol/ports.ts'
+import type { Clock, KvStore } from '../../protocol/ports.ts'
 import { encode } from '../../protocol/codec/struct.ts'
 import { services } from '../../protocol/service/codes.ts'
 import { depositRequestCodec } from '../../protocol/service/deposit.ts'
 import type { FetchReply } from '../../protocol/service/fetch.ts'
+import { hintKinds } from '../../protocol/service/household.ts'
 import { boxKinds } from '../../protocol/service/lease.ts'
 import type { BoxKind } from '../../protocol/service/lease.ts'
 import type { ShelfTaken } from '../../protocol/service/shelf.ts'
 import { Repeater } from '../../protocol/timers.ts'
-import type { Courier, Log, MailboxItem, Overlay, Store } from '../ports.ts'
-import { FileBoxes } from './file-boxes.ts'
+import type { Courier, HouseholdPort, HouseholdWork, Log, MailboxItem, Overlay, Store } from '../ports.ts'
+import type { HomeDevice } from './acknowledgements.ts'
+import { adoptOutgoing, processesOf, processPrefix } from './adoption.ts'
+import { boxPrefix as filePrefix, FileBoxes, heldPrefix } from './file-boxes.ts'
 import type { FileHeld } from './file-boxes.ts'
-import { Inboxes } from './inboxes.ts'
-import type { HomeDevice, InboxPlaces } from './inboxes.ts'
+import { homePrefix, Inboxes } from './inboxes.ts'
+import type { InboxPlaces } from './inboxes.ts'
 import { MailFeed } from './mail-feed.ts'
 import type { FeedDevice } from './mail-feed.ts'
 import { Outbox } from './outbox.ts'
-import { OwnShelves } from './own-shelves.ts'
+import { OwnShelves, ownPrefix } from './own-shelves.ts'
 import type { LaidOut } from './own-shelves.ts'
 import { ReplicaService } from './replica-service.ts'
 import { ShelfService } from './shelf-service.ts'
@@ -46,11 +49,14 @@ const handOverTimeoutMs = 10_000
 export interface MessengerComponents {
   readonly overlay: Overlay
   readonly courier: Courier
+  /** Of the household; the records of this process alone are in `ownKv`. */
   readonly store: Store
+  readonly ownKv: KvStore
   readonly clock: Clock
   readonly random: Random
   readonly log: Log
   readonly nodeKeys: SigningKeyPair
+  readonly household: HouseholdPort
   /** So many bytes of pieces of files passed through memory (buffer-collector.ts). */
   readonly onMoved?: (bytes: number) => void
 }
@@ -59,7 +65,7 @@ export interface MessengerOptions {
   readonly lends: boolean
   readonly lentBytesMax: number
   readonly storageNodes: () => readonly NodeDescriptor[]
-  readonly devicesOf: (account: string) => readonly string[]
+  readonly devicesOf: (account: string) => readonly string[] | Promise<readonly string[]>
 }
 
 /** What the Messenger tells whoever holds the sessions. */
@@ -85,7 +91,7 @@ export class Messenger {
 
   constructor(components: MessengerComponents, options: MessengerOptions) {
     this.#components = components
-    const { overlay, store, clock } = components
+    const { store } = components
     const parts = { ...components, kv: store.kv, mailbox: store.mailbox, pieces: store.pieces }
     const onMoved = (bytes: number): void => components.onMoved?.(bytes)
     this.#replicas = new ReplicaService(parts, {
@@ -93,11 +99,12 @@ export class Messenger {
       lentBytesMax: options.lentBytesMax,
       isFriend: (home) => this.#friends.has(home),
       homeKind: (box) => this.#homeKind(box),
+      findHome: (box) => this.#findHome(box),
       onMoved,
       onMail: (box, items) => this.#onMail(box, items),
     })
     const depositHere = (envelopes: readonly Uint8Array[]) => this.#replicas.deposit(envelopes)
-    this.#shelves = new ShelfService({ overlay, kv: store.kv, clock }, {
+    this.#shelves = new ShelfService(parts, {
       lends: options.lends,
       isOwn: (shelfKey) => this.#ownShelves.isOwn(shelfKey),
       onTaken: (shelfKey, left) => this.#onShelfTaken(shelfKey, left),
@@ -136,9 +143,7 @@ export class Messenger {
 
   /** Reads what is stored; call before the overlay accepts calls. */
   async load(): Promise<void> {
-    for await (const entry of kvEntries(this.#components.store.kv, friendPrefix)) {
-      this.#friends.add(entry.key.slice(friendPrefix.length) as NodeId)
-    }
+    await this.#readFriends()
     await this.#inboxes.load()
     await this.#files.load()
     await this.#replicas.start()
@@ -237,6 +242,71 @@ export class Messenger {
     return { boxes: lentBoxes, bytes: lentBytes, bytesMax: lentBytesMax }
   }
 
+  /** Another process of the household took this mail, or put pieces into this file box. */
+  async onMailElsewhere(box: BoxId): Promise<void> {
+    await this.#findHome(box)
+    const account = this.#inboxes.accountOf(box)
+    for (const feed of this.#feeds.get(account ?? '') ?? []) feed.wake(box)
+    this.#files.wake(box)
+  }
+
+  /** Another process of the household changed this record. */
+  async onRecordChanged(key: string): Promise<void> {
+    const name = key.slice(key.indexOf('/') + 1)
+    if (key.startsWith(homePrefix)) await this.#inboxes.refresh(name as BoxId)
+    else if (key.startsWith(filePrefix)) await this.#files.refresh(name as BoxId)
+    else if (key.startsWith(heldPrefix)) await this.#files.onHeld(key)
+    else if (key.startsWith(ownPrefix)) await this.#ownShelves.refresh(name)
+  }
+
+  /** Everything another process of the household may have changed without our hearing of it. */
+  async refresh(): Promise<void> {
+    await this.#readFriends()
+    await this.#inboxes.refreshAll()
+    await this.#files.refreshAll()
+    await this.#ownShelves.start()
+    for (const feeds of this.#feeds.values()) for (const feed of feeds) feed.start()
+  }
+
+  async onWork(work: HouseholdWork): Promise<void> {
+    if (work !== 'keeper') return
+    this.#inboxes.onKeeper()
+    await this.#files.onKeeper()
+  }
+
+  /** Whoever is a home now is told to the devices. */
+  onHomesChanged(): void {
+    this.#inboxes.tellAll()
+    this.#files.tellAll()
+  }
+
+  /**
+   * Sends on what processes had to send that are gone. For the keeper.
+   * @param isGone by the name of the process
+   */
+  async adopt(own: string, isGone: (process: string) => boolean): Promise<void> {
+    const { household, store } = this.#components
+    const kv = household.fenced('keeper', store.kv)
+    const gone = (await processesOf(kv)).filter(isGone)
+    // And what the node left that was alone on this database before.
+    for (const from of ['', ...gone.map((name) => `${processPrefix}${name}/`)]) {
+      this.#outbox.adopt(await adoptOutgoing(kv, { from, to: own }))
+    }
+  }
+
+  async #readFriends(): Promise<void> {
+    for await (const entry of kvEntries(this.#components.store.kv, friendPrefix)) {
+      this.#friends.add(entry.key.slice(friendPrefix.length) as NodeId)
+    }
+  }
+
+  /** A box that we know nothing of may have been opened at another process a moment ago. */
+  async #findHome(box: BoxId): Promise<void> {
+    if (this.#homeKind(box) !== undefined) return
+    await this.#inboxes.refresh(box)
+    if (this.#homeKind(box) === undefined) await this.#files.refresh(box)
+  }
+
   get outboxSize(): number {
     return this.#outbox.size
   }
@@ -249,6 +319,7 @@ export class Messenger {
   #onMail(box: BoxId, items: readonly MailboxItem[]): void {
     const account = this.#inboxes.accountOf(box)
     if (account !== undefined) {
+      this.#components.household.tell({ kind: hintKinds.mail, subject: box })
       for (const feed of this.#feeds.get(account) ?? []) feed.wake(box)
       return
     }

@@ -13,13 +13,11 @@ import { errorCode, OpenIMError } from '../../crypto/errors.ts'
 import type { Random } from '../../crypto/random.ts'
 import { decode, encode, tryDecode } from '../../protocol/codec/struct.ts'
 import { parseEnvelope, verifyEnvelope } from '../../protocol/envelope.ts'
-import type { CheckedEnvelope } from '../../protocol/envelope.ts'
 import { receiptStates, routes } from '../../protocol/frame/receipt.ts'
 import type { ReceiptFrame, Route } from '../../protocol/frame/receipt.ts'
 import { purposes } from '../../protocol/frame/submit.ts'
 import type { PrivacyLevel, SubmitFrame } from '../../protocol/frame/submit.ts'
 import type { EnvelopeId, NodeId } from '../../protocol/ids.ts'
-import { kvEntries } from '../../protocol/kv.ts'
 import { limits } from '../../protocol/limits.ts'
 import type { Clock, KvStore, Timer } from '../../protocol/ports.ts'
 import { services } from '../../protocol/service/codes.ts'
@@ -27,14 +25,15 @@ import {
   depositReplyCodec, depositRequestCodec, depositResults, verifyStoreReceipt,
 } from '../../protocol/service/deposit.ts'
 import type { DepositReply, DepositResult } from '../../protocol/service/deposit.ts'
-import type { Courier, Log, Overlay } from '../ports.ts'
+import type { Courier, HouseholdPort, Log, Overlay } from '../ports.ts'
+import { outPrefix, storedOutgoing } from './adoption.ts'
+import type { EnvelopeFacts, StoredOutgoing } from './adoption.ts'
 import { DeliveryProofs } from './delivery-proofs.ts'
 import { Destination } from './destination.ts'
 import type { DepositOutcome, OfferedBatch } from './destination.ts'
 import { outgoingCodec } from './records.ts'
 import type { OutgoingEnvelope } from './records.ts'
 
-const outPrefix = 'out/'
 /** Home may take this long before the replicas are asked too. */
 const homePatienceMs = 2_000
 const depositTimeoutMs = 8_000
@@ -46,8 +45,6 @@ const sweepMs = 1_000
 const hourMs = 3_600_000
 /** One deposit carries at most this much, so that a slow line shows progress. */
 const depositBytesMax = 256 * 1024
-
-type EnvelopeFacts = Pick<CheckedEnvelope, 'id' | 'box' | 'expiresAtMs'>
 
 interface Outgoing extends EnvelopeFacts {
   readonly device: string
@@ -71,10 +68,12 @@ interface Outgoing extends EnvelopeFacts {
 export interface OutboxComponents {
   readonly overlay: Overlay
   readonly courier: Courier
-  readonly kv: KvStore
+  /** Of this process alone. */
+  readonly ownKv: KvStore
   readonly clock: Clock
   readonly random: Random
   readonly log: Log
+  readonly household: HouseholdPort
 }
 
 export interface OutboxOptions {
@@ -103,19 +102,10 @@ export class Outbox {
   }
 
   async start(): Promise<void> {
-    const { kv, overlay } = this.#components
-    const stored: { envelope: EnvelopeFacts, record: OutgoingEnvelope }[] = []
-    for await (const entry of kvEntries(kv, outPrefix)) {
-      const record = decode(outgoingCodec, entry.value)
-      const parsed = parseEnvelope(record.envelope)
-      if (!parsed.ok) continue
-      const { id, box, expiresAtMs } = parsed.value
-      // A long queue stays on disk; bodies are read when their turn comes.
-      stored.push({ envelope: { id, box, expiresAtMs }, record: { ...record, envelope: nothing } })
-    }
-    stored.sort((a, b) => a.record.acceptedAtMs - b.record.acceptedAtMs)
+    const { ownKv, overlay } = this.#components
+    const stored = await storedOutgoing(ownKv)
     this.#acceptedAtMs = stored.at(-1)?.record.acceptedAtMs ?? 0
-    for (const { envelope, record } of stored) this.#take(envelope, record).bytes = undefined
+    this.adopt(stored)
     this.#stopPeerEvents = overlay.onPeer((nodeId, connected) => {
       if (connected) this.#destinations.get(nodeId)?.wake()
     })
@@ -156,7 +146,7 @@ export class Outbox {
   }
 
   async #accept(device: string, frame: SubmitFrame, envelope: EnvelopeFacts): Promise<void> {
-    const { kv, clock } = this.#components
+    const { ownKv, clock } = this.#components
     this.#acceptedAtMs = Math.max(clock.now(), this.#acceptedAtMs + 1)
     const record: OutgoingEnvelope = {
       device,
@@ -167,10 +157,17 @@ export class Outbox {
       replicas: frame.replicas,
       envelope: frame.envelope,
     }
-    await kv.write([{ type: 'put', key: outPrefix + envelope.id, value: encode(outgoingCodec, record) }])
+    await ownKv.write([{ type: 'put', key: outPrefix + envelope.id, value: encode(outgoingCodec, record) }])
     if (this.#stopped) return
     const entry = this.#take(envelope, record)
     this.#options.onReceipt(device, entry.last)
+  }
+
+  /** What is in our part of the store already, and its body only there. */
+  adopt(stored: readonly StoredOutgoing[]): void {
+    for (const { facts, record } of stored) {
+      if (!this.#stopped && !this.#entries.has(facts.id)) this.#take(facts, record).bytes = undefined
+    }
   }
 
   /** The device knows them delivered, or gave them up. */
@@ -202,7 +199,7 @@ export class Outbox {
       },
     }
     this.#entries.set(id, entry)
-    for (const home of entry.homes) this.#destination(home).add(id)
+    for (const home of this.#first(entry.homes)) this.#destination(home).add(id)
     // True for an inbox without a home, too.
     if (entry.homes.every((home) => this.#destination(home).isSilent)) this.#askReplicas(entry)
     this.#armSweep()
@@ -230,6 +227,12 @@ export class Outbox {
     for (const replica of entry.replicas) {
       if (!entry.receipts.has(replica)) this.#destination(replica).add(entry.id)
     }
+  }
+
+  /** Homes that are asked first: of a household of ours, we are as good as the others. */
+  #first(homes: readonly NodeId[]): readonly NodeId[] {
+    const { nodeId } = this.#components.overlay
+    return homes.includes(nodeId) ? [nodeId] : homes
   }
 
   #wanted(replicas: readonly NodeId[]): number {
@@ -312,11 +315,13 @@ export class Outbox {
   }
 
   async #readBody(entry: Outgoing): Promise<Uint8Array | undefined> {
-    const stored = await this.#components.kv.get(outPrefix + entry.id)
+    const stored = await this.#components.ownKv.get(outPrefix + entry.id)
     if (stored !== undefined) return decode(outgoingCodec, stored.value).envelope
     if (this.#entries.get(entry.id) !== entry) return undefined
+    // Another process of the household took it over while we were silent.
+    const isOver = !this.#components.household.isAlone
     // Lost by the disk: the device has a copy and submits it again.
-    this.#tell(entry, { state: receiptStates.refused, code: 'STORE_CORRUPT' })
+    if (!isOver) this.#tell(entry, { state: receiptStates.refused, code: 'STORE_CORRUPT' })
     this.#forgetLater([entry.id])
     return undefined
   }
@@ -425,7 +430,7 @@ export class Outbox {
       this.#entries.delete(id)
       for (const nodeId of [...entry.homes, ...entry.replicas]) this.#destinations.get(nodeId)?.remove(id)
     }
-    await this.#components.kv.write(ids.map((id) => ({ type: 'delete', key: outPrefix + id })))
+    await this.#components.ownKv.write(ids.map((id) => ({ type: 'delete', key: outPrefix + id })))
   }
 
   #armSweep(): void {
@@ -469,7 +474,6 @@ export class Outbox {
   }
 }
 
-const nothing = new Uint8Array(0)
 const nothingOffered: DepositOutcome = {
   ok: true, level: 0, reply: { results: [], receipt: undefined, tombstones: [] },
 }

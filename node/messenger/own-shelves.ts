@@ -7,20 +7,21 @@ import { decode, encode, fixed, struct, text, tryDecode, vector } from '../../pr
 import type { ShelfHolder, ShelfTakeFrame } from '../../protocol/frame/shelf.ts'
 import { nodeIdCodec } from '../../protocol/ids.ts'
 import type { NodeId } from '../../protocol/ids.ts'
-import { kvEntries } from '../../protocol/kv.ts'
+import { changeEntry, kvEntries } from '../../protocol/kv.ts'
 import { limits } from '../../protocol/limits.ts'
 import type { Clock, KvStore } from '../../protocol/ports.ts'
 import { services } from '../../protocol/service/codes.ts'
+import { hintKinds } from '../../protocol/service/household.ts'
 import {
   shelfPutReplyCodec, shelfResults, shelfTakeReplyCodec, shelfTakeRequestCodec, verifyShelf,
 } from '../../protocol/service/shelf.ts'
 import type { ShelfTaken } from '../../protocol/service/shelf.ts'
 import type { NodeDescriptor } from '../../protocol/node-descriptor.ts'
-import type { Courier, Overlay } from '../ports.ts'
+import type { Courier, HouseholdPort, Overlay } from '../ports.ts'
 import { rankHolders, SubnetSpread } from './placement.ts'
 import type { ShelfService } from './shelf-service.ts'
 
-const ownPrefix = 'own-shelf/'
+export const ownPrefix = 'own-shelf/'
 const callOptions = { timeoutMs: 5_000, level: 0 } as const
 const hourMs = 3_600_000
 
@@ -48,6 +49,7 @@ export interface OwnShelvesComponents {
   readonly kv: KvStore
   readonly clock: Clock
   readonly shelves: ShelfService
+  readonly household: HouseholdPort
 }
 
 export interface OwnShelvesOptions {
@@ -66,10 +68,17 @@ export class OwnShelves {
     this.#options = options
   }
 
+  /** Reads all; again when another process may have changed them. */
   async start(): Promise<void> {
     for await (const entry of kvEntries(this.#components.kv, ownPrefix)) {
       this.#own.set(entry.key.slice(ownPrefix.length), decode(ownShelfCodec, entry.value))
     }
+  }
+
+  /** Another process may have changed this one. */
+  async refresh(key: string): Promise<void> {
+    const entry = await this.#components.kv.get(ownPrefix + key)
+    if (entry !== undefined) this.#own.set(key, decode(ownShelfCodec, entry.value))
   }
 
   isOwn(shelfKey: string): boolean {
@@ -94,7 +103,7 @@ export class OwnShelves {
     const known = this.#own.get(key)
     const placement = shelf.placement?.slice() ?? known?.placement ?? shelfKey
     if (known === undefined || !equalBytes(known.placement, placement)) {
-      await this.#save(key, { account, placement, holders: known?.holders ?? [] })
+      await this.#save(key, (stored) => ({ account, placement, holders: stored?.holders ?? [] }))
     }
     const chosen = this.#choose(placement)
     const held = new Set(known?.holders)
@@ -118,9 +127,13 @@ export class OwnShelves {
     const { overlay } = this.#components
     const elsewhere = holders.map((holder) => holder.nodeId).filter((nodeId) => nodeId !== overlay.nodeId)
     const known = this.#own.get(hex(shelfKey))
-    const all = [...new Set([...elsewhere, ...known?.holders ?? []])].slice(0, limits.replicasMax)
-    const placement = known?.placement ?? shelfKey
-    if (holders.length > 0) await this.#save(hex(shelfKey), { account, placement, holders: all })
+    if (holders.length > 0) {
+      await this.#save(hex(shelfKey), (stored = known) => ({
+        account,
+        placement: stored?.placement ?? shelfKey,
+        holders: [...new Set([...elsewhere, ...stored?.holders ?? []])].slice(0, limits.replicasMax),
+      }))
+    }
     return { shelfKey, holders }
   }
 
@@ -136,14 +149,14 @@ export class OwnShelves {
   }
 
   #choose(placement: Uint8Array): NodeId[] {
-    const { overlay, clock } = this.#components
+    const { household, clock } = this.#components
     const chosen = new Set(this.#options.holdersFor(placement))
     const candidates = this.#options.storageNodes()
     const spread = new SubnetSpread()
     const nowHour = Math.floor(clock.now() / hourMs)
     for (const descriptor of rankHolders({ key: placement, candidates, nowHour })) {
       if (chosen.size >= limits.replicas) break
-      if (descriptor.nodeId === overlay.nodeId || !spread.admits(descriptor)) continue
+      if (household.isMember(descriptor.nodeId) || !spread.admits(descriptor)) continue
       spread.add(descriptor)
       chosen.add(descriptor.nodeId)
     }
@@ -169,9 +182,13 @@ export class OwnShelves {
     return reply.ok ? reply.value.taken : undefined
   }
 
-  async #save(key: string, shelf: OwnShelf): Promise<void> {
-    this.#own.set(key, shelf)
-    const value = encode(ownShelfCodec, shelf)
-    await this.#components.kv.write([{ type: 'put', key: ownPrefix + key, value }])
+  async #save(key: string, change: (stored: OwnShelf | undefined) => OwnShelf): Promise<void> {
+    const { kv, household } = this.#components
+    await changeEntry(kv, ownPrefix + key, (value) => {
+      const shelf = change(value === undefined ? this.#own.get(key) : decode(ownShelfCodec, value))
+      this.#own.set(key, shelf)
+      return encode(ownShelfCodec, shelf)
+    })
+    household.tell({ kind: hintKinds.changed, subject: ownPrefix + key })
   }
 }

@@ -31,7 +31,9 @@ import {
 } from '../../protocol/service/lease.ts'
 import type { BoxKind, Lease, LeaseResult } from '../../protocol/service/lease.ts'
 import { signatureBytes } from '../../protocol/signed.ts'
-import type { Log, MailboxItem, MailboxStore, Overlay, PieceStore, PutResult } from '../ports.ts'
+import type {
+  HouseholdPort, Log, MailboxItem, MailboxStore, Overlay, PieceStore, PutResult,
+} from '../ports.ts'
 import { Lending } from './lending.ts'
 import type { Lent } from './lending.ts'
 import { lentBoxCodec } from './records.ts'
@@ -68,10 +70,12 @@ export interface ReplicaServiceComponents {
   readonly overlay: Overlay
   readonly mailbox: MailboxStore
   readonly pieces: PieceStore
-  readonly kv: KvStore
+  /** Of this process alone: the leases that it granted name it. */
+  readonly ownKv: KvStore
   readonly clock: Clock
   readonly log: Log
   readonly nodeKeys: SigningKeyPair
+  readonly household: HouseholdPort
 }
 
 export interface ReplicaServiceOptions {
@@ -81,6 +85,8 @@ export interface ReplicaServiceOptions {
   readonly isFriend: (home: NodeId) => boolean
   /** What the box is if we are home to it. */
   readonly homeKind: (box: BoxId) => BoxKind | undefined
+  /** Looks for a box that `homeKind` does not know: another process may be home to it, too. */
+  readonly findHome?: (box: BoxId) => Promise<void>
   readonly onMail: MailListener
   /** So many bytes of pieces of files passed through memory. */
   readonly onMoved: (bytes: number) => void
@@ -110,7 +116,7 @@ export class ReplicaService {
   }
 
   async start(): Promise<void> {
-    for await (const entry of kvEntries(this.#components.kv, lentPrefix)) {
+    for await (const entry of kvEntries(this.#components.ownKv, lentPrefix)) {
       this.#lent.set(entry.key.slice(lentPrefix.length) as BoxId, decode(lentBoxCodec, entry.value))
     }
     await this.upkeep()
@@ -118,7 +124,7 @@ export class ReplicaService {
 
   /** Removes what expired and counts again what is held. Now and then. */
   async upkeep(): Promise<void> {
-    const { clock, mailbox, pieces } = this.#components
+    const { clock, mailbox, pieces, ownKv, household } = this.#components
     const nowMs = clock.now()
     for (const box of [...this.#lent.keys()]) {
       await this.#turns.run(box, async () => {
@@ -126,8 +132,11 @@ export class ReplicaService {
         if (lent !== undefined && expiryMs(lent.expiryHour) <= nowMs) await this.#drop(box)
       })
     }
-    while (await mailbox.expire(nowMs, 500) === 500);
-    await pieces.expire(nowMs)
+    if (household.does('keeper')) {
+      while (await mailbox.expire(nowMs, 500) === 500);
+      while (await ownKv.expire(nowMs, 500) === 500);
+      await pieces.expire(nowMs)
+    }
     await this.#recount()
   }
 
@@ -145,13 +154,13 @@ export class ReplicaService {
 
   /** Our own box may be the same one: then only the lease ends. */
   async #drop(box: BoxId): Promise<void> {
-    const { mailbox, pieces, kv } = this.#components
+    const { mailbox, pieces, ownKv } = this.#components
     const kind = this.#lent.get(box)?.kind
     this.#lent.delete(box)
     this.#hasFreed = true
     const store = kind === boxKinds.file ? pieces : mailbox
     const drops = this.#options.homeKind(box) !== undefined ? [] : [store.dropBox(box)]
-    await Promise.all([...drops, kv.write([{ type: 'delete', key: lentPrefix + box }])])
+    await Promise.all([...drops, ownKv.write([{ type: 'delete', key: lentPrefix + box }])])
   }
 
   get lentBytes(): number {
@@ -204,11 +213,23 @@ export class ReplicaService {
   }
 
   async #admit(envelopes: readonly Uint8Array[]): Promise<(Admitted | DepositResult)[]> {
+    if (!this.#components.household.isAlone) {
+      const parsed = envelopes.map((bytes) => parseEnvelope(bytes))
+      const boxes = new Set(parsed.flatMap((one) => one.ok ? [one.value.box] : []))
+      for (const box of boxes) await this.#find(box)
+    }
     const checked = envelopes.map((bytes) => this.#check(bytes))
     const sinceMs = this.#components.clock.now() - this.#lending.countedAtMs
     if (!this.#hasFreed || sinceMs < recountMs || !checked.includes(depositResults.busy)) return checked
     await this.#recount()
     return checked.map((entry, i) => entry === depositResults.busy ? this.#check(envelopes[i]!) : entry)
+  }
+
+  /** What it is, here or at another process of the household. */
+  async #find(box: BoxId): Promise<BoxKind | undefined> {
+    const isKnown = this.#lent.has(box) || this.#options.homeKind(box) !== undefined
+    if (!isKnown) await this.#options.findHome?.(box)
+    return this.#lent.get(box)?.kind ?? this.#options.homeKind(box)
   }
 
   /** By the place of the envelope; what goes to the disk is counted when it is there. */
@@ -304,8 +325,8 @@ export class ReplicaService {
   }
 
   async #grant(lease: Lease, signed: Uint8Array): Promise<LeaseResult> {
-    const { kv, mailbox, pieces } = this.#components
-    if (!this.#options.lends) return leaseResults.notOffered
+    const { ownKv, mailbox, pieces, household } = this.#components
+    if (!this.#options.lends || !household.does('lender')) return leaseResults.notOffered
     const box = boxId(lease)
     const known = this.#lent.get(box)
     if (!this.#isSane(lease) || (known?.kind ?? lease.kind) !== lease.kind) return leaseResults.invalid
@@ -323,7 +344,7 @@ export class ReplicaService {
     const lent: LentBox = { home, kind, sequence, bytesMax, expiryHour }
     const store = kind === boxKinds.file ? pieces : mailbox
     await store.setBox(box, { itemsMax, bytesMax, expiresAtMs: expiryMs(expiryHour) })
-    await kv.write([{ type: 'put', key: lentPrefix + box, value: encode(lentBoxCodec, lent) }])
+    await ownKv.write([{ type: 'put', key: lentPrefix + box, value: encode(lentBoxCodec, lent) }])
     this.#lent.set(box, lent)
     return leaseResults.granted
   }
@@ -352,7 +373,7 @@ export class ReplicaService {
       return { ok: false, code: 'FETCH_PROOF', detail: 'the read proof is for another node or out of date' }
     }
     const box = boxId(proof.value)
-    const kind = this.#lent.get(box)?.kind ?? this.#options.homeKind(box)
+    const kind = await this.#find(box)
     if (kind === undefined) {
       // So that an owner whose lease got lost here hears of it, and leases anew.
       return { ok: false, code: 'INBOX_GONE', detail: 'this node does not hold the inbox' }

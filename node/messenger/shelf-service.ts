@@ -8,7 +8,7 @@ import type { Result } from '../../crypto/errors.ts'
 import { decode, encode, tryDecode } from '../../protocol/codec/struct.ts'
 import { expiryMs } from '../../protocol/envelope.ts'
 import type { NodeId } from '../../protocol/ids.ts'
-import { kvEntries } from '../../protocol/kv.ts'
+import { changeEntry, kvEntries } from '../../protocol/kv.ts'
 import { limits } from '../../protocol/limits.ts'
 import type { Clock, KvStore } from '../../protocol/ports.ts'
 import { services } from '../../protocol/service/codes.ts'
@@ -16,7 +16,7 @@ import {
   parseShelf, shelfPutReplyCodec, shelfResults, shelfTakeReplyCodec, shelfTakeRequestCodec, verifyShelf,
 } from '../../protocol/service/shelf.ts'
 import type { ShelfResult, ShelfTaken } from '../../protocol/service/shelf.ts'
-import type { Overlay } from '../ports.ts'
+import type { HouseholdPort, Overlay } from '../ports.ts'
 import { heldShelfCodec } from './records.ts'
 import type { HeldShelf } from './records.ts'
 import { Turns } from './turns.ts'
@@ -28,8 +28,12 @@ const takesPerHourMax = 30
 
 export interface ShelfServiceComponents {
   readonly overlay: Overlay
+  /** For shelves of our own people: the whole household hands out the same row, each blob once. */
   readonly kv: KvStore
+  /** For those of others. */
+  readonly ownKv: KvStore
   readonly clock: Clock
+  readonly household: HouseholdPort
 }
 
 export interface ShelfServiceOptions {
@@ -61,14 +65,17 @@ export class ShelfService {
   }
 
   async start(): Promise<void> {
-    for await (const entry of kvEntries(this.#components.kv, shelfPrefix)) {
-      this.#remember(entry.key.slice(shelfPrefix.length), decode(heldShelfCodec, entry.value).home)
+    const { kv, ownKv } = this.#components
+    for (const store of new Set([kv, ownKv])) {
+      for await (const entry of kvEntries(store, shelfPrefix)) {
+        this.#remember(entry.key.slice(shelfPrefix.length), decode(heldShelfCodec, entry.value).home)
+      }
     }
   }
 
   /** A signed `ShelfContent`; kept durably when the result is `kept`. */
   async put(from: NodeId, bytes: Uint8Array): Promise<ShelfResult> {
-    const { overlay, clock } = this.#components
+    const { overlay, clock, household } = this.#components
     const parsed = parseShelf(bytes)
     if (!parsed.ok) return shelfResults.invalid
     const { shelfKey, holder, home, sequence, expiryHour, static: content, oneTime } = parsed.value
@@ -78,35 +85,43 @@ export class ShelfService {
       expiresAtMs <= clock.now() + limits.leaseTtlMs + hourMs + limits.clockSkewMs
     if (!isSane) return shelfResults.invalid
     const isOwn = this.#options.isOwn(key)
-    if (!isOwn && !this.#options.lends) return shelfResults.notOffered
+    if (!isOwn && !(this.#options.lends && household.does('lender'))) return shelfResults.notOffered
     if (!isOwn && !this.#hasRoomFor(key, home)) return shelfResults.noRoom
     if (!verifyShelf(bytes).ok) return shelfResults.invalid
     return this.#turns.run(key, async () => {
-      const known = await this.#read(key)
-      if (known !== undefined && known.sequence > sequence) return shelfResults.stale
-      if (known?.sequence === sequence) {
+      let result: ShelfResult = shelfResults.kept
+      await this.#change(key, (known) => {
+        const isOlder = known !== undefined && known.sequence > sequence
         // Said again: what was handed out since stays handed out.
-        return equalBytes(known.static, content) ? shelfResults.kept : shelfResults.stale
-      }
-      await this.#write(key, { home, sequence, expiryHour, static: content, oneTime })
-      return shelfResults.kept
+        const isSame = known?.sequence === sequence
+        const isStale = isOlder || (isSame && !equalBytes(known.static, content))
+        result = isStale ? shelfResults.stale : shelfResults.kept
+        return isOlder || isSame ? undefined : { home, sequence, expiryHour, static: content, oneTime }
+      })
+      return result
     })
   }
 
   /** Hands out the static blob and one one-time blob, if there is one. */
   take(shelfKey: Uint8Array): Promise<ShelfTaken | undefined> {
     const key = hex(shelfKey)
-    if (!this.#shelves.has(key)) return Promise.resolve(undefined)
+    // Another process of the household may have filled one of ours.
+    if (!this.#shelves.has(key) && !this.#options.isOwn(key)) return Promise.resolve(undefined)
     return this.#turns.run(key, async () => {
-      const shelf = await this.#read(key)
-      if (shelf === undefined) return undefined
-      const [oneTime, ...rest] = shelf.oneTime
-      if (oneTime === undefined || !this.#mayTake(key)) {
-        return { static: shelf.static, oneTime: undefined, left: shelf.oneTime.length }
+      const mayTake = this.#mayTake(key)
+      let taken: ShelfTaken | undefined
+      // Deleted before it is handed out, and by one process only.
+      await this.#change(key, (shelf) => {
+        const [oneTime, ...rest] = mayTake ? shelf?.oneTime ?? [] : []
+        const left = oneTime === undefined ? shelf?.oneTime.length ?? 0 : rest.length
+        taken = shelf === undefined ? undefined : { static: shelf.static, oneTime, left }
+        return shelf === undefined || oneTime === undefined ? undefined : { ...shelf, oneTime: rest }
+      })
+      if (taken?.oneTime !== undefined) {
+        this.#countTaken(key)
+        this.#options.onTaken(key, taken.left)
       }
-      await this.#write(key, { ...shelf, oneTime: rest })
-      this.#options.onTaken(key, rest.length)
-      return { static: shelf.static, oneTime, left: rest.length }
+      return taken
     })
   }
 
@@ -116,13 +131,13 @@ export class ShelfService {
   }
 
   async upkeep(): Promise<void> {
-    const { kv, clock } = this.#components
+    const { clock } = this.#components
     for (const key of [...this.#shelves.keys()]) {
       await this.#turns.run(key, async () => {
         const shelf = await this.#read(key)
         if (shelf !== undefined && expiryMs(shelf.expiryHour) > clock.now()) return
         this.#forget(key)
-        await kv.write([{ type: 'delete', key: shelfPrefix + key }])
+        await this.#storeOf(key).write([{ type: 'delete', key: shelfPrefix + key }])
       })
     }
     const hour = this.#hour()
@@ -157,23 +172,33 @@ export class ShelfService {
   }
 
   #mayTake(key: string): boolean {
+    const taken = this.#taken.get(key)
+    return taken?.hour !== this.#hour() || taken.count < takesPerHourMax
+  }
+
+  #countTaken(key: string): void {
     const hour = this.#hour()
     const taken = this.#taken.get(key)
-    const count = taken?.hour === hour ? taken.count : 0
-    if (count >= takesPerHourMax) return false
-    this.#taken.set(key, { hour, count: count + 1 })
-    return true
+    this.#taken.set(key, { hour, count: taken?.hour === hour ? taken.count + 1 : 1 })
+  }
+
+  #storeOf(key: string): KvStore {
+    return this.#options.isOwn(key) ? this.#components.kv : this.#components.ownKv
   }
 
   async #read(key: string): Promise<HeldShelf | undefined> {
-    const entry = await this.#components.kv.get(shelfPrefix + key)
+    const entry = await this.#storeOf(key).get(shelfPrefix + key)
     return entry === undefined ? undefined : decode(heldShelfCodec, entry.value)
   }
 
-  async #write(key: string, shelf: HeldShelf): Promise<void> {
-    const value = encode(heldShelfCodec, shelf)
-    await this.#components.kv.write([{ type: 'put', key: shelfPrefix + key, value }])
-    this.#remember(key, shelf.home)
+  async #change(key: string, change: (shelf: HeldShelf | undefined) => HeldShelf | undefined): Promise<void> {
+    let home: NodeId | undefined
+    await changeEntry(this.#storeOf(key), shelfPrefix + key, (value) => {
+      const changed = change(value === undefined ? undefined : decode(heldShelfCodec, value))
+      home = changed?.home
+      return changed === undefined ? undefined : encode(heldShelfCodec, changed)
+    })
+    if (home !== undefined) this.#remember(key, home)
   }
 
   async #serveTake(body: Uint8Array): Promise<Result<Uint8Array>> {

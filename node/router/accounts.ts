@@ -8,11 +8,13 @@ import { equalBytes, hex } from '../../crypto/bytes.ts'
 import { OpenIMError } from '../../crypto/errors.ts'
 import type { Result } from '../../crypto/errors.ts'
 import { decode, encode, fixed, struct, text, vector } from '../../protocol/codec/struct.ts'
-import { kvEntries } from '../../protocol/kv.ts'
+import { changeEntry, kvEntries } from '../../protocol/kv.ts'
 import { limits } from '../../protocol/limits.ts'
 import type { KvStore } from '../../protocol/ports.ts'
+import { hintKinds } from '../../protocol/service/household.ts'
+import type { HouseholdPort } from '../ports.ts'
 
-const accountPrefix = 'account/'
+export const accountPrefix = 'account/'
 
 interface AccountRecord {
   readonly address: string
@@ -35,20 +37,34 @@ export interface KnownDevice {
 
 export class Accounts {
   readonly #kv: KvStore
+  readonly #household: HouseholdPort
   readonly #byDevice = new Map<string, KnownDevice>()
   /** By account, the primary first. */
   readonly #devices = new Map<string, string[]>()
   readonly #revoked = new Set<string>()
 
-  constructor(components: { kv: KvStore }) {
+  constructor(components: { kv: KvStore, household: HouseholdPort }) {
     this.#kv = components.kv
+    this.#household = components.household
   }
 
+  /** Reads all; again when another process may have changed them. */
   async start(): Promise<void> {
     for await (const entry of kvEntries(this.#kv, accountPrefix)) {
       const record = decode(accountCodec, entry.value)
       this.#index(record)
     }
+  }
+
+  /** Another process changed this one. */
+  async refresh(address: string): Promise<void> {
+    const record = await this.#read(address)
+    if (record.deviceKeys.length > 0) this.#index(record)
+  }
+
+  /** Devices that are logged in here and not listed any more. */
+  revokedOf(devices: Iterable<string>): string[] {
+    return [...devices].filter((id) => !this.#byDevice.has(id) && this.#revoked.has(id))
   }
 
   /**
@@ -59,17 +75,18 @@ export class Accounts {
     const id = hex(deviceKey)
     const devices = this.#devices.get(address) ?? []
     if (devices.includes(id)) return
-    if (devices.length >= limits.devicesMax) {
-      const message = `an account has at most ${limits.devicesMax} devices; remove one first`
-      throw new OpenIMError('ACCOUNT_DEVICES', message)
-    }
-    const known = await this.#read(address)
-    // On disk, but not read yet: before `start`.
-    if (known.deviceKeys.some((key) => equalBytes(key, deviceKey))) return this.#index(known)
-    await this.#write({
-      address,
-      deviceKeys: [...known.deviceKeys, deviceKey],
-      revokedKeys: known.revokedKeys.filter((key) => !equalBytes(key, deviceKey)),
+    await this.#change(address, (known) => {
+      // On disk, but not read yet: before `start`, or of another process.
+      if (known.deviceKeys.some((key) => equalBytes(key, deviceKey))) return undefined
+      if (known.deviceKeys.length >= limits.devicesMax) {
+        const message = `an account has at most ${limits.devicesMax} devices; remove one first`
+        throw new OpenIMError('ACCOUNT_DEVICES', message)
+      }
+      return {
+        address,
+        deviceKeys: [...known.deviceKeys, deviceKey],
+        revokedKeys: known.revokedKeys.filter((key) => !equalBytes(key, deviceKey)),
+      }
     })
   }
 
@@ -78,7 +95,24 @@ export class Accounts {
    * @throws DEVICE_NOT_PRIMARY, DEVICE_TAKEN
    */
   async setDevices(by: KnownDevice, linkKeys: readonly Uint8Array[]): Promise<string[]> {
-    const known = await this.#read(by.account)
+    let removed: Uint8Array[] = []
+    await this.#change(by.account, (known) => {
+      const keys = this.#listed(by, known, linkKeys)
+      removed = known.deviceKeys.filter((key) => !keys.has(hex(key)))
+      const isSame = keys.size === known.deviceKeys.length && removed.length === 0
+      if (isSame) return undefined
+      const revoked = [...known.revokedKeys, ...removed].filter((key) => !keys.has(hex(key)))
+      return {
+        address: by.account,
+        deviceKeys: [...keys.values()].slice(0, limits.devicesMax),
+        revokedKeys: revoked.slice(-limits.formerDevicesMax),
+      }
+    })
+    return removed.map(hex)
+  }
+
+  /** The primary's key and the others', by id. */
+  #listed(by: KnownDevice, known: AccountRecord, linkKeys: readonly Uint8Array[]): Map<string, Uint8Array> {
     const [primary] = known.deviceKeys
     if (primary === undefined || hex(primary) !== by.id) {
       throw new OpenIMError('DEVICE_NOT_PRIMARY', 'only an account\'s primary device may change its devices')
@@ -88,18 +122,7 @@ export class Accounts {
     if (taken !== undefined) {
       throw new OpenIMError('DEVICE_TAKEN', 'a device of another account cannot be let in as yours')
     }
-    const keys = new Map([primary, ...linkKeys].map((key) => [hex(key), key.slice()]))
-    const isSame = keys.size === known.deviceKeys.length
-      && known.deviceKeys.every((key) => keys.has(hex(key)))
-    if (isSame) return []
-    const removed = known.deviceKeys.filter((key) => !keys.has(hex(key)))
-    const revoked = [...known.revokedKeys, ...removed].filter((key) => !keys.has(hex(key)))
-    await this.#write({
-      address: by.account,
-      deviceKeys: [...keys.values()].slice(0, limits.devicesMax),
-      revokedKeys: revoked.slice(-limits.formerDevicesMax),
-    })
-    return removed.map(hex)
+    return new Map([primary, ...linkKeys].map((key) => [hex(key), key.slice()]))
   }
 
   authorise(deviceKey: Uint8Array): Result<KnownDevice> {
@@ -117,17 +140,31 @@ export class Accounts {
     return this.#devices.get(account) ?? []
   }
 
-  async #read(address: string): Promise<AccountRecord> {
-    const entry = await this.#kv.get(accountPrefix + address)
-    return entry === undefined
-      ? { address, deviceKeys: [], revokedKeys: [] }
-      : decode(accountCodec, entry.value)
+  /** As the store says: what is deleted for all devices must not forget one that is new. */
+  async devicesNow(account: string): Promise<readonly string[]> {
+    if (!this.#household.isAlone) await this.refresh(account)
+    return this.devicesOf(account)
   }
 
-  async #write(record: AccountRecord): Promise<void> {
-    const value = encode(accountCodec, record)
-    await this.#kv.write([{ type: 'put', key: accountPrefix + record.address, value }])
+  async #read(address: string): Promise<AccountRecord> {
+    return recordOf(address, (await this.#kv.get(accountPrefix + address))?.value)
+  }
+
+  async #change(
+    address: string,
+    change: (known: AccountRecord) => AccountRecord | undefined,
+  ): Promise<void> {
+    let record: AccountRecord | undefined
+    const key = accountPrefix + address
+    await changeEntry(this.#kv, key, (value) => {
+      const known = recordOf(address, value)
+      const changed = change(known)
+      record = changed ?? known
+      return changed === undefined ? undefined : encode(accountCodec, changed)
+    })
+    if (record === undefined) return
     this.#index(record)
+    this.#household.tell({ kind: hintKinds.changed, subject: key })
   }
 
   #index({ address, deviceKeys, revokedKeys }: AccountRecord): void {
@@ -141,4 +178,8 @@ export class Accounts {
     this.#devices.set(address, ids)
     for (const key of revokedKeys) if (!this.#byDevice.has(hex(key))) this.#revoked.add(hex(key))
   }
+}
+
+function recordOf(address: string, value: Uint8Array | undefined): AccountRecord {
+  return value === undefined ? { address, deviceKeys: [], revokedKeys: [] } : decode(accountCodec, value)
 }

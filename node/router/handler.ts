@@ -63,7 +63,8 @@ export interface LobbyPort {
 }
 
 export interface HandlerContext {
-  readonly self: NodeId
+  /** Of this household, ourselves first. */
+  readonly homes: readonly NodeId[]
   readonly device: KnownDevice
   readonly messenger: MessengerPort
   readonly locations: LocationPort

@@ -12,10 +12,12 @@ import type { Frame } from '../../protocol/frame/frame.ts'
 import type { ReceiptFrame } from '../../protocol/frame/receipt.ts'
 import type { ShelfHolder } from '../../protocol/frame/shelf.ts'
 import type { BoxId, NodeId } from '../../protocol/ids.ts'
+import { limits } from '../../protocol/limits.ts'
 import type { Clock } from '../../protocol/ports.ts'
+import { hintKinds } from '../../protocol/service/household.ts'
 import { SessionHost } from '../../protocol/session/session-host.ts'
 import type { HostedSession } from '../../protocol/session/types.ts'
-import type { AcceptedLink, Log } from '../ports.ts'
+import type { AcceptedLink, HouseholdPort, Log } from '../ports.ts'
 import type { Accounts, KnownDevice } from './accounts.ts'
 import { ReceiptFeed } from './receipt-feed.ts'
 import type { FileHeld, FrameHandler, HandlerContext, LocationPort, MessengerPort } from './handler.ts'
@@ -30,6 +32,7 @@ export interface RouterComponents {
   readonly accounts: Accounts
   readonly messenger: MessengerPort
   readonly locations: LocationPort
+  readonly household: HouseholdPort
   readonly clock: Clock
   readonly random: Random
   readonly log: Log
@@ -46,15 +49,18 @@ interface SessionState {
 
 export class Router {
   readonly #components: RouterComponents
-  readonly #self: NodeId
+  readonly #doorAddresses: () => readonly string[]
   readonly #host: SessionHost<KnownDevice>
   readonly #lobby: LinkLobby
   /** By device: each has one session. */
   readonly #sessions = new Map<string, SessionState>()
 
-  constructor(components: RouterComponents, options: { self: NodeId }) {
+  constructor(
+    components: RouterComponents,
+    options: { doorAddresses?: () => readonly string[] } = {},
+  ) {
     this.#components = components
-    this.#self = options.self
+    this.#doorAddresses = options.doorAddresses ?? (() => [])
     this.#lobby = new LinkLobby(components)
     this.#host = new SessionHost<KnownDevice>(components, {
       authorise: (deviceKey) => components.accounts.authorise(deviceKey),
@@ -87,19 +93,35 @@ export class Router {
   /** The replicas of an inbox changed. */
   places(places: { account: string, box: BoxId, replicas: readonly NodeId[] }): void {
     const frame: Frame = {
-      type: 'inboxState', request: 0, box: places.box, homes: [this.#self], replicas: [...places.replicas],
+      type: 'inboxState', request: 0, box: places.box, homes: this.#homes(), replicas: [...places.replicas],
     }
     this.#tellAccount(places.account, frame)
   }
 
   /** A holder signed for pieces of a file box, or its holders changed. */
   fileHeld({ account, replicas, proofs, ...held }: FileHeld & { account: string }): void {
-    const places = { homes: [this.#self], replicas: [...replicas] }
+    const places = { homes: this.#homes(), replicas: [...replicas] }
     this.#tellAccount(account, { type: 'fileHeld', request: 0, ...held, ...places, proofs: [...proofs] })
   }
 
   shelf(account: string, shelfKey: Uint8Array, holders: readonly ShelfHolder[]): void {
     this.#tellAccount(account, { type: 'shelfHeld', request: 0, shelfKey, holders: [...holders] })
+  }
+
+  /** A device logged in at another process of the household: what it does there is newer. */
+  onSessionElsewhere(device: string): void {
+    this.#sessions.get(device)?.session.end('SESSION_REPLACED', 'the device logged in anew elsewhere')
+  }
+
+  /** Another process may have changed who may log in. */
+  onAccountsChanged(): void {
+    for (const id of this.#components.accounts.revokedOf(this.#sessions.keys())) {
+      this.#sessions.get(id)?.session.end('DEVICE_REVOKED', 'the account does not list this device any more')
+    }
+  }
+
+  #homes(): NodeId[] {
+    return [...this.#components.household.homes()]
   }
 
   #tellAccount(account: string, frame: Frame): void {
@@ -129,7 +151,15 @@ export class Router {
       work: new Set(),
     })
     const { who, transport } = session
+    this.#components.household.tell({ kind: hintKinds.session, subject: who.id })
+    if (transport !== 'loopback') this.#tellDoors(session)
     this.#components.log.info({ device: who.id, transport }, 'device session opened')
+  }
+
+  #tellDoors(session: Session): void {
+    const addresses = this.#doorAddresses().slice(0, limits.nodeAddressesMax)
+    // It ended: the next one is told.
+    if (addresses.length > 0) this.#send(session, { type: 'doors', addresses }).catch(() => {})
   }
 
   #ended(session: Session, code: string): void {
@@ -154,7 +184,7 @@ export class Router {
     }
     const { messenger, locations } = this.#components
     const context: HandlerContext = {
-      self: this.#self,
+      homes: this.#homes(),
       device: session.who,
       messenger,
       locations,

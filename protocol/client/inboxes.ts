@@ -245,7 +245,7 @@ export class Inboxes {
       if (turn.contact === undefined || known?.id !== state.box) return
       const isSelf = contact === this.#context.own.self
       const isSame = known.sequence > 0
-        && sameNodes(known.homes, homes) && sameNodes(known.replicas, replicas)
+        && sameHomes(known.homes, homes) && sameNodes(known.replicas, replicas)
       // A linked device was told where its own inbox is held, but not by the node yet.
       if (isSame && !(isSelf && turn.contact.card === undefined)) return
       // Of the clock, so that of two devices that noticed changes the later one is believed.
@@ -272,7 +272,7 @@ export class Inboxes {
   }
 
   #setFront({ homes, replicas }: Front): void {
-    const isSame = sameNodes(this.#front.homes, homes) && sameNodes(this.#front.replicas, replicas)
+    const isSame = sameHomes(this.#front.homes, homes) && sameNodes(this.#front.replicas, replicas)
     this.#front = { homes, replicas }
     if (!isSame) this.#options.onFront()
   }
@@ -326,6 +326,11 @@ export function introBoxId(context: Context, token: Uint8Array): BoxId {
 
 function boxPlacement(box: BoxId): Uint8Array {
   return hexDecode(box)
+}
+
+/** Each process of a household names itself first: that is no news to contacts. */
+function sameHomes(a: readonly NodeId[], b: readonly NodeId[]): boolean {
+  return a.length === b.length && a.every((nodeId) => b.includes(nodeId))
 }
 
 function sameNodes(a: readonly NodeId[], b: readonly NodeId[]): boolean {

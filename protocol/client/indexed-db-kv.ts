@@ -123,7 +123,8 @@ export class IndexedDbKv implements KvStore {
     try {
       const transaction = this.#database.transaction('records', 'readwrite', { durability: 'strict' })
       const durable = completed(transaction)
-      const due = transaction.objectStore('records').index(expiryIndex).openCursor(IDBKeyRange.upperBound(nowMs))
+      const index = transaction.objectStore('records').index(expiryIndex)
+      const due = index.openCursor(IDBKeyRange.upperBound(nowMs))
       let gone = 0
       due.onsuccess = () => {
         if (due.result === null || gone === budget) return

@@ -8,7 +8,8 @@
  * ```
  *
  * The key name is authenticated, so values cannot be swapped between records. A whole store put
- * back to an older state cannot be noticed here. When a record expires is not sealed: databases act on it. Wrap as `scopedKv(sealedKv({ kv, … }), 'alice/')`:
+ * back to an older state cannot be noticed here. When a record
+ * expires is not sealed: databases act on it. Wrap as `scopedKv(sealedKv({ kv, … }), 'alice/')`:
  * then the authenticated name holds the scope too, and two accounts under one key stay apart.
  */
 import { concat, utf8 } from '../../crypto/bytes.ts'

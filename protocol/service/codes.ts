@@ -14,6 +14,7 @@ export const services = {
   shelfTake: 8,
   directorySync: 9,
   echo: 10,
+  householdHint: 11,
 } as const
 
 export type ServiceCode = (typeof services)[keyof typeof services]

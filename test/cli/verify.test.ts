@@ -15,7 +15,8 @@ import { claimSocketPath } from '../../node/control/control-path.ts'
 import { ControlServer } from '../../node/control/control-server.ts'
 import type { ControlledNode } from '../../node/control/control-protocol.ts'
 import { silentLog } from '../../node/ports.ts'
-import type { Contact } from '../../protocol/client/api.ts'
+import type { Contact, SessionSecrecy } from '../../protocol/client/api.ts'
+import type { DeviceId } from '../../protocol/ids.ts'
 import { formatSafetyCode } from '../../protocol/safety-code.ts'
 import { suite } from '../helpers/harness.ts'
 import { VirtualClock } from '../helpers/virtual-clock.ts'
@@ -30,6 +31,8 @@ const number = {
   digits: Array.from({ length: 12 }, (_, i) => String(11_111 * (i % 9 + 1))),
   code: formatSafetyCode(hexDecode(`01${'ab'.repeat(64)}`)),
 }
+const session = (weakForwardSecrecy: boolean, pqAgeSteps: number): SessionSecrecy =>
+  ({ device: 'd'.repeat(32) as DeviceId, weakForwardSecrecy, pqAgeSteps })
 
 interface Outcome {
   readonly code: string
@@ -38,12 +41,12 @@ interface Outcome {
   readonly asked: readonly string[]
 }
 
-async function verify(typed: string): Promise<Outcome> {
+async function verify(typed: string, sessions: SessionSecrecy[] = []): Promise<Outcome> {
   const dir = await mkdtemp(join(tmpdir(), 'openim-verify-'))
   const asked: string[] = []
   const client = {
     contact: async () => bob,
-    safetyNumber: async () => number,
+    safetyNumber: async () => ({ ...number, sessions }),
     markVerified: async (contact: string) => {
       asked.push(contact)
       return { ...bob, trust: 'verified' }
@@ -82,6 +85,19 @@ test('shows 12 groups, the alarm, and a QR code that fits the screen beside its 
   const drawn = stderr.split('\n').filter((line) => /[█▀▄]/.test(line))
   assert.ok(drawn.length >= 20 && drawn.length <= 22, `${drawn.length} rows`)
   assert.ok(drawn.every((line) => line.length <= 80), 'fits 80 columns')
+})
+
+test('says when sessions began without one-time keys or are long without a post-quantum one, else nothing', async () => {
+  const said = async (...sessions: SessionSecrecy[]): Promise<string[]> =>
+    (await verify('', sessions)).stderr.split('\n').filter((line) => /begun|post-quantum/.test(line))
+  assert.equal(await said(), [])
+  assert.equal(await said(session(false, 15), session(false, 0)), [])
+  assert.equal(await said(session(false, 15), session(true, 0)), [
+    '! begun while one-time keys had run out: safe from later theft of keys once both have answered',
+  ])
+  assert.equal(await said(session(false, 3), session(false, 17)), [
+    'Newest post-quantum key: 17 changes of speaker ago',
+  ])
 })
 
 test('yes makes them verified, no is an alarm, anything else says nothing', async () => {

@@ -21,9 +21,9 @@ export const handleFileFetch: FrameHandler<'fileFetch'> = async ({ messenger, de
 
 type Held = Awaited<ReturnType<HandlerContext['messenger']['fileBox']>>
 
-function replyHeld({ self, reply }: HandlerContext, request: number, held: Held): Promise<void> {
+function replyHeld({ homes, reply }: HandlerContext, request: number, held: Held): Promise<void> {
   const { box, replicas, pieces, proofs } = held
   return reply({
-    type: 'fileHeld', request, box, homes: [self], replicas: [...replicas], pieces, proofs: [...proofs],
+    type: 'fileHeld', request, box, homes: [...homes], replicas: [...replicas], pieces, proofs: [...proofs],
   })
 }

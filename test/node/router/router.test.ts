@@ -86,7 +86,7 @@ class Scene {
       accounts: this.accounts,
       get messenger() { return scene.messenger },
       get locations() { return scene.locations },
-    }, { self: peer.nodeId })
+    })
   }
 
   static async open(seed: string): Promise<Scene> {
