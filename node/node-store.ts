@@ -58,7 +58,7 @@ export interface NodeStoreComponents {
   readonly log: Log
 }
 
-/** @throws STORE_SEAL with a key of another store, before anything is changed; STORE_UNFINISHED, STORE_CORRUPT */
+/** @throws STORE_SEAL with another store's key, before any change; STORE_UNFINISHED, STORE_CORRUPT */
 export async function openNodeStore(components: NodeStoreComponents): Promise<NodeStore> {
   const { store, dataKey, clock, random, log } = components
   await assertFilled(store)
