@@ -29,6 +29,12 @@ export class FieldReader {
     return at === undefined ? 0 : readU32(this.#bytes, at)
   }
 
+  /** At most 2^53 − 1; 0 when it is above. */
+  u64(): number {
+    const high = this.count(2 ** 21 - 1)
+    return high * 2 ** 32 + this.u32()
+  }
+
   /** A copy; zeros when fewer bytes are left. `length` is a constant of the layout. */
   bytes(length: number): Uint8Array {
     const at = this.#take(length)
@@ -89,6 +95,11 @@ export class FieldWriter {
   u32(value: number): void {
     const at = this.#grow(4)
     writeU32(this.#bytes, at, value)
+  }
+
+  u64(value: number): void {
+    this.u32(Math.floor(value / 2 ** 32))
+    this.u32(value % 2 ** 32)
   }
 
   bytes(bytes: Uint8Array): void {

@@ -12,7 +12,8 @@
  * send; the others are archived and tried in order. So both sides come to agree without a word, as
  * libsignal's do. One thing is stricter: a handshake of the other side supersedes the sessions it
  * had already answered. A late message is still read with those, but does not bring them back,
- * since the other side may have lost them (and somebody else may have stolen them).
+ * since the other side may have lost them (and somebody else may have stolen them). Late mail is not
+ * late for ever: `expire` wipes what was superseded longer ago than a message can be under way.
  *
  * A handshake is named by its base key. An initial message that comes again finds its session; one
  * whose session is gone is refused, so that a replay never makes a second one. The names of the last
@@ -25,7 +26,9 @@
  * - durable before send: store `serialize()` in one batch with the message before it leaves;
  * - atomic receive: store `serialize()`, the plaintext and the deletion of used one-time prekeys
  *   in one batch; if that fails, forget this object and deserialize again (or work on a `clone`);
- * - the AD is what both sides know about the message besides (accounts, message id …).
+ * - the AD is what both sides know about the message besides (accounts, message id …); kind, version
+ *   and the whole header of an initial message are bound to the body before it;
+ * - call `expire` with the time before `decrypt` and before `serialize`.
  */
 import { concat, equalBytes, hex, wipe } from './bytes.ts'
 import { OpenIMError } from './errors.ts'
@@ -62,6 +65,10 @@ interface Entry {
   outdated: boolean
   /** The other device is in a newer one: good for late messages only. */
   superseded: boolean
+  /** When it was first seen behind the current one, or as superseded; 0 until `expire` looks. */
+  archivedAtMs: number
+  /** Not current for so long that no message of ours can lead the other device back to it. */
+  isStale: boolean
 }
 
 /** A handshake of the other side that was taken. */
@@ -129,7 +136,7 @@ export class SecureSession {
     session.#dropArchive()
     for (const entry of session.#entries) entry.outdated = true
     session.#promote({
-      baseKey, isLastResort, ratchet, pendingHeader: header, outdated: false, superseded: false,
+      ...fresh, baseKey, isLastResort, ratchet, pendingHeader: header,
     })
     return { ok: true, value: session }
   }
@@ -156,7 +163,7 @@ export class SecureSession {
     const { own, message, ad, prekeys, existing } = input
     const parts = splitKind(message)
     if (parts?.header === undefined) return notAMessage(message)
-    const { header, body } = parts
+    const { header, body, prefix } = parts
     for (const expected of [input.remote, existing?.remote]) {
       if (expected !== undefined && !sameIdentity(expected, header.initiator)) return otherDevice()
     }
@@ -172,15 +179,12 @@ export class SecureSession {
     }
     const ratchet = respondHandshake({ own, header, prekeys })
     if (!ratchet.ok) return ratchet
-    const opened = ratchet.value.decrypt({ message: body, ad })
+    const opened = ratchet.value.decrypt({ message: body, ad: bound(prefix, ad) })
     if (!opened.ok) return opened
     const session = existing ?? SecureSession.#empty(header.initiator)
     const { baseKey } = header
     session.#supersede()
-    session.#promote({
-      baseKey, isLastResort, ratchet: ratchet.value,
-      pendingHeader: undefined, outdated: false, superseded: false,
-    })
+    session.#promote({ ...fresh, baseKey, isLastResort, ratchet: ratchet.value, pendingHeader: undefined })
     session.#remember({ baseKey, isLastResort, signedPrekeyId })
     return { ok: true, value: { session, plaintext: opened.value, used: header.prekeyIds } }
   }
@@ -216,7 +220,7 @@ export class SecureSession {
   encrypt(input: { plaintext: Uint8Array, ad: Uint8Array, random: Random }): Uint8Array {
     const { ratchet, pendingHeader } = this.#entries[0]!
     const prefix = pendingHeader === undefined ? ratchetPrefix : concat(initialPrefix, pendingHeader)
-    return ratchet.encrypt({ ...input, prefix })
+    return ratchet.encrypt({ ...input, ad: bound(prefix, input.ad), prefix })
   }
 
   /**
@@ -228,12 +232,35 @@ export class SecureSession {
   decrypt({ message, ad }: { message: Uint8Array, ad: Uint8Array }): Result<Uint8Array> {
     const parts = splitKind(message)
     if (parts === undefined) return notAMessage(message)
-    const { header, body } = parts
-    if (header === undefined) return this.#decryptWith(this.#entries, { message: body, ad })
+    const { header } = parts
+    const input = { message: parts.body, ad: bound(parts.prefix, ad) }
+    if (header === undefined) return this.#decryptWith(this.#entries, input)
     if (!this.#knows(header.baseKey)) return refuse('SESSION_HANDSHAKE', 'a handshake that is new here')
     const entries = this.#entries.filter((entry) => equalBytes(entry.baseKey, header.baseKey))
     if (entries.length === 0) return refuse('SESSION_DUPLICATE', 'a handshake that was done before')
-    return this.#decryptWith(entries, { message: body, ad })
+    return this.#decryptWith(entries, input)
+  }
+
+  /**
+   * Ends what is behind the current session. Wiped is one that was superseded `keptMs` ago, the longest
+   * that a message of it may be under way: only a thief of an old state still writes there. One that
+   * was left without that (both began at once, say) stays while the other device may still be in it: until
+   * something is read elsewhere that was written when no message of ours could be there any more.
+   */
+  expire({ nowMs, keptMs }: { nowMs: number, keptMs: number }): void {
+    for (const entry of this.#entries.slice(1)) {
+      // A clock that was ahead for a while must not keep a session until that time.
+      if (entry.archivedAtMs === 0 || entry.archivedAtMs > nowMs) {
+        this.#dropArchive()
+        entry.archivedAtMs = nowMs
+      }
+      const ageMs = nowMs - entry.archivedAtMs
+      entry.isStale = ageMs > 2 * keptMs
+      if (!entry.superseded || ageMs <= keptMs) continue
+      this.#dropArchive()
+      this.#entries.splice(this.#entries.indexOf(entry), 1)
+      entry.ratchet.wipe()
+    }
   }
 
   /** An independent copy. */
@@ -264,6 +291,7 @@ export class SecureSession {
    *     bool isLastResort
    *     bool, opaque pendingHeader[1262]
    *     bool outdated, superseded
+   *     u64  archivedAtMs                  0 for the current one, and until it is known
    *     ratchet                            ratchet/ratchet-state.ts
    *   u32    lastResortFrom
    *   u32    count, handshakes done, the oldest first
@@ -298,9 +326,12 @@ export class SecureSession {
       const pendingHeader = reader.bool() ? reader.bytes(initialHeaderBytes) : undefined
       const outdated = reader.bool()
       const superseded = reader.bool()
+      const archivedAtMs = reader.u64()
       const ratchet = Ratchet.read(reader)
       if (ratchet === undefined) break
-      entries.push({ baseKey, isLastResort, pendingHeader, outdated, superseded, ratchet })
+      entries.push({
+        baseKey, isLastResort, pendingHeader, outdated, superseded, archivedAtMs, isStale: false, ratchet,
+      })
     }
     const lastResortFrom = reader.u32()
     const seenCount = reader.count(ratchetLimits.seenHandshakesMax)
@@ -333,7 +364,9 @@ export class SecureSession {
       if (opened.ok) {
         if (entry !== this.#entries[0]) this.#dropArchive()
         if (entry.pendingHeader !== undefined) this.#answered(entry)
-        if (!entry.superseded) this.#promote(entry)
+        if (entry.superseded) return opened
+        this.#promote(entry)
+        for (const other of this.#entries) if (other.isStale) this.#leave(other)
         return opened
       }
       refusal = opened
@@ -347,14 +380,22 @@ export class SecureSession {
     this.#dropArchive()
     entry.pendingHeader = undefined
     for (const other of this.#entries) {
-      other.superseded ||= other.outdated && other.pendingHeader === undefined && other !== entry
+      if (other.outdated && other.pendingHeader === undefined && other !== entry) this.#leave(other)
     }
   }
 
   /** Not those that the other device may not know yet: both may have started at once. */
   #supersede(): void {
     this.#dropArchive()
-    for (const entry of this.#entries) entry.superseded ||= entry.pendingHeader === undefined
+    for (const entry of this.#entries) if (entry.pendingHeader === undefined) this.#leave(entry)
+  }
+
+  /** From now on for late messages only. */
+  #leave(entry: Entry): void {
+    if (entry.superseded) return
+    this.#dropArchive()
+    entry.superseded = true
+    entry.archivedAtMs = 0
   }
 
   /** Makes an entry, known or new, the current one. */
@@ -362,6 +403,8 @@ export class SecureSession {
     const at = this.#entries.indexOf(entry)
     if (at === 0) return
     this.#dropArchive()
+    entry.archivedAtMs = 0
+    entry.isStale = false
     if (at > 0) this.#entries.splice(at, 1)
     this.#entries.unshift(entry)
     for (const { ratchet } of this.#entries.splice(1 + ratchetLimits.archivedSessionsMax)) ratchet.wipe()
@@ -398,25 +441,43 @@ export class SecureSession {
 
 const writer = new FieldWriter()
 
-function writeEntry({ baseKey, isLastResort, pendingHeader, outdated, superseded, ratchet }: Entry): void {
+/** An entry that becomes the current one. */
+const fresh = { outdated: false, superseded: false, archivedAtMs: 0, isStale: false } as const
+
+function writeEntry(entry: Entry): void {
+  const { baseKey, isLastResort, pendingHeader, outdated, superseded, archivedAtMs, ratchet } = entry
   writer.bytes(baseKey)
   writer.bool(isLastResort)
   writer.bool(pendingHeader !== undefined)
   if (pendingHeader !== undefined) writer.bytes(pendingHeader)
   writer.bool(outdated)
   writer.bool(superseded)
+  writer.u64(archivedAtMs)
   ratchet.write(writer)
 }
 
+/** `prefix` is kind, version and initial header. */
+interface MessageParts {
+  readonly header: InitialHeader | undefined
+  readonly prefix: Uint8Array
+  readonly body: Uint8Array
+}
+
 /** `undefined` when it is no message of ours. */
-function splitKind(message: Uint8Array): { header: InitialHeader | undefined, body: Uint8Array } | undefined {
+function splitKind(message: Uint8Array): MessageParts | undefined {
   const [kind, version] = message
   if (version !== messageVersion) return undefined
-  if (kind === kinds.ratchet) return { header: undefined, body: message.subarray(kindBytes) }
+  const bodyAt = kind === kinds.initial ? kindBytes + initialHeaderBytes : kindBytes
+  const parts = { prefix: message.subarray(0, bodyAt), body: message.subarray(bodyAt) }
+  if (kind === kinds.ratchet) return { ...parts, header: undefined }
   if (kind !== kinds.initial) return undefined
-  const bodyOffset = kindBytes + initialHeaderBytes
-  const header = decodeInitialHeader(message.subarray(kindBytes, bodyOffset))
-  return header && { header, body: message.subarray(bodyOffset) }
+  const header = decodeInitialHeader(message.subarray(kindBytes, bodyAt))
+  return header && { ...parts, header }
+}
+
+/** What stands before a message is as good as part of it. */
+function bound(prefix: Uint8Array, ad: Uint8Array): Uint8Array {
+  return concat(prefix, ad)
 }
 
 function notAMessage(message: Uint8Array): Result<never> {

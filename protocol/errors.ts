@@ -44,7 +44,9 @@ export const errorTable: Readonly<Record<string, ErrorMeaning>> = {
     meaning: 'the contact was removed while the message waited',
     xmpp: 'item-not-found',
   },
-  CONTACT_REQUEST: { blame: 'peer', meaning: 'the first message of a stranger is no contact request' },
+  CONTACT_REQUEST: {
+    blame: 'peer', meaning: 'a stranger\'s first message is no contact request, or one for another invite',
+  },
   CONTACT_SELF: { blame: 'user', meaning: 'an invite or a contact request is our own' },
   CONTACT_TOO_MANY: {
     blame: 'user',

@@ -113,7 +113,7 @@ async function show(context: CommandContext, contact: Contact, number: SafetyNum
 function secrecyLines(sessions: readonly SessionSecrecy[]): string[] {
   const lines = []
   if (sessions.some(({ weakForwardSecrecy }) => weakForwardSecrecy)) {
-    lines.push('! begun while one-time keys had run out: safe from later theft of keys once both have answered')
+    lines.push('! begun while one-time keys had run out: safe from later theft once both have answered')
   }
   const age = Math.max(0, ...sessions.map(({ pqAgeSteps }) => pqAgeSteps))
   if (age >= pqAgeStepsShown) lines.push(`Newest post-quantum key: ${age} changes of speaker ago`)

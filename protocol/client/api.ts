@@ -46,12 +46,26 @@ export interface AccountAlarm {
   readonly number: number
 }
 
-/** What two people compare; the same on both sides. */
+/** How far later theft of keys reaches into the session with one device of a contact. */
+export interface SessionSecrecy {
+  readonly device: DeviceId
+  /**
+   * It began from last-resort prekeys alone, because one-time prekeys had run out: who steals those
+   * later reads it, until each side has answered the other.
+   */
+  readonly weakForwardSecrecy: boolean
+  /** Changes of direction since the newest post-quantum secret; always below 32. */
+  readonly pqAgeSteps: number
+}
+
+/** What two people compare (the digits are the same on both sides), and how well sessions keep secrets. */
 export interface SafetyNumber {
   /** 12 groups of 5 digits. */
   readonly digits: readonly string[]
   /** For a QR code: `openim-verify:…`, at most 106 characters. */
   readonly code: string
+  /** With each of their devices that there is a session with, from this device. */
+  readonly sessions: readonly SessionSecrecy[]
 }
 
 export interface Contact {

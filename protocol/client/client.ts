@@ -308,7 +308,7 @@ export class Client implements ClientApi, DevicesApi {
   }
 
   async safetyNumber(nameOrAddress: string): Promise<SafetyNumber> {
-    return this.#parts.verification.number(this.#parts.book.find(nameOrAddress).id)
+    return await this.#parts.verification.number(this.#parts.book.find(nameOrAddress).id)
   }
 
   async verify(nameOrAddress: string, compared: string): Promise<Contact> {

@@ -26,7 +26,7 @@ export { systemClock } from '../system-clock.ts'
 export type {
   AccountAlarm, ClientApi, ClientEvent, ClientInfo, Contact, ContactPlaces, Device, DevicesApi, FileOpener,
   FilesApi, FileSink, FileSource, FileState, FileStatus, HistoryEntry, HistoryFile, Invite, LinkOffer,
-  LinkProgress, MessageState, MessageStatus, RouteName, SafetyNumber, Trust, Unreadable,
+  LinkProgress, MessageState, MessageStatus, RouteName, SafetyNumber, SessionSecrecy, Trust, Unreadable,
 } from './api.ts'
 export { Client } from './client.ts'
 export type { ClientComponents, ClientOptions } from './client.ts'

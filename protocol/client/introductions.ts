@@ -254,9 +254,11 @@ export class Introductions {
     const contact = turn.contact!
     const sentAtMs = clock.now()
     const messageId = newMessageId(this.#context)
+    const target = introTarget(contact, introduction, content)
     const body: ContactRequestBody = {
       type: 'contactRequest',
       rootKey: account.rootKey,
+      box: target.box,
       seed: own.rendezvousSeed,
       deviceList: own.list.bytes,
       name: account.name,
@@ -275,7 +277,7 @@ export class Introductions {
       random,
       senderDevice: account.deviceId,
       list: undefined,
-      target: introTarget(contact, introduction, content),
+      target,
     })
     this.#parts.outbox.add(
       turn.batch,

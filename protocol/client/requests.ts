@@ -108,6 +108,7 @@ export class Requests {
     const { context, book } = this.#parts
     const { body } = first.payload
     if (body.type !== 'contactRequest') return { ok: false, code: 'CONTACT_REQUEST' }
+    if (body.box !== intro.box) return { ok: false, code: 'CONTACT_REQUEST' }
     const id = contactId(body.rootKey)
     if (id === contactId(context.account.rootKey)) return { ok: false, code: 'CONTACT_SELF' }
     const list = verifyDeviceList(body.deviceList, body.rootKey)

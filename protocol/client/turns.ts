@@ -100,9 +100,11 @@ export class Turn {
     }
   }
 
-  writeSessions(): void {
+  writeSessions(nowMs: number): void {
     for (const device of this.#changed) {
-      this.batch.putBytes(keys.session(this.id, device), this.#sessions.get(device)!.serialize())
+      const session = this.#sessions.get(device)!
+      session.expire({ nowMs, keptMs: limits.supersededSessionMs })
+      this.batch.putBytes(keys.session(this.id, device), session.serialize())
     }
   }
 }
@@ -186,7 +188,7 @@ export class Turns {
     if (turn.contact.isReachDue !== isReachDue) turn.contact = { ...turn.contact, isReachDue }
     if (turn.contact !== before) this.#book.write(batch, turn.contact)
     if (turn.thread !== thread.record) batch.put(keys.thread(id), threadCodec, turn.thread)
-    turn.writeSessions()
+    turn.writeSessions(this.#context.clock.now())
   }
 
   /** What went with devices that the contact's newest list does not name goes too. */

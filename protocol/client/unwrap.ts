@@ -7,6 +7,7 @@ import type { Result } from '../../crypto/errors.ts'
 import type { PrekeyIds } from '../../crypto/handshake/types.ts'
 import { deviceId } from '../account.ts'
 import type { DeviceId } from '../ids.ts'
+import { limits } from '../limits.ts'
 import type { Payload } from '../message/payload.ts'
 import type { SealedMessage } from '../message/sealed.ts'
 import type { Context } from './context.ts'
@@ -45,6 +46,7 @@ export async function unwrap(
   if (!wrap.ok) return wrap
   const { ad } = wrap.value
   const existing = turn.session(device)
+  existing?.expire({ nowMs: context.clock.now(), keptMs: limits.supersededSessionMs })
   const read = existing?.decrypt({ message: wrap.value.wrap, ad })
   if (existing !== undefined && read?.ok === true) {
     turn.keepSession(device, existing)
@@ -119,6 +121,7 @@ export async function joinFirst(
     const wrap = wrapFor(message, context.account.deviceId)
     const peek = wrap.ok ? peekInitial(wrap.value.wrap) : undefined
     if (!wrap.ok || peek === undefined) return { ok: false, code: 'SESSION_UNKNOWN' }
+    existing.expire({ nowMs: context.clock.now(), keptMs: limits.supersededSessionMs })
     const joined = SecureSession.respond({
       own: context.account.identity,
       message: wrap.value.wrap,

@@ -1,6 +1,7 @@
 /**
- * Safety numbers of contacts and what the person makes of them. Made of root keys, so a number
- * stays when devices, names or inboxes change, and is the same after a backup.
+ * Safety numbers of contacts and what the person makes of them, and beside them how well the
+ * sessions with a contact keep secrets from who steals keys later (docs/threats.md). Numbers are
+ * made of root keys, so one stays when devices, names or inboxes change, and is the same after a backup.
  *
  * One side costs 5,200 hashes (7 ms here, 18 in a browser), so sides are kept while the client runs.
  */
@@ -10,7 +11,7 @@ import { compareScannable, fingerprint, safetyDigits, scannableNumber } from '..
 import { formatAddress } from '../address.ts'
 import { limits } from '../limits.ts'
 import { formatSafetyCode, parseSafetyCode } from '../safety-code.ts'
-import type { SafetyNumber } from './api.ts'
+import type { SafetyNumber, SessionSecrecy } from './api.ts'
 import type { ContactBook } from './contact-book.ts'
 import type { Context } from './context.ts'
 import { contactRootKey, trusts } from './records.ts'
@@ -38,13 +39,20 @@ export class Verification {
     this.#parts = parts
   }
 
-  number(id: ContactId): SafetyNumber {
+  async number(id: ContactId): Promise<SafetyNumber> {
     const sides = this.#sidesWith(id)
     const digits = safetyDigits(sides.own, sides.their)
     return {
       digits: digits.match(new RegExp(`\\d{${groupDigits}}`, 'g'))!,
       code: formatSafetyCode(scannableNumber(sides)),
+      sessions: await this.#secrecy(id),
     }
+  }
+
+  #secrecy(id: ContactId): Promise<SessionSecrecy[]> {
+    return this.#parts.turns.run(id, (turn) => turn.readySessions.map(({ device, session }) => ({
+      device, weakForwardSecrecy: session.weakForwardSecrecy, pqAgeSteps: session.pqAgeSteps,
+    })))
   }
 
   /** @throws SAFETY_NUMBER_FORMAT, SAFETY_NUMBER_VERSION, SAFETY_NUMBER_MISMATCH, CONTACT_UNKNOWN */

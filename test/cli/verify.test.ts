@@ -87,13 +87,13 @@ test('shows 12 groups, the alarm, and a QR code that fits the screen beside its 
   assert.ok(drawn.every((line) => line.length <= 80), 'fits 80 columns')
 })
 
-test('says when sessions began without one-time keys or are long without a post-quantum one, else nothing', async () => {
+test('says when sessions began without one-time keys or lack a fresh post-quantum one', async () => {
   const said = async (...sessions: SessionSecrecy[]): Promise<string[]> =>
     (await verify('', sessions)).stderr.split('\n').filter((line) => /begun|post-quantum/.test(line))
   assert.equal(await said(), [])
   assert.equal(await said(session(false, 15), session(false, 0)), [])
   assert.equal(await said(session(false, 15), session(true, 0)), [
-    '! begun while one-time keys had run out: safe from later theft of keys once both have answered',
+    '! begun while one-time keys had run out: safe from later theft once both have answered',
   ])
   assert.equal(await said(session(false, 3), session(false, 17)), [
     'Newest post-quantum key: 17 changes of speaker ago',

@@ -13,6 +13,7 @@ import { peekInitial, SecureSession } from '../../crypto/secure-session.ts'
 import { limits } from '../../protocol/limits.ts'
 import { suite } from '../helpers/harness.ts'
 import { seededRandom } from '../helpers/seeded-random.ts'
+import { withHeader } from './support/attackers.ts'
 import { ad, outcome, TestDevice, value } from './support/devices.ts'
 
 const test = suite('crypto/handshake', { timeoutMs: 60_000 })
@@ -34,6 +35,11 @@ function initiateWith(bundle: PrekeyBundle, from = alice): string {
 
 function firstMessage(bundle = bob.bundle(), from = alice): Uint8Array {
   return from.encrypt(from.initiate(bundle), 'first')
+}
+
+/** A first message to Bob whose writer says other things in the header, and binds those. */
+function changedFirst(from: TestDevice, change: (message: Uint8Array) => void): Uint8Array {
+  return from.encrypt(withHeader(from.initiate(bob.bundle()), change), 'first')
 }
 
 /** Mallory's word that a DH key belongs to her signing key. */
@@ -154,16 +160,14 @@ test('refuses a first message in which any byte was changed, or that was cut', (
 })
 
 test('refuses a first message from which the one-time prekey was stripped', () => {
-  const message = firstMessage()
-  message.fill(0, offsets.oneTimeFlag, offsets.kemCiphertext)
+  const message = changedFirst(alice, (header) => header.fill(0, offsets.oneTimeFlag, offsets.kemCiphertext))
   assert.is(peekInitial(message)!.oneTimePrekeyId, undefined)
   assert.is(outcome(bob.respond(message)), 'SESSION_UNDECRYPTABLE')
 })
 
 test('refuses a ciphertext encapsulated to another KEM key', () => {
-  const message = firstMessage()
   const { ciphertext } = crypto.kemEncapsulate(bob.lastResortKem.keys.publicKey, random)!
-  message.set(ciphertext, offsets.kemCiphertext)
+  const message = changedFirst(alice, (header) => header.set(ciphertext, offsets.kemCiphertext))
   assert.is(outcome(bob.respond(message)), 'SESSION_UNDECRYPTABLE')
 })
 
@@ -186,15 +190,15 @@ test('refuses a message that claims the identity of another device', () => {
   const real = firstMessage()
   const identity = real.subarray(offsets.signingKey, offsets.baseKey)
 
-  const claimed = firstMessage(bob.bundle(), mallory)
-  claimed.set(identity, offsets.signingKey)
+  const claimed = changedFirst(mallory, (header) => header.set(identity, offsets.signingKey))
   assert.equal(peekInitial(claimed)!.remote, alice.identity)
   assert.is(outcome(bob.respond(claimed)), 'SESSION_UNDECRYPTABLE')
 
   // Mallory's signing key for Alice's DH key: the proof holds, but Mallory cannot compute DH1.
-  const adopted = firstMessage(bob.bundle(), mallory)
-  adopted.set(alice.identity.dhKey, offsets.dhKey)
-  adopted.set(proofOfMallory(alice.identity.dhKey), offsets.proof)
+  const adopted = changedFirst(mallory, (header) => {
+    header.set(alice.identity.dhKey, offsets.dhKey)
+    header.set(proofOfMallory(alice.identity.dhKey), offsets.proof)
+  })
   assert.is(outcome(bob.respond(adopted)), 'SESSION_UNDECRYPTABLE')
 })
 
@@ -202,8 +206,9 @@ test('who stole the responder\'s identity keys cannot pose as another to it', ()
   // Key compromise: Mallory holds Bob's long-lived keys, but no secret of his prekeys.
   const withBobsKeys = { own: bob.own, prekeys: mallory.prekeys }
   const session = SecureSession.initiate({ own: mallory.own, bundle: bob.bundle('lastResort'), random })
-  const message = mallory.encrypt(value(session), 'I am Alice')
-  message.set(firstMessage().subarray(offsets.signingKey, offsets.baseKey), offsets.signingKey)
+  const identity = firstMessage().subarray(offsets.signingKey, offsets.baseKey)
+  const posing = withHeader(value(session), (header) => header.set(identity, offsets.signingKey))
+  const message = mallory.encrypt(posing, 'I am Alice')
   assert.is(outcome(bob.respond(message)), 'SESSION_UNDECRYPTABLE')
   // Nor read what others send to Bob.
   const read = SecureSession.respond({ ...withBobsKeys, message: firstMessage(), ad })

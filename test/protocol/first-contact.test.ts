@@ -92,6 +92,10 @@ const oneTimeBlob = sealShelfOneTime({
 const request = payloadOf('request', {
   type: 'contactRequest',
   rootKey: keysOf('bob').publicKey,
+  box: openCard({
+    writeSeed: introKeys({ rootKey: aliceRoot, introToken: bytesOf('token', 15) }).writeSeed,
+    readKey: introRead.publicKey,
+  }).box,
   seed: bytesOf('bob seed', 15),
   deviceList: deviceListOf('bob', ['laptop']).bytes,
   name: 'Bob',
@@ -154,6 +158,7 @@ test('a contact request made from an invite alone reaches its reader, and the an
   }))
   assert.equal(valueOf(openContent(message.content, responded.plaintext)), request)
   assert.ok(request.body.type === 'contactRequest')
+  assert.is(request.body.box, box)
   const bobsList = valueOf(verifyDeviceList(request.body.deviceList, request.body.rootKey))
   const listed = findDevice(bobsList.list, message.senderDevice)!
   assert.is(hex(listed.dhKey), hex(responded.session.remote.dhKey))

@@ -79,6 +79,7 @@ export const checklist: readonly Attack[] = [
         'a bundle under another identity is refused, whole or in part',
         'somebody who signs another\'s DH key as their own does not come to speak in that session',
         'an initiator that takes over another\'s DH key, or its whole identity, is not believed',
+        'no byte of an initial header can be changed, of a known handshake neither',
         'a session stays with its device, whoever offers a bundle or a handshake for it',
         'a device meets neither itself nor an identity that borrows a key of it',
         'a message that was made for another conversation is not read',
@@ -87,6 +88,7 @@ export const checklist: readonly Attack[] = [
       ],
       'crypto/attacks/clients': [
         'a contact request under a list that does not name its device makes no contact',
+        'a contact request that is moved to the box of another invite makes no contact',
       ],
       'protocol/client/devices-owed': [
         'a linked device cannot speak for the primary by passing on what it never said',
@@ -165,6 +167,12 @@ export const checklist: readonly Attack[] = [
         'a cloned device shows by counters that come twice, and a new session shuts it out',
         'a new session of the other side shuts a clone out as well, once the device answered',
         'a device that goes back behind a ratchet step is refused, reported, and healed by a reset',
+        'a stolen state of before writes late mail for the life of a letter, and never after',
+        'a clock that was ahead for a while keeps no superseded session longer',
+        'of two sessions begun at once both last through any silence, and one ends once left',
+      ],
+      'crypto/attacks/clients': [
+        'a client reads nothing in a session that was superseded longer ago than a letter lives',
       ],
       'crypto/attacks/clients-crash': [
         'a client that dies as a message leaves never uses its place in the chain again',

@@ -19,6 +19,15 @@ import { deviceListOf, Dishonest } from '../support/dishonest-contact.ts'
 
 const test = suite('crypto/attacks/clients', { timeoutMs: 60_000 })
 
+const card: InboxCard = {
+  sequence: 1,
+  writeSeed: bytesOf('write'),
+  readKey: bytesOf('read'),
+  sealKey: bytesOf('seal'),
+  homes: [],
+  replicas: [],
+}
+
 async function texts(person: Person): Promise<string[]> {
   return (await person.incoming()).map((entry) => entry.text)
 }
@@ -69,6 +78,28 @@ test('a first message that comes again in a fresh envelope begins no second sess
   await world.end()
 })
 
+test('a client reads nothing in a session that was superseded longer ago than a letter lives', async () => {
+  const { world, bob, alice } = await dishonest('late for ever')
+  const stolen = alice.session.clone()
+  alice.begin()
+  const current = alice.session
+  alice.deposit(alice.envelope('anew'))
+  await world.clock.advance(2_000)
+  alice.session = stolen
+  alice.deposit(alice.envelope('late'))
+  await world.clock.advance(2_000)
+  assert.equal(await texts(bob), ['honest', 'anew', 'late'])
+  await world.clock.advance(limits.supersededSessionMs)
+  alice.deposit(alice.envelope('too late'))
+  await world.clock.advance(2_000)
+  assert.equal(undecryptable(bob), ['SESSION_UNDECRYPTABLE'])
+  alice.session = current
+  alice.deposit(alice.envelope('of today'))
+  await world.until(async () => (await texts(bob)).includes('of today'))
+  assert.not.ok((await texts(bob)).includes('too late'))
+  await world.end()
+})
+
 // ── Wrong devices ───────────────────────────────────────────────────────────────────────────
 
 test('a contact request under a list that does not name its device makes no contact', async () => {
@@ -80,14 +111,6 @@ test('a contact request under a list that does not name its device makes no cont
   await world.clock.advance(1_000)
   const stranger = await Dishonest.stranger(world, mallory, { victim, uri })
   const { rootKey: carolsRoot } = (await readAccount(carol.store.kv))!
-  const card: InboxCard = {
-    sequence: 1,
-    writeSeed: bytesOf('write'),
-    readKey: bytesOf('read'),
-    sealKey: bytesOf('seal'),
-    homes: [],
-    replicas: [],
-  }
   const [carols, mallorys] = [await deviceListOf(carol), await deviceListOf(mallory)]
   for (const [rootKey, deviceList] of [
     [carolsRoot, carols], [stranger.own.rootKey, carols], [carolsRoot, mallorys],
@@ -95,12 +118,38 @@ test('a contact request under a list that does not name its device makes no cont
     stranger.begin()
     stranger.deposit(stranger.envelope({
       type: 'contactRequest', name: 'Carol', text: undefined,
-      rootKey, deviceList, card, seed: bytesOf('seed', 15),
+      rootKey, deviceList, card, seed: bytesOf('seed', 15), box: stranger.target.box,
     }))
     await world.clock.advance(2_000)
   }
   assert.equal(await victim.client.contacts(), [])
   assert.equal(undecryptable(victim), ['DEVICE_UNKNOWN', 'SIGNATURE_INVALID', 'SIGNATURE_INVALID'])
+  await world.end()
+})
+
+test('a contact request that is moved to the box of another invite makes no contact', async () => {
+  const world = new World('moved request')
+  const victim = await world.person('Victor')
+  const mallory = await world.person('Mallory')
+  await world.clock.advance(5_000)
+  const uris = [await world.run(victim.client.invite()), await world.run(victim.client.invite())]
+  await world.clock.advance(1_000)
+  const [asked, other] = [
+    await Dishonest.stranger(world, mallory, { victim, uri: uris[0]!.uri }),
+    await Dishonest.stranger(world, mallory, { victim, uri: uris[1]!.uri }),
+  ]
+  asked.begin()
+  const request = asked.envelope({
+    type: 'contactRequest', name: 'Mallory', text: undefined, rootKey: asked.own.rootKey,
+    deviceList: await deviceListOf(mallory), card, seed: bytesOf('seed', 15), box: asked.target.box,
+  })
+  asked.deposit(asked.moved(request, other.target))
+  await world.clock.advance(2_000)
+  assert.equal(await victim.client.contacts(), [])
+  assert.equal(undecryptable(victim), ['CONTACT_REQUEST'])
+  asked.deposit(request)
+  await world.clock.advance(2_000)
+  assert.is((await victim.client.contacts()).length, 1, 'in its own box it is taken')
   await world.end()
 })
 

@@ -11,7 +11,7 @@ import type { DhKeyPair } from '../../../crypto/provider.ts'
 import { SecureSession } from '../../../crypto/secure-session.ts'
 import { suite } from '../../helpers/harness.ts'
 import { seededRandom } from '../../helpers/seeded-random.ts'
-import { claiming } from '../support/attackers.ts'
+import { claiming, withHeader } from '../support/attackers.ts'
 import { ad, establish, outcome, read, TestDevice, value } from '../support/devices.ts'
 
 const test = suite('crypto/attacks/compromise')
@@ -62,11 +62,10 @@ function posingAsAlice(dhKeys: DhKeyPair): Uint8Array {
   const signingKeys = claiming(crypto.signingKeyPair(random.bytes(32)), alice.identity.signingKey)
   const bundle = bob.bundle('lastResort')
   const session = value(SecureSession.initiate({ own: { signingKeys, dhKeys }, bundle, random }))
-  const message = session.encrypt({ plaintext: new Uint8Array(4), ad, random })
   // The proof says nothing but that the keys belong together; anybody has seen it.
-  const seen = alice.encrypt(alice.initiate(bundle), '')
-  message.set(seen.subarray(identityAt.start, identityAt.end), identityAt.start)
-  return message
+  const seen = alice.encrypt(alice.initiate(bundle), '').subarray(identityAt.start, identityAt.end)
+  const posing = withHeader(session, (message) => message.set(seen, identityAt.start))
+  return posing.encrypt({ plaintext: new Uint8Array(4), ad, random })
 }
 
 test('who lacks a device\'s DH key cannot pose as it, even with the victim\'s own identity keys', () => {

@@ -13,6 +13,7 @@ import { compareDeviceLists, createDeviceList, verifyDeviceList } from '../../..
 import { bytesOf, deviceListOf, deviceOf, keysOf } from '../../helpers/actors.ts'
 import { suite } from '../../helpers/harness.ts'
 import { seededRandom } from '../../helpers/seeded-random.ts'
+import { withHeader } from '../support/attackers.ts'
 import { establish, outcome, read, TestDevice, ad } from '../support/devices.ts'
 
 const test = suite('crypto/attacks/misbinding')
@@ -27,6 +28,7 @@ const initiate = (bundle: PrekeyBundle): string =>
 
 /** Where the parts of an initial message stand. */
 const at = { signingKey: 2, dhKey: 34, proof: 66, oneTimeFlag: 171, kemCiphertext: 176 }
+const headerEnd = 1_264
 
 test('a bundle under another identity is refused, whole or in part', () => {
   const [real, other] = [bob.bundle(), mallory.bundle()]
@@ -57,17 +59,38 @@ test('somebody who signs another\'s DH key as their own does not come to speak i
 
 test('an initiator that takes over another\'s DH key, or its whole identity, is not believed', () => {
   const real = alice.encrypt(alice.initiate(bob.bundle()), 'from Alice')
-  const claimed = mallory.encrypt(mallory.initiate(bob.bundle()), 'from Mallory')
-  claimed.set(real.subarray(at.signingKey, at.proof + 64), at.signingKey)
-  assert.is(outcome(bob.respond(claimed)), 'SESSION_UNDECRYPTABLE')
-  const adopted = mallory.encrypt(mallory.initiate(bob.bundle()), 'from Mallory')
+  const claimed = withHeader(mallory.initiate(bob.bundle()), (message) =>
+    message.set(real.subarray(at.signingKey, at.proof + 64), at.signingKey))
+  assert.is(outcome(bob.respond(mallory.encrypt(claimed, 'from Mallory'))), 'SESSION_UNDECRYPTABLE')
   const proof = crypto.sign(mallory.own.signingKeys, concat(labels.identityProof, alice.identity.dhKey))
-  adopted.set(alice.identity.dhKey, at.dhKey)
-  adopted.set(proof, at.proof)
-  assert.is(outcome(bob.respond(adopted)), 'SESSION_UNDECRYPTABLE')
+  const adopted = withHeader(mallory.initiate(bob.bundle()), (message) => {
+    message.set(alice.identity.dhKey, at.dhKey)
+    message.set(proof, at.proof)
+  })
+  assert.is(outcome(bob.respond(mallory.encrypt(adopted, 'from Mallory'))), 'SESSION_UNDECRYPTABLE')
   const unproven = real.slice()
   unproven.set(mallory.identity.signingKey, at.signingKey)
   assert.is(outcome(bob.respond(unproven)), 'HANDSHAKE_IDENTITY')
+})
+
+test('no byte of an initial header can be changed, of a known handshake neither', () => {
+  const session = alice.initiate(bob.bundle('lastResort'))
+  const first = bob.respond(alice.encrypt(session, 'first'))
+  assert.ok(first.ok)
+  const { session: other } = first.value
+  const before = other.serialize()
+  const message = alice.encrypt(session, 'second, under the same header')
+  for (let i = 0; i < headerEnd; i++) {
+    const altered = message.slice()
+    altered[i]! ^= 1
+    assert.is.not(outcome(bob.respond(altered, other)), 'read', `byte ${i}`)
+    assert.is.not(outcome(other.decrypt({ message: altered, ad })), 'read', `byte ${i}`)
+  }
+  // Nor without the header: the kind counts too.
+  const bare = concat(Uint8Array.of(2, 1), message.subarray(headerEnd))
+  assert.is(outcome(other.decrypt({ message: bare, ad })), 'SESSION_UNDECRYPTABLE')
+  assert.equal(other.serialize(), before)
+  assert.is(read(other, message), 'second, under the same header')
 })
 
 test('a session stays with its device, whoever offers a bundle or a handshake for it', () => {
@@ -142,13 +165,13 @@ test('a bundle without a whole ML-KEM key, or with somebody else\'s, is refused'
 })
 
 test('a prekey stripped or swapped on the way gives the two ends different keys', () => {
-  const message = (): Uint8Array => alice.encrypt(alice.initiate(bob.bundle()), 'first')
-  const stripped = message()
-  stripped.fill(0, at.oneTimeFlag, at.kemCiphertext)
+  // As if the change could be bound again: the keys differ all the same.
+  const changed = (change: (message: Uint8Array) => void): Uint8Array =>
+    alice.encrypt(withHeader(alice.initiate(bob.bundle()), change), 'first')
+  const stripped = changed((message) => message.fill(0, at.oneTimeFlag, at.kemCiphertext))
   assert.is(outcome(bob.respond(stripped)), 'SESSION_UNDECRYPTABLE')
-  const reencapsulated = message()
   const { ciphertext } = crypto.kemEncapsulate(bob.lastResortKem.keys.publicKey, random)!
-  reencapsulated.set(ciphertext, at.kemCiphertext)
+  const reencapsulated = changed((message) => message.set(ciphertext, at.kemCiphertext))
   assert.is(outcome(bob.respond(reencapsulated)), 'SESSION_UNDECRYPTABLE')
   // The one-time prekey is not signed: who hands it out may swap it, and gains nothing.
   const bundle = bob.bundle()

@@ -4,6 +4,7 @@ import { bytesToNumberLE, numberToBytesLE } from '@noble/curves/utils.js'
 import { concat, hexDecode } from '../../../crypto/bytes.ts'
 import { crypto } from '../../../crypto/index.ts'
 import type { SigningKeyPair } from '../../../crypto/provider.ts'
+import { SecureSession } from '../../../crypto/secure-session.ts'
 
 const { Point } = ed25519
 const groupOrder = Point.Fn.ORDER
@@ -36,6 +37,18 @@ export function badVerifyKeys(honest: Uint8Array): readonly (readonly [string, U
 /** A key pair that claims a public key which is not its own. */
 export function claiming<K extends { readonly publicKey: Uint8Array }>(keys: K, publicKey: Uint8Array): K {
   return Object.defineProperty(keys, 'publicKey', { value: publicKey, enumerable: true })
+}
+
+/**
+ * A session just begun whose owner says other things in its initial header, and binds those: nothing but
+ * the handshake stands in the way. `change` gets bytes in which offsets are those of the message.
+ */
+export function withHeader(session: SecureSession, change: (message: Uint8Array) => void): SecureSession {
+  // serialize(): version, the other device, count, base key, two flags; then the header.
+  const headerAt = 1 + 64 + 4 + 32 + 2
+  const state = session.serialize()
+  change(state.subarray(headerAt - 2))
+  return SecureSession.deserialize(state)
 }
 
 /** Another valid signature of the same message: RFC 8032 with a nonce of one's own choice. */

@@ -17,6 +17,7 @@ import { createEnvelope, expiryHour, parseEnvelope } from '../../../protocol/env
 import { introKeys, parseInvite } from '../../../protocol/invite.ts'
 import type { MessageId } from '../../../protocol/ids.ts'
 import type { Body } from '../../../protocol/message/payload.ts'
+import { openMessage, sealMessage } from '../../../protocol/message/sealed.ts'
 import { openShelfStatic } from '../../../protocol/shelf-content.ts'
 import type { World, Person } from '../../helpers/client-actors.ts'
 import type { TestNode } from '../../helpers/client-network.ts'
@@ -116,6 +117,16 @@ export class Dishonest {
     const { envelope: { ciphertext, expiryHour: hour } } = value(parseEnvelope(envelope))
     const { writeKeys, readKey } = this.target
     return createEnvelope({ writeKeys, readKey, expiryHour: hour + hours, ciphertext: ciphertext.slice() })
+  }
+
+  /** The same message, sealed for another box that we may write to. */
+  moved(envelope: Uint8Array, to: Target): Uint8Array {
+    const { envelope: { ciphertext, expiryHour: hour } } = value(parseEnvelope(envelope))
+    const message = value(openMessage(ciphertext, this.target.sealKey))
+    return createEnvelope({
+      writeKeys: to.writeKeys, readKey: to.readKey, expiryHour: hour,
+      ciphertext: sealMessage(message, to.sealKey, this.random),
+    })
   }
 
   /** An envelope that opens to nothing: the right box, random content. */

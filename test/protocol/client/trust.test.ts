@@ -1,5 +1,6 @@
 /** How sure people are of a contact's key: compared, kept, in doubt, settled. */
 import * as assert from 'uvu/assert'
+import { ratchetLimits } from '../../../crypto/ratchet/limits.ts'
 import { decode } from '../../../protocol/codec/struct.ts'
 import { readAccount } from '../../../protocol/client/account-state.ts'
 import type { ClientEvent } from '../../../protocol/client/api.ts'
@@ -87,6 +88,33 @@ test('both sides show the same safety number, in 12 groups of 5 digits', async (
   await world.end()
 })
 
+test('tells of sessions that began without one-time keys, until both have answered', async () => {
+  const world = new World('secrecy')
+  const alice = await world.person('Alice')
+  await world.clock.advance(5_000)
+  const holders = [alice.node, ...world.replicas]
+  for (const node of holders) for (const shelf of node.shelves.values()) shelf.oneTime.length = 0
+  const bob = await world.person('Bob')
+  await world.clock.advance(5_000)
+  const { uri } = await world.run(alice.client.invite())
+  const { address } = await world.run(bob.client.add(uri))
+  const begun = async (): Promise<boolean> => (await bob.client.safetyNumber(address)).sessions.length === 1
+  await world.until(begun, { stepMs: 10 })
+  const before = await bob.client.safetyNumber(address)
+  assert.equal(before.sessions.map(({ weakForwardSecrecy }) => weakForwardSecrecy), [true])
+  await world.until(async () => (await bob.client.contacts())[0]?.state === 'active')
+  for (let i = 0; i < 2; i++) {
+    await world.run(bob.client.send('Alice', 'a word'))
+    await world.run(alice.client.send('Bob', 'and another'))
+    await world.clock.advance(5_000)
+  }
+  for (const number of [await bob.client.safetyNumber('Alice'), await alice.client.safetyNumber('Bob')]) {
+    assert.equal(number.sessions.map(({ weakForwardSecrecy }) => weakForwardSecrecy), [false])
+    assert.ok(number.sessions[0]!.pqAgeSteps < 2 * ratchetLimits.kemPeriodTurns)
+  }
+  await world.end()
+})
+
 for (const form of ['digits', 'code'] as const) {
   test(`verifies by the ${form} of the other side, and tells`, async () => {
     const world = new World(`by ${form}`)
@@ -133,7 +161,8 @@ test('keeps what was verified through a rename, a crash, a backup and a moved in
   bob.node.session?.reset()
   await world.clock.advance(10_000)
   assert.is((await alice.only()).trust, 'verified')
-  assert.equal(await alice.client.safetyNumber('Robert'), before)
+  const after = await alice.client.safetyNumber('Robert')
+  assert.equal([after.digits, after.code], [before.digits, before.code])
   await world.end()
 })
 
@@ -172,7 +201,8 @@ test('what is verified on one device is verified on the others, under the same n
   await world.run(alice.client.markVerified('Bob'))
   await world.until(async () => (await phone.client.contact('Bob')).trust === 'verified')
   assert.equal(trustEvents(phone), ['Bob: invite → verified'])
-  assert.equal(await phone.client.safetyNumber('Bob'), await alice.client.safetyNumber('Bob'))
+  const [onPhone, here] = [await phone.client.safetyNumber('Bob'), await alice.client.safetyNumber('Bob')]
+  assert.equal([onPhone.digits, onPhone.code], [here.digits, here.code])
   await world.run(phone.client.unverify('Bob'))
   await world.until(async () => (await alice.client.contact('Bob')).trust === 'invite')
   await world.end()

@@ -2,7 +2,7 @@
 import * as assert from 'uvu/assert'
 import { concat, hex } from '../../../crypto/bytes.ts'
 import { limits } from '../../../protocol/limits.ts'
-import type { EnvelopeId, MessageId } from '../../../protocol/ids.ts'
+import type { BoxId, EnvelopeId, MessageId } from '../../../protocol/ids.ts'
 import { bodyCodecs, decodePayload, encodePayload } from '../../../protocol/message/payload.ts'
 import type { Body, Payload } from '../../../protocol/message/payload.ts'
 import { deviceId } from '../../../protocol/account.ts'
@@ -24,6 +24,7 @@ const deviceList = deviceListOf('alice', ['laptop']).bytes
 const card = cardOf('alice for bob')
 const rootKey = keysOf('alice').publicKey
 const seed = bytesOf('alice seed', 15)
+const boxId = hex(bytesOf('request box')) as BoxId
 const device = deviceId(bytesOf('phone'))
 const box = {
   writeSeed: bytesOf('write'), readSeed: bytesOf('read'), sealKey: bytesOf('seal'), sequence: 4,
@@ -97,8 +98,8 @@ const bodies: Body[] = [
     ],
     lost: [envelopeOf('c')],
   },
-  { type: 'contactRequest', rootKey, seed, deviceList, name: 'Alice', card, text: 'hello!' },
-  { type: 'contactRequest', rootKey, seed, deviceList, name: 'Alice', card, text: undefined },
+  { type: 'contactRequest', rootKey, box: boxId, seed, deviceList, name: 'Alice', card, text: 'hello!' },
+  { type: 'contactRequest', rootKey, box: boxId, seed, deviceList, name: 'Alice', card, text: undefined },
   {
     type: 'file', name: 'cat.jpg', mediaType: 'image/jpeg', length: 123_456, hash: bytesOf('content'),
     pieceBytes: 65_536, key: bytesOf('file key'), writeKey: keysOf('file box').publicKey,
