@@ -27,6 +27,8 @@ export interface DoctorComponents {
   readonly dataDir: string
   readonly status: () => Promise<NodeStatus>
   readonly damaged: () => Promise<readonly DamagedRecord[]>
+  /** Settings of the database under which a power cut may take what was stored. */
+  readonly undurable?: readonly string[]
   /** Default: those of this process. */
   readonly fallbacks?: readonly string[]
 }
@@ -37,7 +39,7 @@ export async function examineNode(components: DoctorComponents): Promise<DoctorR
   const checks = [
     await checkDataDir(components.dataDir),
     await checkDisk(components.dataDir),
-    await checkStore(components.kv),
+    await checkStore(components.kv, components.undurable),
     checkRecords(await components.damaged()),
     ...checkCryptography(components.fallbacks ?? crypto.fallbacks),
     checkPeers(status),
@@ -131,7 +133,12 @@ export async function checkDisk(dataDir: string): Promise<DoctorCheck> {
   })
 }
 
-export async function checkStore(kv: KvStore): Promise<DoctorCheck> {
+export async function checkStore(kv: KvStore, undurable: readonly string[] = []): Promise<DoctorCheck> {
+  if (undurable.length > 0) {
+    const detail = `a power cut may take what is stored: ${undurable.join('; ')}`
+    const cure = 'change these settings of the database, then restart the node'
+    return { name: 'store', ok: false, detail, cure }
+  }
   try {
     await kv.write([{ type: 'put', key: probeKey, value: utf8('ok') }])
     await kv.write([{ type: 'delete', key: probeKey }])

@@ -91,6 +91,7 @@ export async function openNodeStore(components: NodeStoreComponents): Promise<No
       pieces: store.pieces,
       kv: rooms,
       ...store.hints === undefined ? {} : { hints: store.hints },
+      ...store.health === undefined ? {} : { health: () => store.health!() },
       close: () => store.close(),
     },
     account: scopedKv(account, accountScope),

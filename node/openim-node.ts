@@ -196,6 +196,7 @@ export class OpenIMNode {
       dataDir: this.#options.dataDir,
       status: () => this.status(),
       damaged: () => nodeStore.damaged(),
+      undurable: nodeStore.store.health?.().undurable ?? [],
     }
     await this.client.checkStanding()
     if (contact === undefined) return examineNode(components)

@@ -242,8 +242,18 @@ export interface StoreHints {
   listen(listener: (message: Uint8Array) => void): () => void
 }
 
+/** What a database says of itself. */
+export interface StoreHealth {
+  /** Damaged rows met since the start. */
+  readonly corrupt: number
+  /** Why a power cut may take what it said is stored, in words: then no receipt is signed over it. */
+  readonly undurable?: readonly string[]
+}
+
 /** One opened database. */
 export interface Store {
+  /** Missing where there is nothing to say. */
+  health?(): StoreHealth
   readonly hints?: StoreHints
   readonly mailbox: MailboxStore
   readonly pieces: PieceStore

@@ -232,6 +232,9 @@ export class FileBoxes {
     this.#options.onMoved(envelope.length)
     const { results, receipt } = await this.#options.depositHere([envelope])
     if (receipt === undefined) {
+      if (results[0] === depositResults.stored || results[0] === depositResults.duplicate) {
+        throw new OpenIMError('STORE_SETTINGS', 'the database of this node may lose what it stores')
+      }
       const isFull = results[0] === depositResults.overQuota
       throw new OpenIMError(isFull ? 'INBOX_FULL' : 'ENVELOPE_REFUSED', 'the file box takes no such piece')
     }

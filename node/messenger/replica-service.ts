@@ -3,7 +3,9 @@
  *
  * The same deposits serve both kinds of box: those we are home to and those we hold for others.
  * Order of checks is cheapest first: structure, time, a box we know, budget, and only then the
- * signature, so that a flood of rubbish costs us little. `stored` is said after the store synced.
+ * signature, so that a flood of rubbish costs us little. `stored` is said after the store synced,
+ * and signed only where the store keeps what it says (`Store.health`): else nobody counts us as one
+ * who has it, and nothing is held for others.
  */
 import { hex } from '../../crypto/bytes.ts'
 import type { SigningKeyPair } from '../../crypto/provider.ts'
@@ -32,10 +34,11 @@ import {
 import type { BoxKind, Lease, LeaseResult } from '../../protocol/service/lease.ts'
 import { signatureBytes } from '../../protocol/signed.ts'
 import type {
-  HouseholdPort, Log, MailboxItem, MailboxStore, Overlay, PieceStore, PutResult,
+  HouseholdPort, Log, MailboxItem, MailboxStore, Overlay, PieceStore, PutResult, Store,
 } from '../ports.ts'
 import { Lending } from './lending.ts'
 import type { Lent } from './lending.ts'
+import { PurgeClock } from './purge-clock.ts'
 import { lentBoxCodec } from './records.ts'
 import type { LentBox } from './records.ts'
 import { Turns } from './turns.ts'
@@ -68,6 +71,8 @@ export type MailListener = (box: BoxId, items: readonly MailboxItem[]) => void
 
 export interface ReplicaServiceComponents {
   readonly overlay: Overlay
+  /** Asked whether it keeps what it says is stored. */
+  readonly store: Store
   readonly mailbox: MailboxStore
   readonly pieces: PieceStore
   /** Of this process alone: the leases that it granted name it. */
@@ -99,12 +104,14 @@ export class ReplicaService {
   readonly #lending: Lending
   /** Leases of one box, and its end, one after the other. */
   readonly #turns = new Turns()
+  readonly #purgeClock: PurgeClock
   /** Less may be held than was counted. */
   #hasFreed = false
 
   constructor(components: ReplicaServiceComponents, options: ReplicaServiceOptions) {
     this.#components = components
     this.#options = options
+    this.#purgeClock = new PurgeClock(components)
     this.#lending = new Lending({
       bytesMax: options.lentBytesMax, nowMs: components.clock.now(), isFriend: options.isFriend,
     })
@@ -124,20 +131,23 @@ export class ReplicaService {
 
   /** Removes what expired and counts again what is held. Now and then. */
   async upkeep(): Promise<void> {
-    const { clock, mailbox, pieces, ownKv, household } = this.#components
-    const nowMs = clock.now()
+    const nowMs = await this.#purgeClock.look()
+    if (nowMs !== undefined) await this.#purge(nowMs)
+    await this.#recount()
+  }
+
+  async #purge(nowMs: number): Promise<void> {
+    const { mailbox, pieces, ownKv, household } = this.#components
     for (const box of [...this.#lent.keys()]) {
       await this.#turns.run(box, async () => {
         const lent = this.#lent.get(box)
         if (lent !== undefined && expiryMs(lent.expiryHour) <= nowMs) await this.#drop(box)
       })
     }
-    if (household.does('keeper')) {
-      while (await mailbox.expire(nowMs, 500) === 500);
-      while (await ownKv.expire(nowMs, 500) === 500);
-      await pieces.expire(nowMs)
-    }
-    await this.#recount()
+    if (!household.does('keeper')) return
+    while (await mailbox.expire(nowMs, 500) === 500);
+    while (await ownKv.expire(nowMs, 500) === 500);
+    await pieces.expire(nowMs)
   }
 
   async #recount(): Promise<void> {
@@ -271,8 +281,13 @@ export class ReplicaService {
     return admitted.map(({ item }) => outcomes.get(item)!)
   }
 
+  /** A power cut must not take what we signed for. */
+  get #isDurable(): boolean {
+    return (this.#components.store.health?.().undurable ?? []).length === 0
+  }
+
   #receiptFor(held: readonly MailboxItem[]): Uint8Array | undefined {
-    if (held.length === 0) return undefined
+    if (held.length === 0 || !this.#isDurable) return undefined
     const { overlay, clock, nodeKeys } = this.#components
     const storedHour = Math.floor(clock.now() / hourMs)
     const envelopeIds = held.map((item) => item.id)
@@ -326,7 +341,8 @@ export class ReplicaService {
 
   async #grant(lease: Lease, signed: Uint8Array): Promise<LeaseResult> {
     const { ownKv, mailbox, pieces, household } = this.#components
-    if (!this.#options.lends || !household.does('lender')) return leaseResults.notOffered
+    const isOffered = this.#options.lends && this.#isDurable && household.does('lender')
+    if (!isOffered) return leaseResults.notOffered
     const box = boxId(lease)
     const known = this.#lent.get(box)
     if (!this.#isSane(lease) || (known?.kind ?? lease.kind) !== lease.kind) return leaseResults.invalid

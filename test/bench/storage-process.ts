@@ -14,6 +14,9 @@ import { silentLog } from '../../node/ports.ts'
 import type { MailboxItem, Store } from '../../node/ports.ts'
 import { openLevelStore } from '../../node/storage/level-store.ts'
 import { openStore } from '../../node/storage/open-store.ts'
+import { openMysql } from '../../node/storage/sql/mysql-driver.ts'
+import { openPostgresql } from '../../node/storage/sql/postgresql-driver.ts'
+import { openSqlStore } from '../../node/storage/sql/sql-store.ts'
 import type { StoreAddress } from '../../node/storage/store-address.ts'
 import { serveCommands } from './bench-process.ts'
 
@@ -27,6 +30,8 @@ export type StorageCommand =
     readonly unsynced?: boolean
   }
   | { readonly op: 'openPlain', readonly host: string, readonly boxes: number }
+  /** Sixteen of our stores that write each put by itself. */
+  | { readonly op: 'openSingly', readonly address: StoreAddress, readonly boxes: number }
   | { readonly op: 'put', readonly concurrency: number, readonly count: number }
   | { readonly op: 'plainPut', readonly concurrency: number, readonly count: number }
   | { readonly op: 'fetch', readonly boxes: number }
@@ -110,15 +115,19 @@ async function open({ directory, address, boxes, unsynced }: StorageCommand & { 
   store = unsynced === true
     ? await openLevelStore({ clock, log: silentLog, directory, unsynced })
     : await openStore({ clock, log: silentLog }, { directory, address })
+  await makeBoxes(boxes)
+}
+
+async function makeBoxes(boxes: number): Promise<void> {
   boxNames = Array.from({ length: boxes }, () => hex(systemRandom.bytes(32)) as BoxId)
   const bounds = { itemsMax: 20_000, bytesMax: 2 ** 30, expiresAtMs: Infinity }
-  const { mailbox } = store
+  const { mailbox } = store!
   for (let at = 0; at < boxes; at += 500) {
     await Promise.all(boxNames.slice(at, at + 500).map((box) => mailbox.setBox(box, bounds)))
   }
 }
 
-/** The same steps as one transaction for each put, with sixteen connections. */
+/** Quota and duplicates judged by one statement, which is a transaction for each put; sixteen connections. */
 async function openPlain(host: string, boxes: number): Promise<void> {
   const pool = new pg.Pool({ host, user: 'openim', database: 'postgres', max: 16 })
   // The server is ended first.
@@ -142,6 +151,21 @@ async function openPlain(host: string, boxes: number): Promise<void> {
     const values = [id, names[(7_919 * sequence) % boxes], clock.now(), body, body.length]
     return pool.query({ name: 'put', text: statement, values })
   }
+}
+
+/** All that our store judges, in one transaction for each put, with sixteen connections. */
+async function openSingly({ address, boxes }: StorageCommand & { op: 'openSingly' }): Promise<void> {
+  const { kind, host, user, database } = address
+  const where = { host, user: user ?? '', database }
+  const stores = await Promise.all(Array.from({ length: 16 }, async () => {
+    const open = kind === 'mysql' ? openMysql : openPostgresql
+    const driver = await open(where, { log: silentLog })
+    return await openSqlStore({ driver, clock, log: silentLog, operationsMax: 1 })
+  }))
+  store = stores[0]!
+  await makeBoxes(boxes)
+  let turn = 0
+  plainPut = () => stores[turn++ % stores.length]!.mailbox.put([nextItem(boxNumber(7_919 * sequence))])
 }
 
 /** Mailboxes a second: a page of 100 and its acknowledgement. */
@@ -180,6 +204,7 @@ await serveCommands<StorageCommand>({
     switch (command.op) {
       case 'open': return await open(command)
       case 'openPlain': return await openPlain(command.host, command.boxes)
+      case 'openSingly': return await openSingly(command)
       case 'put':
         return await puts(command, () => store!.mailbox.put([nextItem(boxNumber(7_919 * sequence))]))
       case 'plainPut': return await puts(command, plainPut!)

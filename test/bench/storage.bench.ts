@@ -20,6 +20,8 @@ import type { Bench, BenchContext, BenchRow } from './bench.ts'
 import type { PutFigures, StorageCommand } from './storage-process.ts'
 
 const script = new URL('./storage-process.ts', import.meta.url)
+/** Of a server: sixteen stores that write each put alone come on top of our own. */
+const connections = ['max_connections=120']
 const rounds = 3
 const boxes = 10_000
 const putsAlone = 300
@@ -32,6 +34,7 @@ interface Side {
   readonly name: string
   readonly process: BenchProcess<StorageCommand>
   readonly server: DatabaseProcess | undefined
+  readonly address: StoreAddress | undefined
   readonly alone: number[]
   readonly together: PutFigures[]
   readonly fetched: number[]
@@ -76,18 +79,18 @@ async function startSides(folder: string, { say }: BenchContext): Promise<Side[]
     const directory = join(folder, name)
     await process.ask({ op: 'open', directory, boxes, ...address === undefined ? {} : { address } })
     sides.push({
-      name, process, server, alone: [], together: [], fetched: [], expired: [], amplification: 0,
+      name, process, server, address, alone: [], together: [], fetched: [], expired: [], amplification: 0,
       fill: undefined,
     })
   }
   const rest = { port: undefined, prefix: undefined, tls: undefined }
   await add('level')
   if (hasPostgresql) {
-    const server = await startPostgresql()
+    const server = await startPostgresql(connections)
     await add('PostgreSQL', server, { ...rest, kind: 'postgresql', ...sqlAddress(postgresqlAddress(server)) })
   }
   if (hasMariadb) {
-    const server = await startMariadb()
+    const server = await startMariadb(connections)
     await add('MariaDB', server, { ...rest, kind: 'mysql', ...sqlAddress(mariadbAddress(server)) })
   }
   if (hasRedis) {
@@ -104,22 +107,46 @@ function sqlAddress(
   return { host, user, database }
 }
 
+/** Something plain under the load of 64 puts at a time. */
 interface Plain {
-  readonly level: BenchProcess<StorageCommand>
-  readonly postgresql: BenchProcess<StorageCommand> | undefined
-  readonly levelRates: number[]
-  readonly postgresqlRates: number[]
+  /** Of the side that is compared with it. */
+  readonly side: string
+  readonly name: string
+  readonly op: 'put' | 'plainPut'
+  readonly process: BenchProcess<StorageCommand>
+  readonly bounds: { readonly floor?: number, readonly target?: number }
+  readonly rates: number[]
 }
 
-async function startPlain(folder: string, server: DatabaseProcess | undefined): Promise<Plain> {
-  const level = await BenchProcess.start<StorageCommand>(script, 'store')
-  await level.ask({ op: 'open', directory: join(folder, 'unsynced'), boxes, unsynced: true })
-  let postgresql: Plain['postgresql']
-  if (server !== undefined) {
-    postgresql = await BenchProcess.start<StorageCommand>(script, 'store')
-    await postgresql.ask({ op: 'openPlain', host: server.folder, boxes })
+async function startPlain(folder: string, sides: readonly Side[]): Promise<Plain[]> {
+  const plain: Plain[] = []
+  const add = async (
+    what: Pick<Plain, 'side' | 'name' | 'op' | 'bounds'>, command: StorageCommand,
+  ): Promise<void> => {
+    const process = await BenchProcess.start<StorageCommand>(script, 'store')
+    await process.ask(command)
+    plain.push({ ...what, process, rates: [] })
   }
-  return { level, postgresql, levelRates: [], postgresqlRates: [] }
+  await add(
+    { side: 'level', name: 'the same, not synced', op: 'put', bounds: { floor: 0.4, target: 0.8 } },
+    { op: 'open', directory: join(folder, 'unsynced'), boxes, unsynced: true },
+  )
+  for (const { name, server, address } of sides) {
+    if (address === undefined || address.kind === 'redis') continue
+    await add(
+      {
+        side: name, name: `${name}, the same for each put alone`, op: 'plainPut',
+        bounds: { floor: 1.5, target: 3 },
+      },
+      { op: 'openSingly', address, boxes },
+    )
+    if (address.kind !== 'postgresql') continue
+    await add(
+      { side: name, name: `${name}, one statement for each put`, op: 'plainPut', bounds: { floor: 0.7 } },
+      { op: 'openPlain', host: server!.folder, boxes },
+    )
+  }
+  return plain
 }
 
 async function measure(side: Side, isFirst: boolean): Promise<void> {
@@ -174,28 +201,25 @@ export const bench: Bench = {
   async run(context) {
     const folder = await mkdtemp(join(tmpdir(), 'openim-bench-'))
     const sides = await startSides(folder, context)
-    const postgresql = sides.find(({ name }) => name === 'PostgreSQL')
-    const plain = await startPlain(folder, postgresql?.server)
+    const plain = await startPlain(folder, sides)
     try {
       for (let round = 0; round <= rounds; round++) {
         context.say(`round ${round} of ${rounds} …`)
         for (const side of round % 2 === 0 ? sides : sides.toReversed()) await measure(side, round === 0)
-        const load = { concurrency: 64, count: putsTogether }
-        const level = await plain.level.ask<PutFigures>({ op: 'put', ...load })
-        const sql = await plain.postgresql?.ask<PutFigures>({ op: 'plainPut', ...load })
-        if (round === 0) continue
-        plain.levelRates.push(level.perSecond)
-        if (sql !== undefined) plain.postgresqlRates.push(sql.perSecond)
+        for (const { process, op, rates } of plain) {
+          const figures = await process.ask<PutFigures>({ op, concurrency: 64, count: putsTogether })
+          if (round > 0) rates.push(figures.perSecond)
+        }
       }
       if (context.args[0] === 'full') await fillAll(sides, context)
-      return [...sides.flatMap((side) => rowsOf(side, sides[0]!)), ...plainRows(sides, plain)]
+      const rows = sides.flatMap((side) => rowsOf(side, sides[0]!))
+      return [...rows, ...plain.map((one) => plainRow(sides, one))]
     } finally {
       for (const { process, server } of sides) {
         await process.end()
         await server?.remove()
       }
-      await plain.level.end()
-      await plain.postgresql?.end()
+      for (const { process } of plain) await process.end()
       await rm(folder, { recursive: true, force: true })
     }
   },
@@ -208,30 +232,16 @@ async function fillAll(sides: readonly Side[], { say }: BenchContext): Promise<v
   }
 }
 
-function plainRows(sides: readonly Side[], { levelRates, postgresqlRates }: Plain): BenchRow[] {
-  const rate = (name: string): number[] | undefined =>
-    sides.find((side) => side.name === name)?.together.map(({ perSecond }) => perSecond)
-  const row = (figure: string, ours: number[], other: { name: string, rates: number[] }): BenchRow => ({
-    figure,
+function plainRow(sides: readonly Side[], { side, name, rates, bounds }: Plain): BenchRow {
+  const ours = sides.find((one) => one.name === side)!.together.map(({ perSecond }) => perSecond)
+  return {
+    figure: side === 'level' ? 'level, synced, 64 at a time' : `${side}, groups, 64 at a time`,
     unit: '1/s',
     better: 'higher',
     value: median(ours),
-    against: other.name,
-    againstValue: median(other.rates),
-    ratio: median(ours.map((value, round) => value / other.rates[round]!)),
-  })
-  const rows: BenchRow[] = [{
-    ...row('level, synced, 64 at a time', rate('level')!, {
-      name: 'the same, not synced', rates: levelRates,
-    }),
-    floor: 0.4,
-    target: 0.8,
-  }]
-  for (const name of ['PostgreSQL', 'MariaDB']) {
-    const ours = rate(name)
-    if (ours === undefined || postgresqlRates.length === 0) continue
-    const other = { name: 'PostgreSQL, a transaction each', rates: postgresqlRates }
-    rows.push({ ...row(`${name}, groups, 64 at a time`, ours, other), floor: 1.5, target: 3 })
+    against: name,
+    againstValue: median(rates),
+    ratio: median(ours.map((value, round) => value / rates[round]!)),
+    ...bounds,
   }
-  return rows
 }

@@ -3,7 +3,7 @@
  * user when we are root, gone at the end. What each server needs beyond that is in
  * postgresql-server.ts and mariadb-server.ts.
  */
-import { execFile, spawn } from 'node:child_process'
+import { execFile, execFileSync, spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
@@ -30,6 +30,19 @@ export interface DatabaseProgram {
   readonly stopSignal: NodeJS.Signals
 }
 
+/** What the server is to suffer. */
+export interface DatabaseGround {
+  /** Besides the environment of the tests. */
+  readonly env?: Readonly<Record<string, string>>
+  /** Its folder is a file system of that size. Only root can have one: `canMount`. */
+  readonly diskMegabytes?: number
+}
+
+/** Whether a small file system can be had. */
+export function canMount(): boolean {
+  return process.platform === 'linux' && process.getuid?.() === 0
+}
+
 /** As the user whom servers accept: not root. */
 function unprivileged(): { uid: number, gid: number } | undefined {
   return process.getuid?.() === 0 ? { uid: nobody, gid: nobody } : undefined
@@ -38,19 +51,25 @@ function unprivileged(): { uid: number, gid: number } | undefined {
 export class DatabaseProcess {
   readonly folder: string
   readonly #program: DatabaseProgram
+  readonly #ground: DatabaseGround
   #child: ChildProcess | undefined
 
-  private constructor(program: DatabaseProgram, folder: string) {
+  private constructor(program: DatabaseProgram, folder: string, ground: DatabaseGround) {
     this.#program = program
     this.folder = folder
+    this.#ground = ground
     process.on('exit', this.#killAtExit)
   }
 
-  static async start(program: DatabaseProgram): Promise<DatabaseProcess> {
+  static async start(program: DatabaseProgram, ground: DatabaseGround = {}): Promise<DatabaseProcess> {
     const folder = await mkdtemp(join(tmpdir(), 'openim-database-'))
+    const { diskMegabytes } = ground
+    if (diskMegabytes !== undefined) {
+      execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${diskMegabytes}m`, 'tmpfs', folder])
+    }
     const user = unprivileged()
     if (user !== undefined) await chown(folder, user.uid, user.gid)
-    const server = new DatabaseProcess(program, folder)
+    const server = new DatabaseProcess(program, folder, ground)
     const { prepare } = program
     await execute(prepare.program, prepare.args(folder), { ...user, cwd: folder, timeout: 60_000 })
     await server.start()
@@ -59,6 +78,11 @@ export class DatabaseProcess {
 
   get pid(): number {
     return this.#child!.pid!
+  }
+
+  /** It died of something. */
+  get hasEnded(): boolean {
+    return this.#child === undefined || isOver(this.#child)
   }
 
   /** After `kill`, too: what is left of the old server may hold it up for a moment. */
@@ -94,10 +118,19 @@ export class DatabaseProcess {
   async remove(): Promise<void> {
     await this.#end(this.#program.stopSignal)
     process.off('exit', this.#killAtExit)
+    this.#unmount()
     await rm(this.folder, { recursive: true, force: true })
   }
 
-  readonly #killAtExit = (): void => { this.#child?.kill('SIGKILL') }
+  readonly #killAtExit = (): void => {
+    this.#child?.kill('SIGKILL')
+    this.#unmount()
+  }
+
+  /** Lazily: what it left of itself may take a moment to go. */
+  #unmount(): void {
+    if (this.#ground.diskMegabytes !== undefined) execFileSync('umount', ['-l', this.folder])
+  }
 
   #pids(): number[] {
     const children = readFileSync(`/proc/${this.pid}/task/${this.pid}/children`, 'utf8')
@@ -109,6 +142,7 @@ export class DatabaseProcess {
     const { program, args, ready } = this.#program
     const child = spawn(program, args(this.folder), {
       ...unprivileged(), cwd: this.folder, stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, ...this.#ground.env },
     })
     this.#child = child
     let said = ''
@@ -130,13 +164,19 @@ export class DatabaseProcess {
     const child = this.#child
     if (child === undefined) return
     this.#child = undefined
-    const ended = once(child, 'exit')
-    child.kill('SIGCONT')
-    child.kill(signal)
-    await ended
+    if (!isOver(child)) {
+      const ended = once(child, 'exit')
+      child.kill('SIGCONT')
+      child.kill(signal)
+      await ended
+    }
     child.stdout?.destroy()
     child.stderr?.destroy()
   }
+}
+
+function isOver(child: ChildProcess): boolean {
+  return child.exitCode !== null || child.signalCode !== null
 }
 
 function isStopped(pid: number): boolean {

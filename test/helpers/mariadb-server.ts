@@ -1,6 +1,7 @@
 /** A private MariaDB from Debian's package for tests. */
 import type { SqlAddress } from '../../node/storage/sql/sql-driver.ts'
 import { DatabaseProcess } from './database-process.ts'
+import type { DatabaseGround } from './database-process.ts'
 import { needProgram } from './debian.ts'
 
 const server = await needProgram('mariadbd', 'mariadb-server')
@@ -8,7 +9,10 @@ const installer = server === undefined ? undefined : await needProgram('mariadb-
 export const hasMariadb = installer !== undefined
 
 /** @param settings as `name=value` */
-export async function startMariadb(settings: readonly string[] = []): Promise<DatabaseProcess> {
+export async function startMariadb(
+  settings: readonly string[] = [],
+  ground: DatabaseGround = {},
+): Promise<DatabaseProcess> {
   return await DatabaseProcess.start({
     name: 'MariaDB',
     program: server!,
@@ -26,7 +30,7 @@ export async function startMariadb(settings: readonly string[] = []): Promise<Da
       ],
     },
     stopSignal: 'SIGTERM',
-  })
+  }, ground)
 }
 
 export function mariadbAddress({ folder }: DatabaseProcess): SqlAddress {

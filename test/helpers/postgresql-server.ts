@@ -2,6 +2,7 @@
 import { existsSync, readdirSync } from 'node:fs'
 import type { SqlAddress } from '../../node/storage/sql/sql-driver.ts'
 import { DatabaseProcess } from './database-process.ts'
+import type { DatabaseGround } from './database-process.ts'
 import { needProgram } from './debian.ts'
 
 const versions = '/usr/lib/postgresql'
@@ -26,7 +27,10 @@ const folder = await findFolder()
 export const hasPostgresql = folder !== undefined
 
 /** @param settings as `name=value` */
-export async function startPostgresql(settings: readonly string[] = []): Promise<DatabaseProcess> {
+export async function startPostgresql(
+  settings: readonly string[] = [],
+  ground: DatabaseGround = {},
+): Promise<DatabaseProcess> {
   return await DatabaseProcess.start({
     name: 'PostgreSQL',
     program: `${folder}/postgres`,
@@ -42,7 +46,7 @@ export async function startPostgresql(settings: readonly string[] = []): Promise
       ],
     },
     stopSignal: 'SIGINT',
-  })
+  }, ground)
 }
 
 export function postgresqlAddress(server: DatabaseProcess): SqlAddress {

@@ -2,6 +2,7 @@
 import { createClient } from 'redis'
 import type { RedisAddress } from '../../node/storage/redis-client.ts'
 import { DatabaseProcess } from './database-process.ts'
+import type { DatabaseGround } from './database-process.ts'
 import { needProgram } from './debian.ts'
 
 const server = await needProgram('redis-server')
@@ -11,7 +12,10 @@ export type RedisSettings = Readonly<Record<string, string>>
 
 const durable: RedisSettings = { appendonly: 'yes', appendfsync: 'always' }
 
-export async function startRedis(settings: RedisSettings = {}): Promise<DatabaseProcess> {
+export async function startRedis(
+  settings: RedisSettings = {},
+  ground: DatabaseGround = {},
+): Promise<DatabaseProcess> {
   return await DatabaseProcess.start({
     name: 'Redis',
     program: server!,
@@ -21,7 +25,7 @@ export async function startRedis(settings: RedisSettings = {}): Promise<Database
     ready: /ready to accept connections at/,
     prepare: { program: 'mkdir', args: (folder) => [`${folder}/data`] },
     stopSignal: 'SIGTERM',
-  })
+  }, ground)
 }
 
 export function redisAddress({ folder }: DatabaseProcess): RedisAddress {

@@ -32,6 +32,8 @@ export class ReplicaScene {
   readonly friends = new Set<NodeId>()
   readonly mail: EnvelopeId[] = []
   readonly replicas: ReplicaService
+  /** Why its store may lose what it says it has. */
+  undurable: string[] = []
 
   private constructor(
     net: RoomNetwork,
@@ -43,7 +45,11 @@ export class ReplicaScene {
     this.home = peers.home
     this.sender = peers.sender
     this.inbox = new TestInbox(net)
-    this.replicas = new ReplicaService(this.holder.parts, {
+    const { mailbox, pieces, kv } = this.holder.store
+    const close = () => this.holder.store.close()
+    const health = () => ({ corrupt: 0, undurable: this.undurable })
+    const store = { mailbox, pieces, kv, close, health }
+    this.replicas = new ReplicaService({ ...this.holder.parts, store }, {
       lends: options.lends ?? true,
       lentBytesMax: options.lentBytesMax ?? 64 * 1024 * 1024,
       isFriend: (home) => this.friends.has(home),

@@ -3,7 +3,7 @@ import type { Log } from '../../node/ports.ts'
 import { openMysql } from '../../node/storage/sql/mysql-driver.ts'
 import { openPostgresql } from '../../node/storage/sql/postgresql-driver.ts'
 import type { SqlAddress, SqlDriver, SqlPace } from '../../node/storage/sql/sql-driver.ts'
-import type { DatabaseProcess } from './database-process.ts'
+import type { DatabaseGround, DatabaseProcess } from './database-process.ts'
 import { hasMariadb, mariadbAddress, startMariadb } from './mariadb-server.ts'
 import { hasPostgresql, postgresqlAddress, startPostgresql } from './postgresql-server.ts'
 
@@ -13,7 +13,7 @@ export interface SqlKind {
   /** Fast, and forgets what it said when the power fails: for tests of anything else. */
   readonly fleeting: readonly string[]
   /** @param settings of the server, as `name=value` */
-  start(settings?: readonly string[]): Promise<DatabaseProcess>
+  start(settings?: readonly string[], ground?: DatabaseGround): Promise<DatabaseProcess>
   address(server: DatabaseProcess): SqlAddress
   open(address: SqlAddress, components: { readonly log: Log, readonly pace?: SqlPace }): Promise<SqlDriver>
 }

@@ -46,6 +46,23 @@ test('finds nothing wrong with a healthy node', async () => {
   await net.end()
 })
 
+test('names the settings under which the database may lose what it stored', async () => {
+  const net = new RoomNetwork('undurable')
+  const peer = await net.peer()
+  await chmod(dataDir, 0o700)
+  const report = await examineNode({
+    ...peer.parts,
+    dataDir,
+    status: async () => status(),
+    damaged: async () => [],
+    undurable: ['fsync = off'],
+  })
+  const wrong = report.checks.find(({ name }) => name === 'store')!
+  assert.match(wrong.detail, /power cut.*fsync = off/)
+  assert.match(wrong.cure!, 'settings')
+  await net.end()
+})
+
 test('names each thing that is wrong, with its cure', async () => {
   const net = new RoomNetwork('ill')
   const peer = await net.peer()

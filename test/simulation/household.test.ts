@@ -175,7 +175,7 @@ test('what a process had still to send when it died goes out from another one', 
 })
 
 test('a message crosses from one process to another within milliseconds', async () => {
-  const house = await startedHouse('household fast')
+  const house = await startedHouse('household near')
   const { world } = house
   const lines = await acquainted(house, 4)
   const took: number[] = []

@@ -1,6 +1,6 @@
 /**
  * MySQL 8 and MariaDB 10.6 and later over `mysql2`: `SqlDriver` with a pool for reads and one
- * connection for writes. `mysql2` is an optional dependency, loaded when such a database is opened.
+ * for writes. `mysql2` is an optional dependency, loaded when such a database is opened.
  *
  * Bytes travel as hexadecimal text, twice as long as they are: one statement takes less than half
  * of what the server's `max_allowed_packet` allows, or it would end the connection.
@@ -11,15 +11,21 @@ import { limits } from '../../../protocol/limits.ts'
 import { systemClock } from '../../../protocol/system-clock.ts'
 import { within } from '../../../protocol/timers.ts'
 import type { Log } from '../../ports.ts'
-import { defaultPace } from './sql-driver.ts'
+import { defaultPace, writersMax } from './sql-driver.ts'
 import type {
-  SqlAddress, SqlDialect, SqlDriver, SqlPace, SqlRow, SqlSession, SqlTrouble, SqlValue,
+  SqlAddress, SqlDialect, SqlDriver, SqlPace, SqlReader, SqlRow, SqlSession, SqlTrouble, SqlValue,
 } from './sql-driver.ts'
 
 const dialect: SqlDialect = {
   bytesType: (bytesMax) => bytesMax <= 256 ? `varbinary(${bytesMax})` : 'mediumblob',
   positionType: 'bigint AUTO_INCREMENT',
   tableEnd: ' ENGINE=InnoDB',
+  busyTableEnd: ' ENGINE=InnoDB',
+  oneOf: (values) => ({ text: `IN (${values.map(() => '?').join(', ')})`, values }),
+  rows(rows) {
+    const tuple = `(${rows[0]!.map(() => '?').join(', ')})`
+    return { text: `VALUES ${rows.map(() => tuple).join(', ')}`, values: rows.flat() }
+  },
   upsert: (_key, columns) =>
     `ON DUPLICATE KEY UPDATE ${columns.map((name) => `${name} = VALUES(${name})`).join(', ')}`,
   ignore: (key) => `ON DUPLICATE KEY UPDATE ${key} = ${key}`,
@@ -54,7 +60,7 @@ export async function openMysql(
     supportBigNumbers: true,
     bigNumberStrings: true,
   })
-  const pools = { readers: pool(pace.connectionsMax), writers: pool(1) }
+  const pools = { readers: pool(pace.connectionsMax), writers: pool(writersMax) }
   const driver = new MysqlDriver({ ...pools, pace })
   try {
     const flavour = await driver.learn()
@@ -113,15 +119,23 @@ class MysqlDriver implements SqlDriver {
 
   async transaction<T>(work: (session: SqlSession) => Promise<T>): Promise<T> {
     return await this.#onConnection(this.#writers, async (session) => {
-      await session.run('START TRANSACTION')
-      const result = await work(session)
-      await session.run('COMMIT')
+      let last: Promise<unknown> = session.run('START TRANSACTION')
+      // One that failed would not keep the server from running what stands behind it.
+      const run = (text: string, values?: readonly SqlValue[]): Promise<SqlRow[]> => {
+        const running = last.then(() => session.run(text, values))
+        // Seen by the next of them, and by COMMIT.
+        running.catch(() => {})
+        last = running
+        return running
+      }
+      const result = await work({ dialect, run, send: (text, values) => { void run(text, values) } })
+      await run('COMMIT')
       return result
     })
   }
 
   /** Every CREATE commits by itself here: one that was done before a crash is passed over. */
-  async migration<T>(work: (session: SqlSession) => Promise<T>): Promise<T> {
+  async migration<T>(work: (session: SqlReader) => Promise<T>): Promise<T> {
     const name = 'concat(database(), \'.openim\')'
     return await this.#onConnection(this.#writers, async (session) => {
       const waitSeconds = Math.ceil(this.#queryTimeoutMs / 2_000)
@@ -132,6 +146,7 @@ class MysqlDriver implements SqlDriver {
       }
       try {
         return await work({
+          dialect,
           async run(text, values) {
             try {
               return await session.run(text, values)
@@ -175,7 +190,7 @@ class MysqlDriver implements SqlDriver {
   }
 
   /** A connection on which something failed is never used again: nobody knows what it is in. */
-  async #onConnection<T>(pool: Pool, work: (session: SqlSession) => Promise<T>): Promise<T> {
+  async #onConnection<T>(pool: Pool, work: (session: SqlReader) => Promise<T>): Promise<T> {
     const connection = await this.#acquire(pool)
     try {
       await this.#settle(connection)
@@ -210,8 +225,9 @@ class MysqlDriver implements SqlDriver {
     this.#settled.add(own)
   }
 
-  #sessionOf(connection: PoolConnection): SqlSession {
+  #sessionOf(connection: PoolConnection): SqlReader {
     return {
+      dialect,
       run: async (text, values = []) => {
         const given = values.map((value) =>
           typeof value === 'bigint' ? value : Buffer.from(value.buffer, value.byteOffset, value.length))

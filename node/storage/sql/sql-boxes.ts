@@ -1,9 +1,9 @@
 /** The boxes of one table (openim_box, openim_file) as a group of writes sees and changes them. */
-import { hex, hexDecode } from '../../../crypto/bytes.ts'
 import type { BoxId } from '../../../protocol/ids.ts'
 import type { BoxLimits } from '../../ports.ts'
-import { bytesOf, forEach, insertRows, numberOf, sqlNumber } from './sql-driver.ts'
-import type { SqlDriver, SqlRow, SqlSession } from './sql-driver.ts'
+import { forEach, insertRows, numberOf, sendEach, sqlNumber } from './sql-driver.ts'
+import type { SqlDriver, SqlReader, SqlRow, SqlSession } from './sql-driver.ts'
+import { columnBytes, columnHex } from './sql-slot.ts'
 
 export interface BoxRow {
   readonly limits: BoxLimits
@@ -23,9 +23,9 @@ export class SqlBoxes {
     this.#table = `openim_${name}`
   }
 
-  async load(session: SqlSession, boxes: readonly BoxId[]): Promise<void> {
-    const text = `SELECT ${boxColumns} FROM ${this.#table} WHERE box IN (*)`
-    for (const row of await forEach(session, text, [...new Set(boxes)].map(hexDecode))) {
+  async load(session: SqlReader, boxes: readonly BoxId[]): Promise<void> {
+    const text = `SELECT ${boxColumns} FROM ${this.#table} WHERE box (*)`
+    for (const row of await forEach(session, text, [...new Set(boxes)].map(columnBytes))) {
       const { box, ...rest } = boxOf(row)
       this.#stored.set(box, rest)
     }
@@ -55,16 +55,16 @@ export class SqlBoxes {
     return [...this.#dropped].filter((box) => this.#stored.has(box))
   }
 
-  async write(driver: SqlDriver, session: SqlSession): Promise<void> {
+  write(driver: SqlDriver, session: SqlSession): void {
     const gone = [...this.#changed].filter(([box, row]) => row === undefined && this.#stored.has(box))
-    await forEach(session, `DELETE FROM ${this.#table} WHERE box IN (*)`, gone.map(([box]) => hexDecode(box)))
+    sendEach(session, `DELETE FROM ${this.#table} WHERE box (*)`, gone.map(([box]) => columnBytes(box)))
     const rows = [...this.#changed].flatMap(([box, row]) => {
       if (row === undefined) return []
       const { limits: { itemsMax, bytesMax, expiresAtMs }, items, bytes } = row
-      return [[hexDecode(box), ...[itemsMax, bytesMax, expiresAtMs, items, bytes].map(sqlNumber)]]
+      return [[columnBytes(box), ...[itemsMax, bytesMax, expiresAtMs, items, bytes].map(sqlNumber)]]
     })
     const columns = boxColumns.split(', ')
-    await insertRows(driver, session, {
+    insertRows(driver, session, {
       into: `${this.#table} (${boxColumns})`,
       rows,
       end: driver.dialect.upsert('box', columns.slice(1)),
@@ -74,7 +74,7 @@ export class SqlBoxes {
 
 export function boxOf(row: SqlRow): BoxRow & { readonly box: BoxId } {
   return {
-    box: hex(bytesOf(row['box'])) as BoxId,
+    box: columnHex(row['box']) as BoxId,
     limits: {
       itemsMax: numberOf(row['items_max']),
       bytesMax: numberOf(row['bytes_max']),

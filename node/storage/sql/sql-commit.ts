@@ -1,6 +1,6 @@
 /**
- * Group commit over SQL: one transaction under way for each store, everything submitted meanwhile
- * goes into the next, in call order (measured: 3 to 5 times the throughput of a transaction a write).
+ * Group commit over SQL: one transaction under way for each lane of a store (sql-lanes.ts),
+ * everything submitted meanwhile goes into the next, in call order.
  *
  * ```text
  *   submit ──► queue ──► BEGIN · lock · read · apply one by one on a draft · write · COMMIT ──► answers
@@ -21,11 +21,10 @@ import { limits } from '../../../protocol/limits.ts'
 import type { Clock } from '../../../protocol/ports.ts'
 import { sleep } from '../../../protocol/timers.ts'
 import type { Log } from '../../ports.ts'
-import type { SqlDriver, SqlRow, SqlSession, SqlTrouble } from './sql-driver.ts'
-import { bytesOf, forEach, numberOf, sqlNumber } from './sql-driver.ts'
+import type { SqlDriver, SqlReader, SqlRow, SqlSession, SqlTrouble } from './sql-driver.ts'
+import { bytesOf, forEach, numberOf, sendEach, sqlNumber } from './sql-driver.ts'
 import { SqlDraft } from './sql-draft.ts'
 import type { SqlNeeds } from './sql-draft.ts'
-import { stripes } from './sql-schema.ts'
 
 export interface SqlOperation<T> {
   /** Needs room: refused while there is none. */
@@ -33,7 +32,7 @@ export interface SqlOperation<T> {
   /** About what it writes. */
   readonly bytes: number
   /** What `apply` looks at or changes; may look for it, though others may still change it. */
-  needs(session: SqlSession): SqlNeeds | Promise<SqlNeeds>
+  needs(session: SqlReader): SqlNeeds | Promise<SqlNeeds>
   /** Makes its changes; may run again. Throws before the first of them or not at all. */
   apply(draft: SqlDraft): T
 }
@@ -52,6 +51,17 @@ export interface SqlCommitComponents {
   readonly paceClock: Clock
   readonly random: Random
   readonly log: Log
+  readonly weather: SqlWeather
+  /** Into one group. */
+  readonly operationsMax: number
+}
+
+/** What all lanes of a store share. */
+export interface SqlWeather {
+  /** Waiting to be written. */
+  queuedBytes: number
+  /** Monotonic time since when the database is away. */
+  awaySinceMs: number | undefined
 }
 
 const firstPauseMs = 20
@@ -64,11 +74,8 @@ export class SqlCommitQueue {
   /** Of the last group that was begun. */
   #number = 0
   #queue: Pending[] = []
-  #queuedBytes = 0
   #running: Promise<void> | undefined
   #isClosed = false
-  /** Monotonic time since when the database is away. */
-  #awaySinceMs: number | undefined
 
   private constructor(components: SqlCommitComponents) {
     this.#components = components
@@ -81,29 +88,21 @@ export class SqlCommitQueue {
     return queue
   }
 
-  /** False after `close`. */
-  get accepts(): boolean {
-    return !this.#isClosed
-  }
-
-  get isAway(): boolean {
-    return this.#awaySinceMs !== undefined
-  }
-
   /**
    * Settles when the operation is durable.
    * @throws STORE_FULL, STORE_CLOSED, STORE_IO, STORE_AWAY, STORE_BUSY
    */
   submit<T>(operation: SqlOperation<T>): Promise<T> {
     if (this.#isClosed) return Promise.reject(new OpenIMError('STORE_CLOSED', 'the store is closed'))
-    if (operation.grows && this.#queuedBytes + operation.bytes > limits.commitQueueBytesMax) {
-      const waiting = this.#queuedBytes
+    const { weather } = this.#components
+    const waiting = weather.queuedBytes
+    if (operation.grows && waiting + operation.bytes > limits.commitQueueBytesMax) {
       return Promise.reject(new OpenIMError('STORE_BUSY',
         `${waiting} bytes wait to be written already; try again later`))
     }
     return new Promise<T>((resolve, reject) => {
       this.#queue.push({ operation, resolve: resolve as (value: unknown) => void, reject })
-      this.#queuedBytes += operation.bytes
+      weather.queuedBytes += operation.bytes
       this.#running ??= this.#run()
     })
   }
@@ -124,7 +123,7 @@ export class SqlCommitQueue {
           const values = [this.#writer, 0n, sqlNumber(clock.now())]
           await session.run('INSERT INTO openim_writer (writer, number, seen_at) VALUES (?, ?, ?)', values)
           const gone = left.map(({ writer }) => bytesOf(writer))
-          await forEach(session, 'DELETE FROM openim_writer WHERE writer IN (*)', gone)
+          sendEach(session, 'DELETE FROM openim_writer WHERE writer (*)', gone)
         })
         return
       } catch (error) {
@@ -142,15 +141,16 @@ export class SqlCommitQueue {
   }
 
   #takeGroup(): Pending[] {
+    const { weather, operationsMax } = this.#components
     let bytes = 0
     let count = 0
     for (const { operation } of this.#queue) {
-      const isTooMuch = bytes + operation.bytes > limits.commitBytesMax || count >= limits.commitOperationsMax
+      const isTooMuch = bytes + operation.bytes > limits.commitBytesMax || count >= operationsMax
       if (count > 0 && isTooMuch) break
       bytes += operation.bytes
       count++
     }
-    this.#queuedBytes -= bytes
+    weather.queuedBytes -= bytes
     return this.#queue.splice(0, count)
   }
 
@@ -189,10 +189,12 @@ export class SqlCommitQueue {
       const operations = attempt.group.map(({ operation }) => operation)
       const draft = new SqlDraft(driver, clock)
       const needs: SqlNeeds[] = []
-      for (const operation of operations) needs.push(await operation.needs(session))
+      for (const operation of operations) {
+        const own = operation.needs(session)
+        needs.push(own instanceof Promise ? await own : own)
+      }
       draft.needs(needs)
-      await this.#lock(session, draft)
-      await draft.load(session)
+      await Promise.all([this.#lock(session, draft), draft.load(session)])
       const answers = operations.map((operation): Answer => {
         try {
           return { value: operation.apply(draft) }
@@ -200,18 +202,16 @@ export class SqlCommitQueue {
           return { error }
         }
       })
-      await draft.write(session)
+      draft.write(session)
       const values = [BigInt(attempt.number), sqlNumber(clock.now()), this.#writer]
-      await session.run('UPDATE openim_writer SET number = ?, seen_at = ? WHERE writer = ?', values)
+      session.send('UPDATE openim_writer SET number = ?, seen_at = ? WHERE writer = ?', values)
       attempt.answers = answers
     })
   }
 
   async #lock(session: SqlSession, draft: SqlDraft): Promise<void> {
-    const wanted = [...new Set(draft.hashes().map((hash) => hash % stripes))].sort((a, b) => a - b)
-    if (wanted.length === 0) return
-    const text = 'SELECT stripe FROM openim_lock WHERE stripe IN (*) ORDER BY stripe FOR UPDATE'
-    await forEach(session, text, wanted.map(BigInt))
+    const text = 'SELECT stripe FROM openim_lock WHERE stripe (*) ORDER BY stripe FOR UPDATE'
+    await forEach(session, text, draft.stripes().map(BigInt))
   }
 
   /** Waits for the transaction of which nobody knows whether it went through. */
@@ -224,18 +224,20 @@ export class SqlCommitQueue {
   #mayTryAgain(trouble: SqlTrouble, tries: number): boolean {
     if (trouble === 'again') return tries < limits.databaseTriesMax
     if (trouble !== 'away') return false
-    const nowMs = this.#components.paceClock.monotonicMs()
-    if (this.#awaySinceMs === undefined) {
-      this.#components.log.warn({ code: 'STORE_AWAY' }, awayError().message)
-      this.#awaySinceMs = nowMs
+    const { weather, paceClock, log } = this.#components
+    const nowMs = paceClock.monotonicMs()
+    if (weather.awaySinceMs === undefined) {
+      log.warn({ code: 'STORE_AWAY' }, awayError().message)
+      weather.awaySinceMs = nowMs
     }
-    return nowMs - this.#awaySinceMs < limits.databaseAwayMs
+    return nowMs - weather.awaySinceMs < limits.databaseAwayMs
   }
 
   #back(): void {
-    if (this.#awaySinceMs === undefined) return
-    this.#awaySinceMs = undefined
-    this.#components.log.info({}, 'the database is back')
+    const { weather, log } = this.#components
+    if (weather.awaySinceMs === undefined) return
+    weather.awaySinceMs = undefined
+    log.info({}, 'the database is back')
   }
 
   async #pause(tries: number): Promise<void> {

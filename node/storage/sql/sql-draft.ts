@@ -3,16 +3,16 @@
  * changes it in memory and sees what the earlier ones did, and `write` makes all of it real in a
  * few statements. The mailbox's part is here; file boxes and records have files of their own.
  */
-import { crc32 } from 'node:zlib'
-import { concat, hex, hexDecode, utf8 } from '../../../crypto/bytes.ts'
+import { concat, hex, utf8 } from '../../../crypto/bytes.ts'
 import { crypto } from '../../../crypto/index.ts'
 import type { BoxId } from '../../../protocol/ids.ts'
 import type { Clock } from '../../../protocol/ports.ts'
 import { SqlBoxes } from './sql-boxes.ts'
-import { slotOf } from './sql-slot.ts'
+import { columnBytes, slotOf } from './sql-slot.ts'
 import type { SlotKey } from './sql-slot.ts'
-import { forEach, insertRows, numberOf, sqlNumber } from './sql-driver.ts'
-import type { SqlDriver, SqlRow, SqlSession } from './sql-driver.ts'
+import { stripeOfBox, stripeOfRecord } from './sql-schema.ts'
+import { forEach, insertRows, numberOf, sendEach, sqlNumber } from './sql-driver.ts'
+import type { SqlDriver, SqlRow, SqlSession, SqlValue } from './sql-driver.ts'
 import { KvDraft } from './sql-kv-draft.ts'
 import { PieceDraft } from './sql-piece-draft.ts'
 
@@ -73,32 +73,34 @@ export class SqlDraft {
     this.#needs = needs
   }
 
-  /** What must be locked, as numbers that depend on nothing else. */
-  hashes(): number[] {
-    return this.#needs.flatMap(({ boxes = [], files = [], keys = [] }) => [
-      ...[...boxes, ...files].map((box) => Number.parseInt(box.slice(0, 4), 16)),
-      ...keys.map((key) => crc32(key)),
+  /** What must be locked, in order. */
+  stripes(): number[] {
+    const all = this.#needs.flatMap(({ boxes = [], files = [], keys = [] }) => [
+      ...[...boxes, ...files].map(stripeOfBox), ...keys.map(stripeOfRecord),
     ])
+    return [...new Set(all)].sort((a, b) => a - b)
   }
 
   /** Under the locks. */
   async load(session: SqlSession): Promise<void> {
     const all = <K extends keyof SqlNeeds>(name: K) =>
       this.#needs.flatMap((needs) => (needs[name] ?? []) as NonNullable<SqlNeeds[K]>[number][])
-    await this.boxes.load(session, all('boxes'))
-    await this.#loadSlots(session, new Set(all('slots')))
-    await this.files.load(session, { boxes: all('files'), slots: new Set(all('pieces')) })
-    await this.kv.load(session, new Set(all('keys')))
     this.#overProofs.push(...all('proofs'))
+    await Promise.all([
+      this.boxes.load(session, all('boxes')),
+      this.#loadSlots(session, new Set(all('slots'))),
+      this.files.load(session, { boxes: all('files'), slots: new Set(all('pieces')) }),
+      this.kv.load(session, new Set(all('keys'))),
+    ])
   }
 
-  async write(session: SqlSession): Promise<void> {
-    await this.#deleteSlots(session)
-    await this.boxes.write(this.#driver, session)
-    await this.#insertSlots(session)
-    await this.files.write(session)
-    await this.kv.write(session)
-    await forEach(session, 'DELETE FROM openim_proof WHERE proof IN (*)', this.#overProofs)
+  write(session: SqlSession): void {
+    this.#deleteSlots(session)
+    this.boxes.write(this.#driver, session)
+    this.#insertSlots(session)
+    this.files.write(session)
+    this.kv.write(session)
+    sendEach(session, 'DELETE FROM openim_proof WHERE proof (*)', this.#overProofs)
   }
 
   slot(key: SlotKey): Slot | undefined {
@@ -117,7 +119,7 @@ export class SqlDraft {
   /** The name under which tombstones find it: the same for the same proof, so that it is kept once. */
   putProof(proof: Proof): Uint8Array {
     const time = utf8(`${proof.expiresAtMs} `)
-    const name = crypto.sha256(concat(hexDecode(proof.box), time, proof.data))
+    const name = crypto.sha256(concat(columnBytes(proof.box), time, proof.data))
     this.#proofs.set(hex(name), proof)
     return name
   }
@@ -131,40 +133,47 @@ export class SqlDraft {
   }
 
   async #loadSlots(session: SqlSession, keys: ReadonlySet<SlotKey>): Promise<void> {
-    const text = 'SELECT slot, kind, expires_at, size FROM openim_mail WHERE slot IN (*)'
-    for (const row of await forEach(session, text, Array.from(keys, hexDecode))) {
+    const text = 'SELECT slot, kind, expires_at, size FROM openim_mail WHERE slot (*)'
+    for (const row of await forEach(session, text, Array.from(keys, columnBytes))) {
       this.#stored.set(slotOf(row['slot']).key, storedSlot(row))
     }
   }
 
-  async #deleteSlots(session: SqlSession): Promise<void> {
+  #deleteSlots(session: SqlSession): void {
     const dropped = this.boxes.dropped()
-    const boxes = dropped.map(hexDecode)
-    await forEach(session, 'DELETE FROM openim_mail WHERE box IN (*)', boxes)
-    await forEach(session, 'DELETE FROM openim_proof WHERE box IN (*)', boxes)
-    const gone = [...this.#changed.keys()].filter((key) => this.#stored.has(key))
-    await forEach(session, 'DELETE FROM openim_mail WHERE slot IN (*)', gone.map(hexDecode))
+    const boxes = dropped.map(columnBytes)
+    sendEach(session, 'DELETE FROM openim_mail WHERE box (*)', boxes)
+    sendEach(session, 'DELETE FROM openim_proof WHERE box (*)', boxes)
+    // A tombstone takes the place of its item; what arrives needs a new position.
+    const gone = [...this.#changed].filter(([key, slot]) =>
+      slot?.kind !== slotKind.tombstone && this.#stored.has(key))
+    sendEach(session, 'DELETE FROM openim_mail WHERE slot (*)', gone.map(([key]) => columnBytes(key)))
   }
 
-  async #insertSlots(session: SqlSession): Promise<void> {
+  #insertSlots(session: SqlSession): void {
     const proofs = [...this.#proofs].map(([name, { box, expiresAtMs, data }]) =>
-      [hexDecode(name), hexDecode(box), sqlNumber(expiresAtMs), data])
-    await insertRows(this.#driver, session, {
+      [columnBytes(name), columnBytes(box), sqlNumber(expiresAtMs), data])
+    insertRows(this.#driver, session, {
       into: 'openim_proof (proof, box, expires_at, data)',
       rows: proofs,
       end: this.#driver.dialect.ignore('proof'),
     })
     // By its last arrival, should it have gone in between.
     const order = [...new Set(this.#arrived.toReversed())].reverse()
-    const rows = order.flatMap((key) => {
+    const rows = (wanted: Slot['kind']): SqlValue[][] => order.flatMap((key) => {
       const slot = this.#changed.get(key)
-      if (slot === undefined) return []
+      if (slot?.kind !== wanted) return []
       const { kind, expiresAtMs, size, data } = slot
-      const bytes = hexDecode(key)
+      const bytes = columnBytes(key)
       return [[bytes, bytes.subarray(32), BigInt(kind), sqlNumber(expiresAtMs), BigInt(size), data]]
     })
     const into = 'openim_mail (slot, box, kind, expires_at, size, data)'
-    await insertRows(this.#driver, session, { into, rows })
+    insertRows(this.#driver, session, { into, rows: rows(slotKind.item) })
+    insertRows(this.#driver, session, {
+      into,
+      rows: rows(slotKind.tombstone),
+      end: this.#driver.dialect.upsert('slot', ['kind', 'expires_at', 'size', 'data']),
+    })
   }
 }
 

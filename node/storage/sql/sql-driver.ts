@@ -6,7 +6,7 @@
  * ```text
  *   SqlMailbox, SqlPieces, SqlKv ── reads ──► run          any connection of a pool
  *            │ writes
- *        SqlCommitQueue ──────────────────► transaction    one connection, one at a time
+ *        SqlCommitQueue ──────────────────► transaction    a connection for each lane
  * ```
  */
 import { limits } from '../../../protocol/limits.ts'
@@ -14,11 +14,18 @@ import { limits } from '../../../protocol/limits.ts'
 /** Numbers of a statement are bigints, bytes are bytes; there is no text in it. */
 export type SqlValue = bigint | Uint8Array
 
-/** Bytes come as views of the driver's buffers, numbers as text or numbers. */
+/** Bytes come as views of the driver's buffers, numbers as numbers, bigints or their text. */
 export type SqlRow = Readonly<Record<string, unknown>>
 
-export interface SqlSession {
+export interface SqlReader {
+  readonly dialect: SqlDialect
   run(text: string, values?: readonly SqlValue[]): Promise<SqlRow[]>
+}
+
+/** Statements run in the order of the calls, also when none of them was waited for. */
+export interface SqlSession extends SqlReader {
+  /** Without waiting for it: when it fails, nothing is committed, and the transaction throws. */
+  send(text: string, values?: readonly SqlValue[]): void
 }
 
 /**
@@ -27,25 +34,36 @@ export interface SqlSession {
  */
 export type SqlTrouble = 'away' | 'again' | 'full' | 'other'
 
+/** A piece of a statement, with a `?` for each of its values. */
+export interface SqlPart {
+  readonly text: string
+  readonly values: readonly SqlValue[]
+}
+
 export interface SqlDialect {
   readonly bytesType: (bytesMax: number) => string
   readonly positionType: string
   /** What ends a CREATE TABLE. */
   readonly tableEnd: string
+  /** The same of a table whose rows change often, but not in what their indexes hold. */
+  readonly busyTableEnd: string
+  /** Behind a column that is one of some values, which are all numbers or all bytes. */
+  oneOf(values: readonly SqlValue[]): SqlPart
+  /** Behind `INSERT INTO table (…)`, in order; a column is all numbers or all bytes. */
+  rows(rows: readonly (readonly SqlValue[])[]): SqlPart
   /** What ends an INSERT whose rows replace those of the same key. */
   upsert(key: string, columns: readonly string[]): string
   /** What ends an INSERT that leaves rows of the same key as they are. */
   ignore(key: string): string
 }
 
-export interface SqlDriver extends SqlSession {
-  readonly dialect: SqlDialect
+export interface SqlDriver extends SqlReader {
   /** Of the values of one statement. */
   readonly statementBytesMax: number
   /** READ COMMITTED; committed when it settles, rolled back when `work` throws. */
   transaction<T>(work: (session: SqlSession) => Promise<T>): Promise<T>
   /** Only one process at a time is in here. */
-  migration<T>(work: (session: SqlSession) => Promise<T>): Promise<T>
+  migration<T>(work: (session: SqlReader) => Promise<T>): Promise<T>
   trouble(error: unknown): SqlTrouble
   /** Settings under which a power cut may take what was said to be stored, in words. */
   undurable(): Promise<string[]>
@@ -69,6 +87,7 @@ export interface SqlPace {
   readonly connectTimeoutMs: number
   readonly queryTimeoutMs: number
   readonly idleTimeoutMs: number
+  /** Of readers; each lane of writes has one of its own. */
   readonly connectionsMax: number
 }
 
@@ -78,6 +97,9 @@ export const defaultPace: SqlPace = {
   idleTimeoutMs: limits.databaseIdleMs,
   connectionsMax: limits.databaseConnectionsMax,
 }
+
+/** Connections for writes: one for each lane (sql-lanes.ts). */
+export const writersMax = 2
 
 // ── Values ──────────────────────────────────────────────────────────────────────────────────
 
@@ -89,7 +111,8 @@ export function sqlNumber(value: number): bigint {
 }
 
 export function numberOf(value: unknown): number {
-  const number = BigInt(value as string | number)
+  if (typeof value === 'number') return value
+  const number = BigInt(value as string | bigint)
   return number === never ? Infinity : Number(number)
 }
 
@@ -100,8 +123,10 @@ export function bytesOf(value: unknown): Uint8Array {
 
 // ── Statements over many rows ───────────────────────────────────────────────────────────────
 
-/** Parameters of one statement: PostgreSQL counts them with 16 bits. */
+/** Values of one statement. */
 const valuesMax = 8_000
+/** Values of one list: a statement stays small, and its plan a search. */
+const listMax = 1_000
 
 export interface SqlInsert {
   /** `openim_kv (name, value)` */
@@ -112,10 +137,9 @@ export interface SqlInsert {
 }
 
 /** In order, in as few statements as the limits of the database allow. */
-export async function insertRows(driver: SqlDriver, session: SqlSession, insert: SqlInsert): Promise<void> {
+export function insertRows(driver: SqlDriver, session: SqlSession, insert: SqlInsert): void {
   const { into, rows, end = '' } = insert
   const width = rows[0]?.length ?? 0
-  const tuple = `(${Array.from({ length: width }, () => '?').join(', ')})`
   let at = 0
   while (at < rows.length) {
     const first = at
@@ -123,25 +147,34 @@ export async function insertRows(driver: SqlDriver, session: SqlSession, insert:
       bytes += bytesIn(rows[at]!)
       if (at > first && bytes > driver.statementBytesMax) break
     }
-    const some = rows.slice(first, at)
-    const text = `INSERT INTO ${into} VALUES ${some.map(() => tuple).join(', ')} ${end}`
-    await session.run(text, some.flat())
+    const { text, values } = session.dialect.rows(rows.slice(first, at))
+    session.send(`INSERT INTO ${into} ${text} ${end}`, values)
   }
 }
 
-/** Runs `text` with `(?, ?, …)` in the place of `(*)` for some values after others. */
+/** `text` names in `(*)` what the column before it is one of: some values after others. */
 export async function forEach(
-  session: SqlSession,
+  session: SqlReader,
   text: string,
   values: Iterable<SqlValue>,
 ): Promise<SqlRow[]> {
+  const running = statementsOf(session, text, values).map((part) => session.run(part.text, part.values))
+  return (await Promise.all(running)).flat()
+}
+
+/** As `forEach`, for what has no result. */
+export function sendEach(session: SqlSession, text: string, values: Iterable<SqlValue>): void {
+  for (const part of statementsOf(session, text, values)) session.send(part.text, part.values)
+}
+
+function statementsOf({ dialect }: SqlReader, text: string, values: Iterable<SqlValue>): SqlPart[] {
   const all = [...values]
-  const rows: SqlRow[] = []
-  for (let at = 0; at < all.length; at += 1_000) {
-    const some = all.slice(at, at + 1_000)
-    rows.push(...await session.run(text.replace('(*)', `(${some.map(() => '?').join(', ')})`), some))
+  const parts: SqlPart[] = []
+  for (let at = 0; at < all.length; at += listMax) {
+    const list = dialect.oneOf(all.slice(at, at + listMax))
+    parts.push({ text: text.replace('(*)', list.text), values: list.values })
   }
-  return rows
+  return parts
 }
 
 function bytesIn(values: readonly SqlValue[]): number {

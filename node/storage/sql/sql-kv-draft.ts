@@ -4,7 +4,7 @@
  */
 import { utf8, utf8Decode } from '../../../crypto/bytes.ts'
 import type { KvPut } from '../../../protocol/ports.ts'
-import { bytesOf, forEach, insertRows, numberOf, sqlNumber } from './sql-driver.ts'
+import { bytesOf, forEach, insertRows, numberOf, sendEach, sqlNumber } from './sql-driver.ts'
 import type { SqlDriver, SqlSession } from './sql-driver.ts'
 
 interface Row {
@@ -26,7 +26,7 @@ export class KvDraft {
   }
 
   async load(session: SqlSession, keys: ReadonlySet<string>): Promise<void> {
-    const text = 'SELECT name, version, expires_at FROM openim_kv WHERE name IN (*)'
+    const text = 'SELECT name, version, expires_at FROM openim_kv WHERE name (*)'
     for (const row of await forEach(session, text, Array.from(keys, utf8))) {
       const expiresAtMs = numberOf(row['expires_at'])
       this.#stored.set(utf8Decode(bytesOf(row['name'])), { version: numberOf(row['version']), expiresAtMs })
@@ -55,13 +55,13 @@ export class KvDraft {
     return isOver
   }
 
-  async write(session: SqlSession): Promise<void> {
+  write(session: SqlSession): void {
     const gone = [...this.#changed].filter(([key, row]) => row === undefined && this.#stored.has(key))
-    await forEach(session, 'DELETE FROM openim_kv WHERE name IN (*)', gone.map(([key]) => utf8(key)))
+    sendEach(session, 'DELETE FROM openim_kv WHERE name (*)', gone.map(([key]) => utf8(key)))
     const rows = [...this.#changed].flatMap(([key, row]) => row?.value === undefined
       ? []
       : [[utf8(key), BigInt(row.version), sqlNumber(row.expiresAtMs), row.value]])
-    await insertRows(this.#driver, session, {
+    insertRows(this.#driver, session, {
       into: 'openim_kv (name, version, expires_at, value)',
       rows,
       end: this.#driver.dialect.upsert('name', ['version', 'expires_at', 'value']),

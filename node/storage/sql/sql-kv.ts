@@ -18,7 +18,7 @@ export class SqlKv implements KvStore {
 
   async get(key: string): Promise<KvEntry | undefined> {
     const text = 'SELECT name, version, expires_at, value FROM openim_kv WHERE name = ? AND expires_at > ?'
-    const [row] = await this.#parts.read(text, [utf8(key), sqlNumber(this.#parts.clock.now())])
+    const [row] = await this.#parts.reader.run(text, [utf8(key), sqlNumber(this.#parts.clock.now())])
     return row === undefined ? undefined : entryOf(row)
   }
 
@@ -34,11 +34,11 @@ export class SqlKv implements KvStore {
     let isPast = isLower
     while (entries.length < limit) {
       const count = Math.min(limit - entries.length, listRowsMax)
-      const rows = await this.#parts.read(
+      const rows = await this.#parts.reader.run(
         `SELECT name, version, expires_at, value FROM openim_kv
          WHERE name ${isPast ? '>' : '>='} ? AND name < ? AND expires_at > ?
-         ORDER BY name ${reverse ? 'DESC' : 'ASC'} LIMIT ${count}`,
-        [lower, upper, sqlNumber(this.#parts.clock.now())],
+         ORDER BY name ${reverse ? 'DESC' : 'ASC'} LIMIT ?`,
+        [lower, upper, sqlNumber(this.#parts.clock.now()), sqlNumber(count)],
       )
       entries.push(...rows.map(entryOf))
       if (rows.length < count) break
@@ -52,7 +52,7 @@ export class SqlKv implements KvStore {
   async write(operations: readonly KvOperation[]): Promise<boolean> {
     const bytes = checkOperations(operations)
     const own = operations.map(ownedOperation)
-    return await this.#parts.queue.submit({
+    return await this.#parts.lanes.records.submit({
       grows: own.some(({ type }) => type === 'put'),
       bytes,
       needs: () => ({ keys: own.map(({ key }) => key) }),
@@ -69,13 +69,13 @@ export class SqlKv implements KvStore {
 
   async expire(nowMs: number, budget: number): Promise<number> {
     let due: string[] = []
-    return await this.#parts.queue.submit({
+    return await this.#parts.lanes.records.submit({
       grows: false,
       bytes: 1_024,
       async needs(session) {
-        const text = 'SELECT name FROM openim_kv WHERE expires_at <= ? ORDER BY expires_at LIMIT '
-          + Math.max(1, budget)
-        due = (await session.run(text, [sqlNumber(nowMs)])).map((row) => utf8Decode(bytesOf(row['name'])))
+        const text = 'SELECT name FROM openim_kv WHERE expires_at <= ? ORDER BY expires_at LIMIT ?'
+        const rows = await session.run(text, [sqlNumber(nowMs), sqlNumber(Math.max(1, budget))])
+        due = rows.map((row) => utf8Decode(bytesOf(row['name'])))
         return { keys: due }
       },
       apply: ({ kv }) => due.filter((key) => kv.expire(key, nowMs)).length,

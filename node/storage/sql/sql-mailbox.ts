@@ -6,7 +6,6 @@
  * order of commit: who lists after a position misses nothing. Every body is checked against its id
  * when it is read; one that does not fit is deleted, counted and logged, never returned.
  */
-import { hexDecode } from '../../../crypto/bytes.ts'
 import { envelopeId } from '../../../protocol/envelope.ts'
 import type { BoxId, EnvelopeId } from '../../../protocol/ids.ts'
 import { limits } from '../../../protocol/limits.ts'
@@ -23,7 +22,7 @@ import { bytesOf, forEach, numberOf, sqlNumber } from './sql-driver.ts'
 import type { SqlRow } from './sql-driver.ts'
 import { pageOf, rowsFor } from './sql-page.ts'
 import type { SqlParts } from './sql-parts.ts'
-import { slotKey, slotOf } from './sql-slot.ts'
+import { columnBytes, slotKey, slotOf } from './sql-slot.ts'
 
 type Place = Pick<MailboxEntry, 'id' | 'expiresAtMs' | 'position'>
 
@@ -37,7 +36,7 @@ export class SqlMailbox implements MailboxStore {
   async setBox(box: BoxId, limits: BoxLimits): Promise<void> {
     checkBoxLimits(limits)
     const own = { ...limits }
-    await this.#parts.queue.submit({
+    await this.#parts.lanes.boxes.submit({
       grows: true,
       bytes: 256,
       needs: () => ({ boxes: [box] }),
@@ -49,7 +48,7 @@ export class SqlMailbox implements MailboxStore {
   }
 
   async dropBox(box: BoxId): Promise<void> {
-    await this.#parts.queue.submit({
+    await this.#parts.lanes.boxes.submit({
       grows: false,
       bytes: 128,
       needs: () => ({ boxes: [box] }),
@@ -59,19 +58,20 @@ export class SqlMailbox implements MailboxStore {
 
   async boxes(): Promise<{ box: BoxId, limits: BoxLimits, usage: BoxUsage }[]> {
     const nowMs = sqlNumber(this.#parts.clock.now())
-    const rows = await this.#parts.read(`SELECT ${boxColumns} FROM openim_box WHERE expires_at > ?`, [nowMs])
+    const text = `SELECT ${boxColumns} FROM openim_box WHERE expires_at > ?`
+    const rows = await this.#parts.reader.run(text, [nowMs])
     return rows.map(boxOf).map(({ box, limits, items, bytes }) => ({ box, limits, usage: { items, bytes } }))
   }
 
   async usage(): Promise<BoxUsage> {
     const text = 'SELECT sum(items) AS items, sum(bytes) AS bytes FROM openim_box'
-    const [row] = await this.#parts.read(text)
+    const [row] = await this.#parts.reader.run(text)
     return { items: numberOf(row?.['items'] ?? 0), bytes: numberOf(row?.['bytes'] ?? 0) }
   }
 
   async put(items: readonly MailboxItem[]): Promise<PutResult[]> {
     const own = items.map(ownedItem)
-    return await this.#parts.queue.submit({
+    return await this.#parts.lanes.boxes.submit({
       grows: true,
       bytes: own.reduce((sum, { body }) => sum + body.length + 512, 0),
       needs: () => ({
@@ -89,7 +89,7 @@ export class SqlMailbox implements MailboxStore {
   ): Promise<number> {
     checkTombstone(tombstone)
     const own = { box, ids: [...ids], expiresAtMs: tombstone.expiresAtMs, proof: tombstone.proof.slice() }
-    return await this.#parts.queue.submit({
+    return await this.#parts.lanes.boxes.submit({
       grows: false,
       bytes: own.ids.length * 256 + own.proof.length,
       needs: () => ({ boxes: [box], slots: own.ids.map((id) => slotKey(box, id)) }),
@@ -98,7 +98,7 @@ export class SqlMailbox implements MailboxStore {
   }
 
   async expire(nowMs: number, budget: number): Promise<number> {
-    return await this.#parts.queue.submit(expireOperation(nowMs, budget))
+    return await this.#parts.lanes.boxes.submit(expireOperation(nowMs, budget))
   }
 
   async list(
@@ -125,20 +125,20 @@ export class SqlMailbox implements MailboxStore {
     const row = await this.#slot(box, id, slotKind.tombstone)
     if (row === undefined) return undefined
     const text = 'SELECT data FROM openim_proof WHERE proof = ?'
-    const [proof] = await this.#parts.read(text, [bytesOf(row['data'])])
+    const [proof] = await this.#parts.reader.run(text, [bytesOf(row['data'])])
     return proof === undefined ? undefined : bytesOf(proof['data'])
   }
 
   async tombstones(box: BoxId, page: { after?: EnvelopeId, limit: number }): Promise<Tombstone[]> {
     const { after, limit } = page
     const nowMs = sqlNumber(this.#parts.clock.now())
-    const behind = after === undefined ? new Uint8Array() : hexDecode(slotKey(box, after))
-    const rows = await this.#parts.read(
+    const behind = after === undefined ? new Uint8Array() : columnBytes(slotKey(box, after))
+    const rows = await this.#parts.reader.run(
       `SELECT m.slot, m.expires_at, p.data FROM openim_mail m JOIN openim_box b ON b.box = m.box
        JOIN openim_proof p ON p.proof = m.data
        WHERE m.box = ? AND m.kind = ${slotKind.tombstone} AND m.slot > ? AND m.expires_at > ?
-       AND b.expires_at > ? ORDER BY m.slot LIMIT ${limit}`,
-      [hexDecode(box), behind, nowMs, nowMs],
+       AND b.expires_at > ? ORDER BY m.slot LIMIT ?`,
+      [columnBytes(box), behind, nowMs, nowMs, sqlNumber(limit)],
     )
     return rows.map((row) => ({
       id: slotOf(row['slot']).id, expiresAtMs: numberOf(row['expires_at']), proof: bytesOf(row['data']),
@@ -151,7 +151,7 @@ export class SqlMailbox implements MailboxStore {
       const nowMs = this.#parts.clock.now()
       const from = sqlNumber(Math.max(fromMs, nowMs + 1))
       const { time, slot } = after ?? { time: from, slot: new Uint8Array() }
-      const rows = await this.#parts.read(
+      const rows = await this.#parts.reader.run(
         `SELECT m.slot, m.expires_at, m.kind FROM openim_mail m JOIN openim_box b ON b.box = m.box
          WHERE m.expires_at >= ? AND (m.expires_at > ? OR m.slot > ?) AND m.expires_at < ?
          AND b.expires_at > ?
@@ -173,12 +173,11 @@ export class SqlMailbox implements MailboxStore {
   /** The next items without their bodies, one more than asked for. */
   async #places(box: BoxId, { after, itemsMax }: { after: number, itemsMax: number }): Promise<SqlRow[]> {
     const nowMs = sqlNumber(this.#parts.clock.now())
-    const limit = rowsFor(itemsMax)
-    return await this.#parts.read(
+    return await this.#parts.reader.run(
       `SELECT m.slot, m.position, m.expires_at, m.size FROM openim_mail m JOIN openim_box b ON b.box = m.box
        WHERE m.box = ? AND m.kind = ${slotKind.item} AND m.position > ? AND m.expires_at > ?
-       AND b.expires_at > ? ORDER BY m.position LIMIT ${limit}`,
-      [hexDecode(box), sqlNumber(Math.max(0, after)), nowMs, nowMs],
+       AND b.expires_at > ? ORDER BY m.position LIMIT ?`,
+      [columnBytes(box), sqlNumber(Math.max(0, after)), nowMs, nowMs, sqlNumber(rowsFor(itemsMax))],
     )
   }
 
@@ -186,20 +185,21 @@ export class SqlMailbox implements MailboxStore {
   async #slot(box: BoxId, id: EnvelopeId, kind: 0 | 1): Promise<SqlRow | undefined> {
     const nowMs = sqlNumber(this.#parts.clock.now())
     const column = kind === slotKind.tombstone ? 'm.data' : 'm.size'
-    const [row] = await this.#parts.read(
+    const [row] = await this.#parts.reader.run(
       `SELECT m.slot, m.position, m.expires_at, ${column}
        FROM openim_mail m JOIN openim_box b ON b.box = m.box
        WHERE m.slot = ? AND m.kind = ${kind} AND m.expires_at > ? AND b.expires_at > ?`,
-      [hexDecode(slotKey(box, id)), nowMs, nowMs],
+      [columnBytes(slotKey(box, id)), nowMs, nowMs],
     )
     return row
   }
 
   /** Bodies of those places, each checked; damaged ones are dropped. */
   async #entries(box: BoxId, places: readonly Place[]): Promise<MailboxEntry[]> {
-    const text = 'SELECT position, data FROM openim_mail WHERE position IN (*)'
+    // What was acknowledged meanwhile is a tombstone in the same place.
+    const text = `SELECT position, data FROM openim_mail WHERE kind = ${slotKind.item} AND position (*)`
     const positions = places.map(({ position }) => BigInt(position))
-    const rows = await forEach({ run: this.#parts.read }, text, positions)
+    const rows = await forEach(this.#parts.reader, text, positions)
     const bodies = new Map(rows.map((row) => [numberOf(row['position']), bytesOf(row['data'])]))
     const entries: MailboxEntry[] = []
     for (const { id, expiresAtMs, position } of places) {
@@ -215,7 +215,7 @@ export class SqlMailbox implements MailboxStore {
     const key = slotKey(box, id)
     this.#parts.onCorrupt(key)
     // Not awaited: whoever reads goes on; a failure here is met again by the next reader.
-    this.#parts.queue.submit({
+    this.#parts.lanes.boxes.submit({
       grows: false,
       bytes: 128,
       needs: () => ({ boxes: [box], slots: [key] }),
@@ -288,8 +288,8 @@ function expireOperation(nowMs: number, budget: number): SqlOperation<number> {
     bytes: 1_024,
     async needs(session) {
       const due = async (column: string, table: string): Promise<SqlRow[]> => {
-        const text = `SELECT ${column} FROM openim_${table} WHERE expires_at <= ? ORDER BY expires_at LIMIT `
-        return await session.run(text + Math.max(1, budget), [sqlNumber(nowMs)])
+        const text = `SELECT ${column} FROM openim_${table} WHERE expires_at <= ? ORDER BY expires_at LIMIT ?`
+        return await session.run(text, [sqlNumber(nowMs), sqlNumber(Math.max(1, budget))])
       }
       boxes = (await due(boxColumns, 'box')).map((row) => boxOf(row).box)
       slots = (await due('slot', 'mail')).map((row) => slotOf(row['slot']))

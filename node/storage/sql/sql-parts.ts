@@ -1,13 +1,13 @@
 /** What the three faces of an SQL store share. */
 import type { Clock } from '../../../protocol/ports.ts'
-import type { SqlCommitQueue } from './sql-commit.ts'
-import type { SqlRow, SqlValue } from './sql-driver.ts'
+import type { SqlReader } from './sql-driver.ts'
+import type { SqlLanes } from './sql-lanes.ts'
 
 export interface SqlParts {
-  readonly queue: SqlCommitQueue
+  readonly lanes: SqlLanes
   readonly clock: Clock
-  /** @throws STORE_CLOSED, STORE_AWAY, STORE_IO */
-  readonly read: (text: string, values?: readonly SqlValue[]) => Promise<SqlRow[]>
+  /** Its `run` throws STORE_CLOSED, STORE_AWAY, STORE_IO. */
+  readonly reader: SqlReader
   /** Told about each damaged row that was met. */
   readonly onCorrupt: (row: string) => void
 }

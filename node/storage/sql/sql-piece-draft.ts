@@ -2,14 +2,13 @@
  * File boxes and their pieces as a group of writes sees and changes them. The number of pieces of
  * a box is also the position of its last one, so a piece that went for damage leaves a gap.
  */
-import { hexDecode } from '../../../crypto/bytes.ts'
 import type { BoxId } from '../../../protocol/ids.ts'
 import type { Piece, PieceResult } from '../../ports.ts'
 import { pieceOverheadBytes } from '../checks.ts'
 import { SqlBoxes } from './sql-boxes.ts'
-import { slotKey, slotOf } from './sql-slot.ts'
+import { columnBytes, slotKey, slotOf } from './sql-slot.ts'
 import type { SlotKey } from './sql-slot.ts'
-import { forEach, insertRows } from './sql-driver.ts'
+import { forEach, insertRows, sendEach } from './sql-driver.ts'
 import type { SqlDriver, SqlSession } from './sql-driver.ts'
 
 export class PieceDraft {
@@ -28,11 +27,11 @@ export class PieceDraft {
     session: SqlSession,
     { boxes, slots }: { boxes: readonly BoxId[], slots: ReadonlySet<SlotKey> },
   ): Promise<void> {
-    await this.boxes.load(session, boxes)
-    const text = 'SELECT slot FROM openim_piece WHERE slot IN (*)'
-    for (const row of await forEach(session, text, Array.from(slots, hexDecode))) {
-      this.#stored.add(slotOf(row['slot']).key)
-    }
+    const text = 'SELECT slot FROM openim_piece WHERE slot (*)'
+    const [rows] = await Promise.all([
+      forEach(session, text, Array.from(slots, columnBytes)), this.boxes.load(session, boxes),
+    ])
+    for (const row of rows) this.#stored.add(slotOf(row['slot']).key)
   }
 
   put(id: BoxId, piece: Piece, nowMs: number): PieceResult {
@@ -58,16 +57,16 @@ export class PieceDraft {
     for (const key of [...this.#fresh.keys()]) if (key.endsWith(box)) this.#fresh.delete(key)
   }
 
-  async write(session: SqlSession): Promise<void> {
-    const dropped = this.boxes.dropped().map(hexDecode)
-    await forEach(session, 'DELETE FROM openim_piece WHERE box IN (*)', dropped)
-    await forEach(session, 'DELETE FROM openim_piece WHERE slot IN (*)', Array.from(this.#gone, hexDecode))
-    await this.boxes.write(this.#driver, session)
+  write(session: SqlSession): void {
+    const dropped = this.boxes.dropped().map(columnBytes)
+    sendEach(session, 'DELETE FROM openim_piece WHERE box (*)', dropped)
+    sendEach(session, 'DELETE FROM openim_piece WHERE slot (*)', Array.from(this.#gone, columnBytes))
+    this.boxes.write(this.#driver, session)
     const rows = Array.from(this.#fresh, ([key, { position, body }]) => {
-      const slot = hexDecode(key)
+      const slot = columnBytes(key)
       return [slot, slot.subarray(32), BigInt(position), BigInt(body.length), body]
     })
     const into = 'openim_piece (slot, box, position, size, data)'
-    await insertRows(this.#driver, session, { into, rows })
+    insertRows(this.#driver, session, { into, rows })
   }
 }

@@ -3,7 +3,6 @@
  * body is checked against its id when it is read; one that does not fit is left out, and may be
  * put again behind the others.
  */
-import { hexDecode } from '../../../crypto/bytes.ts'
 import { envelopeId } from '../../../protocol/envelope.ts'
 import type { BoxId } from '../../../protocol/ids.ts'
 import type {
@@ -15,7 +14,7 @@ import { bytesOf, numberOf, sqlNumber } from './sql-driver.ts'
 import type { SqlRow } from './sql-driver.ts'
 import { pageOf, rowsFor } from './sql-page.ts'
 import type { SqlParts } from './sql-parts.ts'
-import { slotKey, slotOf } from './sql-slot.ts'
+import { columnBytes, slotKey, slotOf } from './sql-slot.ts'
 
 const expireBoxesMax = 100
 
@@ -29,7 +28,7 @@ export class SqlPieces implements PieceStore {
   async setBox(box: BoxId, limits: BoxLimits): Promise<void> {
     checkBoxLimits(limits)
     const own = { ...limits }
-    await this.#parts.queue.submit({
+    await this.#parts.lanes.boxes.submit({
       grows: true,
       bytes: 256,
       needs: () => ({ files: [box] }),
@@ -41,7 +40,7 @@ export class SqlPieces implements PieceStore {
   }
 
   async dropBox(box: BoxId): Promise<void> {
-    await this.#parts.queue.submit({
+    await this.#parts.lanes.boxes.submit({
       grows: false,
       bytes: 128,
       needs: () => ({ files: [box] }),
@@ -51,14 +50,15 @@ export class SqlPieces implements PieceStore {
 
   async boxes(): Promise<PieceBox[]> {
     const nowMs = sqlNumber(this.#parts.clock.now())
-    const rows = await this.#parts.read(`SELECT ${boxColumns} FROM openim_file WHERE expires_at > ?`, [nowMs])
+    const text = `SELECT ${boxColumns} FROM openim_file WHERE expires_at > ?`
+    const rows = await this.#parts.reader.run(text, [nowMs])
     return rows.map(boxOf).map(({ box, limits, bytes }) => ({ box, limits, bytes }))
   }
 
   async put(box: BoxId, pieces: readonly Piece[]): Promise<PieceResult[]> {
     for (const piece of pieces) checkPiece(piece)
     const own = pieces.map(({ id, body }) => ({ id, body: body.slice() }))
-    return await this.#parts.queue.submit({
+    return await this.#parts.lanes.boxes.submit({
       grows: true,
       bytes: own.reduce((sum, { body }) => sum + body.length + 256, 0),
       needs: () => ({ files: [box], pieces: own.map(({ id }) => slotKey(box, id)) }),
@@ -68,7 +68,7 @@ export class SqlPieces implements PieceStore {
 
   async count(box: BoxId): Promise<number> {
     const text = 'SELECT items FROM openim_file WHERE box = ? AND expires_at > ?'
-    const [row] = await this.#parts.read(text, [hexDecode(box), sqlNumber(this.#parts.clock.now())])
+    const [row] = await this.#parts.reader.run(text, [columnBytes(box), sqlNumber(this.#parts.clock.now())])
     return numberOf(row?.['items'] ?? 0)
   }
 
@@ -87,7 +87,7 @@ export class SqlPieces implements PieceStore {
     let due: BoxId[] = []
     let gone = 0
     for (;;) {
-      const some = await this.#parts.queue.submit({
+      const some = await this.#parts.lanes.boxes.submit({
         grows: false,
         bytes: 1_024,
         async needs(session) {
@@ -107,21 +107,23 @@ export class SqlPieces implements PieceStore {
   }
 
   async #places(box: BoxId, { after, itemsMax }: { after: number, itemsMax: number }): Promise<SqlRow[]> {
-    const limit = rowsFor(itemsMax)
-    return await this.#parts.read(
+    return await this.#parts.reader.run(
       `SELECT p.slot, p.position, p.size FROM openim_piece p JOIN openim_file f ON f.box = p.box
-       WHERE p.box = ? AND p.position > ? AND f.expires_at > ? ORDER BY p.position LIMIT ${limit}`,
-      [hexDecode(box), sqlNumber(Math.max(0, after)), sqlNumber(this.#parts.clock.now())],
+       WHERE p.box = ? AND p.position > ? AND f.expires_at > ? ORDER BY p.position LIMIT ?`,
+      [
+        columnBytes(box), sqlNumber(Math.max(0, after)), sqlNumber(this.#parts.clock.now()),
+        sqlNumber(rowsFor(itemsMax)),
+      ],
     )
   }
 
   async #entries(box: BoxId, places: readonly SqlRow[]): Promise<PieceEntry[]> {
     const [first, last] = [places[0]?.['position'], places.at(-1)?.['position']]
     if (first === undefined) return []
-    const rows = await this.#parts.read(
+    const rows = await this.#parts.reader.run(
       `SELECT slot, position, data FROM openim_piece WHERE box = ? AND position BETWEEN ? AND ?
        ORDER BY position`,
-      [hexDecode(box), BigInt(first as string), BigInt(last as string)],
+      [columnBytes(box), BigInt(first as string), BigInt(last as string)],
     )
     const entries: PieceEntry[] = []
     for (const row of rows) {
@@ -136,7 +138,7 @@ export class SqlPieces implements PieceStore {
   #dropDamaged(box: BoxId, key: string): void {
     this.#parts.onCorrupt(key)
     // Not awaited: whoever reads goes on; a failure here is met again by the next reader.
-    this.#parts.queue.submit({
+    this.#parts.lanes.boxes.submit({
       grows: false,
       bytes: 128,
       needs: () => ({ files: [box], pieces: [key] }),

@@ -4,8 +4,8 @@
  *
  * ```text
  *   openim_schema      version                               one row
- *   openim_lock        stripe                                64 rows: what a group of writes locks
- *   openim_writer      writer, number, seen_at               last group of each process
+ *   openim_lock        stripe                                128 rows: what a group of writes locks
+ *   openim_writer      writer, number, seen_at               last group of each lane of each process
  *   openim_box         box, items_max, bytes_max, expires_at, items, bytes
  *   openim_mail        position, slot, box, kind, expires_at, size, data
  *                        kind 0: an item, data is its body; 1: a tombstone, data names its proof
@@ -22,20 +22,32 @@
  * column because both databases search a list of single keys well, and MariaDB a list of pairs
  * badly; the id comes first, so that (expires_at, slot) is the order of a digest.
  */
+import { crc32 } from 'node:zlib'
 import { OpenIMError } from '../../../crypto/errors.ts'
+import type { BoxId } from '../../../protocol/ids.ts'
 import { limits } from '../../../protocol/limits.ts'
-import { insertRows, numberOf } from './sql-driver.ts'
-import type { SqlDialect, SqlDriver, SqlSession } from './sql-driver.ts'
+import { numberOf } from './sql-driver.ts'
+import type { SqlDialect, SqlDriver, SqlReader } from './sql-driver.ts'
 
 /** Enough that two processes seldom meet, few enough to be locked one by one. */
 export const stripes = 64
+/** Boxes have the first ones, records the second: neither waits for the other. */
+export const stripeKinds = 2
+
+export function stripeOfBox(box: BoxId): number {
+  return Number.parseInt(box.slice(0, 4), 16) % stripes
+}
+
+export function stripeOfRecord(key: string): number {
+  return stripes + crc32(key) % stripes
+}
 
 /** Each runs once, as one; a database that was cut off in between goes on where it was. */
 const migrations: readonly ((dialect: SqlDialect) => readonly string[])[] = [
-  ({ bytesType, positionType, tableEnd }) => {
+  ({ bytesType, positionType, tableEnd, busyTableEnd }) => {
     const key = bytesType(32)
-    const table = (name: string, columns: readonly string[]): string =>
-      `CREATE TABLE openim_${name} (${columns.join(', ')})${tableEnd}`
+    const table = (name: string, columns: readonly string[], end = tableEnd): string =>
+      `CREATE TABLE openim_${name} (${columns.join(', ')})${end}`
     const box = [
       `box ${key} PRIMARY KEY`, 'items_max bigint NOT NULL', 'bytes_max bigint NOT NULL',
       'expires_at bigint NOT NULL', 'items bigint NOT NULL', 'bytes bigint NOT NULL',
@@ -46,7 +58,7 @@ const migrations: readonly ((dialect: SqlDialect) => readonly string[])[] = [
       table('writer', [
         `writer ${bytesType(16)} PRIMARY KEY`, 'number bigint NOT NULL', 'seen_at bigint NOT NULL',
       ]),
-      table('box', box),
+      table('box', box, busyTableEnd),
       'CREATE INDEX openim_box_expiry ON openim_box (expires_at)',
       table('mail', [
         `position ${positionType} PRIMARY KEY`, `slot ${bytesType(64)} NOT NULL UNIQUE`,
@@ -60,7 +72,7 @@ const migrations: readonly ((dialect: SqlDialect) => readonly string[])[] = [
       ]),
       'CREATE INDEX openim_proof_box ON openim_proof (box)',
       'CREATE INDEX openim_proof_expiry ON openim_proof (expires_at)',
-      table('file', box),
+      table('file', box, busyTableEnd),
       'CREATE INDEX openim_file_expiry ON openim_file (expires_at)',
       table('piece', [
         `slot ${bytesType(64)} PRIMARY KEY`, `box ${key} NOT NULL`, 'position bigint NOT NULL', ...body,
@@ -95,14 +107,14 @@ export async function migrate(driver: SqlDriver): Promise<void> {
     }
     for (let next = version; next < schemaVersion; next++) {
       for (const statement of migrations[next]!(driver.dialect)) await session.run(statement)
-      if (next === 0) await fillLocks(driver, session)
+      if (next === 0) await fillLocks(session)
       await session.run('INSERT INTO openim_schema (version) VALUES (?)', [BigInt(next + 1)])
     }
   })
 }
 
-async function fillLocks(driver: SqlDriver, session: SqlSession): Promise<void> {
-  const rows = Array.from({ length: stripes }, (_, stripe) => [BigInt(stripe)])
-  const end = driver.dialect.ignore('stripe')
-  await insertRows(driver, session, { into: 'openim_lock (stripe)', rows, end })
+async function fillLocks({ dialect, run }: SqlReader): Promise<void> {
+  const rows = Array.from({ length: stripeKinds * stripes }, (_, stripe) => [BigInt(stripe)])
+  const { text, values } = dialect.rows(rows)
+  await run(`INSERT INTO openim_lock (stripe) ${text} ${dialect.ignore('stripe')}`, values)
 }

@@ -1,7 +1,5 @@
 /** The place of an id in a box: what two puts of it meet in. */
-import { hex } from '../../../crypto/bytes.ts'
 import type { BoxId, EnvelopeId } from '../../../protocol/ids.ts'
-import { bytesOf } from './sql-driver.ts'
 
 /** Id and box in hex, as they stand in the column. */
 export type SlotKey = string
@@ -12,6 +10,16 @@ export function slotKey(box: BoxId, id: EnvelopeId): SlotKey {
 
 /** @param slot of a row */
 export function slotOf(slot: unknown): { id: EnvelopeId, box: BoxId, key: SlotKey } {
-  const key = hex(bytesOf(slot))
+  const key = columnHex(slot)
   return { id: key.slice(0, 64) as EnvelopeId, box: key.slice(64) as BoxId, key }
+}
+
+/** Hexadecimal of ours: natively ten times as fast as with its checks, and it is done for each row. */
+export function columnBytes(text: string): Uint8Array {
+  return Buffer.from(text, 'hex')
+}
+
+export function columnHex(value: unknown): string {
+  const { buffer, byteOffset, length } = value as Uint8Array
+  return Buffer.from(buffer, byteOffset, length).toString('hex')
 }

@@ -24,9 +24,10 @@ import type { Random } from '../../../crypto/random.ts'
 import type { Clock } from '../../../protocol/ports.ts'
 import { systemClock } from '../../../protocol/system-clock.ts'
 import type { Log, Store } from '../../ports.ts'
-import { SqlCommitQueue, storeError } from './sql-commit.ts'
-import type { SqlDriver, SqlRow, SqlValue } from './sql-driver.ts'
+import { storeError } from './sql-commit.ts'
+import type { SqlDriver, SqlReader, SqlRow, SqlValue } from './sql-driver.ts'
 import { SqlKv } from './sql-kv.ts'
+import { SqlLanes } from './sql-lanes.ts'
 import { SqlMailbox } from './sql-mailbox.ts'
 import type { SqlParts } from './sql-parts.ts'
 import { SqlPieces } from './sql-pieces.ts'
@@ -41,6 +42,8 @@ export interface SqlStoreComponents {
   /** Of waiting for the database, which lives in real time. */
   readonly paceClock?: Clock
   readonly random?: Random
+  /** Operations of one group, for whoever compares groups with none. */
+  readonly operationsMax?: number
 }
 
 export interface SqlStore extends Store {
@@ -71,17 +74,18 @@ export async function openSqlStore(components: SqlStoreComponents): Promise<SqlS
       log.warn({ settings: undurable },
         'the database may lose what it says is stored when the power fails; change its settings')
     }
-    const queue = await SqlCommitQueue.open({ driver, clock, paceClock, random, log })
-    const parts: SqlParts = { queue, clock, onCorrupt, read: reader(driver, queue) }
+    const writing = { driver, clock, paceClock, random, log }
+    const lanes = await SqlLanes.open(writing, components.operationsMax)
+    const parts: SqlParts = { lanes, clock, onCorrupt, reader: reader(driver, lanes) }
     let closing: Promise<void> | undefined
     return {
       mailbox: new SqlMailbox(parts),
       pieces: new SqlPieces(parts),
       kv: new SqlKv(parts),
-      health: () => ({ corrupt, away: queue.isAway, undurable }),
+      health: () => ({ corrupt, away: lanes.isAway, undurable }),
       close() {
         closing ??= (async () => {
-          await queue.close()
+          await lanes.close()
           await driver.close()
         })()
         return closing
@@ -93,17 +97,17 @@ export async function openSqlStore(components: SqlStoreComponents): Promise<SqlS
   }
 }
 
-function reader(driver: SqlDriver, queue: SqlCommitQueue): SqlParts['read'] {
+function reader(driver: SqlDriver, lanes: SqlLanes): SqlReader {
   const read = async (text: string, values: readonly SqlValue[], isLast: boolean): Promise<SqlRow[]> => {
-    if (!queue.accepts) throw new OpenIMError('STORE_CLOSED', 'the store is closed')
+    if (!lanes.accepts) throw new OpenIMError('STORE_CLOSED', 'the store is closed')
     try {
       return await driver.run(text, values)
     } catch (error) {
       const trouble = driver.trouble(error)
       // A restarted server leaves dead connections in the pool, and reading twice does no harm.
-      if (trouble === 'away' && !isLast && queue.accepts) return await read(text, values, true)
+      if (trouble === 'away' && !isLast && lanes.accepts) return await read(text, values, true)
       throw storeError(error, trouble)
     }
   }
-  return (text, values = []) => read(text, values, false)
+  return { dialect: driver.dialect, run: (text, values = []) => read(text, values, false) }
 }

@@ -39,6 +39,16 @@ test('asks the replicas when home takes too long, and says stored at three of fi
   await scene.end()
 })
 
+test('a home that has it and does not vouch for it counts for nothing, and replicas are asked', async () => {
+  const scene = await OutboxScene.open('undurable')
+  scene.home.answer = (ids) => ({ ...scene.home.stored(ids), receipt: undefined })
+  const id = await scene.submit()
+  await scene.until(id, receiptStates.stored)
+  const receipt = scene.last(id)
+  assert.equal([receipt.have >= 3, receipt.want, receipt.route], [true, 3, routes.replicas])
+  await scene.end()
+})
+
 test('two of five are accepted, not stored', async () => {
   const scene = await OutboxScene.open('two')
   scene.home.frozen = true

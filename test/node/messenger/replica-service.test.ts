@@ -155,6 +155,21 @@ test('gives no receipt when nothing is held, and none before it is durable', asy
   await scene.net.end()
 })
 
+test('signs for nothing, and holds nothing for others, while its store may lose what it says', async () => {
+  const scene = await ReplicaScene.open('undurable')
+  await scene.lease()
+  scene.undurable = ['fsync = off']
+  const body = scene.inbox.envelope()
+  const reply = await scene.deposit([body])
+  assert.equal([reply.results, reply.receipt], [[stored], undefined])
+  assert.equal(scene.mail, idsOf([body]), 'it is delivered as ever')
+  const lease = new TestInbox(scene.net).lease({ holder: scene.holder.nodeId, home: scene.home.nodeId })
+  assert.is(await scene.leaseCode(lease), notOffered)
+  scene.undurable = []
+  assert.equal(scene.receipted(await scene.deposit([body])), idsOf([body]))
+  await scene.net.end()
+})
+
 test('an inbox takes no more items or bytes than its lease says', async () => {
   const scene = await ReplicaScene.open('quota')
   await scene.lease(scene.inbox, { itemsMax: 2 })

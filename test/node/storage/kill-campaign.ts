@@ -24,6 +24,22 @@ interface Promised {
   readonly set: Map<string, number>
 }
 
+export interface CampaignOptions {
+  readonly rounds: number
+  readonly seed: string
+  /** With each kill the power fails, too. */
+  readonly power?: Power
+}
+
+export interface Power {
+  /** Of the writer. */
+  readonly env: Readonly<Record<string, string>>
+  /** Everything that is there now is on disk. */
+  settle(): Promise<void>
+  /** What was not synced since is gone. */
+  cut(): Promise<void>
+}
+
 export interface CampaignResult {
   readonly put: number
   readonly acknowledged: number
@@ -37,26 +53,28 @@ export async function killCampaign(rounds: number, seed: string): Promise<Campai
 /** Kills the writer `rounds` times at different moments. @throws when anything promised is lost */
 export async function killCampaignAt(
   place: KillPlace,
-  { rounds, seed }: { rounds: number, seed: string },
+  { rounds, seed, power }: CampaignOptions,
 ): Promise<CampaignResult> {
   const promised: Promised = { put: new Set(), acknowledged: new Set(), set: new Map() }
   const random = seededRandom(seed)
   for (let round = 0; round < rounds; round++) {
     // Numbers said and not said before a kill never meet those of the next round.
     const lines = 200 + randomInteger(random, 3_000)
-    await writeUntilKilled({ place, first: round * 1_000_000, lines }, promised)
+    await power?.settle()
+    await writeUntilKilled({ place, first: round * 1_000_000, lines, env: power?.env ?? {} }, promised)
+    await power?.cut()
     await check(place, promised)
   }
   return { put: promised.put.size, acknowledged: promised.acknowledged.size }
 }
 
 async function writeUntilKilled(
-  { place, first, lines }: { place: KillPlace, first: number, lines: number },
+  { place, first, lines, env }: { place: KillPlace, first: number, lines: number, env: object },
   promised: Promised,
 ): Promise<void> {
   const script = new URL('./kill-writer.ts', import.meta.url).pathname
   const child = spawn(process.execPath, [script, JSON.stringify(place), String(first)], {
-    stdio: ['ignore', 'pipe', 'inherit'],
+    stdio: ['ignore', 'pipe', 'inherit'], env: { ...process.env, ...env },
   })
   const exited = once(child, 'exit')
   try {

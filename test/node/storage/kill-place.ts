@@ -12,14 +12,15 @@ import { openSqlStore } from '../../../node/storage/sql/sql-store.ts'
 import { systemClock } from '../../../protocol/system-clock.ts'
 
 export type KillPlace =
-  | { readonly kind: 'level', readonly directory: string }
+  | { readonly kind: 'level', readonly directory: string, readonly unsynced?: boolean }
   | { readonly kind: 'PostgreSQL' | 'MariaDB', readonly address: SqlAddress }
   | { readonly kind: 'Redis', readonly address: RedisAddress }
 
 export async function openPlace(place: KillPlace): Promise<Store & { health(): object }> {
   const common = { clock: systemClock, log: silentLog }
   if (place.kind === 'level') {
-    return await openLevelStore({ ...common, directory: place.directory, ballastBytes: 1024 * 1024 })
+    const { directory, unsynced = false } = place
+    return await openLevelStore({ ...common, directory, unsynced, ballastBytes: 1024 * 1024 })
   }
   if (place.kind === 'Redis') {
     return await openRedisStore({ ...common, address: place.address, random: systemRandom })
