@@ -13,7 +13,7 @@ import { Client } from '../../protocol/client/client.ts'
 import { nodeIdFromKey } from '../../protocol/ids.ts'
 import type { NodeId } from '../../protocol/ids.ts'
 import { KvTable } from '../../protocol/memory-kv.ts'
-import type { Clock, Timer } from '../../protocol/ports.ts'
+import type { Clock, MessageLink, Timer } from '../../protocol/ports.ts'
 import { services } from '../../protocol/service/codes.ts'
 import { DeviceSession } from '../../protocol/session/device-session.ts'
 import { LoopbackConnector } from '../../node/connectors/loopback-connector.ts'
@@ -90,6 +90,7 @@ export class HouseProcess {
   readonly #house: House
   readonly #seed: Uint8Array
   #running: Running | undefined
+  #late: (() => void)[] = []
   isAsleep = false
 
   constructor(house: House, name: string) {
@@ -185,6 +186,7 @@ export class HouseProcess {
     if (running === undefined) return
     this.#running = undefined
     this.isAsleep = false
+    this.#late = []
     running.store.crash()
     this.#house.world.network.crash(this.nodeId)
     void running.seat.stop().catch(() => {})
@@ -204,7 +206,14 @@ export class HouseProcess {
     if (!this.isAsleep) return
     this.isAsleep = false
     this.#house.isolate()
+    for (const deliver of this.#late.splice(0)) deliver()
     this.clock.wake()
+  }
+
+  /** What reaches it on a line while it sleeps waits in its sockets. */
+  whenAwake(deliver: () => void): void {
+    if (this.isAsleep) this.#late.push(deliver)
+    else deliver()
   }
 }
 
@@ -251,6 +260,23 @@ export class House {
   }
 }
 
+/** A process that sleeps neither hears nor answers, or its devices would never go elsewhere. */
+function lineTo(process: HouseProcess, link: MessageLink): MessageLink {
+  return {
+    transport: link.transport,
+    get bufferedBytes() { return link.bufferedBytes },
+    send: (message) => process.whenAwake(() => link.send(message)),
+    pause: () => link.pause(),
+    resume: () => link.resume(),
+    close: (code) => link.close(code),
+    listen: (listener) => link.listen({
+      message: (message) => process.whenAwake(() => listener.message(message)),
+      drain: () => listener.drain(),
+      closed: (code) => listener.closed(code),
+    }),
+  }
+}
+
 /** A phone with a client of its own, at home at the household. */
 export class HouseDevice {
   readonly name: string
@@ -283,7 +309,7 @@ export class HouseDevice {
             const { awake } = this.#house
             this.at = awake[randomInteger(random, awake.length || 1)]
             if (this.at === undefined) throw new OpenIMError('LINK_UNREACHABLE', 'nobody is at home')
-            return await this.at.loopback.dialer(linkKey).dial(signal)
+            return lineTo(this.at, await this.at.loopback.dialer(linkKey).dial(signal))
           },
         },
       }, listener),
