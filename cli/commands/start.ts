@@ -14,7 +14,7 @@ import { showInvite } from '../show-invite.ts'
 import { formatDuration } from '../units.ts'
 import { version } from '../version.ts'
 import { wipe } from '../../crypto/bytes.ts'
-import { OpenIMError } from '../../crypto/errors.ts'
+import { errorCode, OpenIMError } from '../../crypto/errors.ts'
 import { ControlServer } from '../../node/control/control-server.ts'
 import { claimSocketPath } from '../../node/control/control-path.ts'
 import { ensureDataDir, lockDataDir } from '../../node/data-dir.ts'
@@ -23,7 +23,7 @@ import type { Settings } from '../../node/config.ts'
 import { readHome } from '../../node/home-file.ts'
 import { hasKeys, keysRole, NodeKeys } from '../../node/keys-file.ts'
 import type { Log } from '../../node/ports.ts'
-import type { ClientEvent } from '../../protocol/client/api.ts'
+import type { ClientApi, ClientEvent, Invite } from '../../protocol/client/api.ts'
 import { standingProblem } from '../../protocol/client/standing.ts'
 import type { DeviceReady, NodeReady } from '../../node/status.ts'
 
@@ -61,9 +61,21 @@ async function runNode(context: CommandContext, flags: Settings): Promise<void> 
     const ready = await node.start()
     return async () => {
       await announce(context, { ready, name: config.name, startedMs })
-      if (flag(context, 'firstRun')) await welcome(context, await node.client.invite())
+      if (!flag(context, 'firstRun')) return
+      const invite = await inviteHere(node)
+      if (invite !== undefined) await welcome(context, invite)
     }
   })
+}
+
+/** None where another process of the household hosts the account: it shows one, too. */
+async function inviteHere(node: { readonly client: Pick<ClientApi, 'invite'> }): Promise<Invite | undefined> {
+  try {
+    return await node.client.invite()
+  } catch (error) {
+    if (errorCode(error) === 'HOUSEHOLD_ELSEWHERE') return undefined
+    throw error
+  }
 }
 
 /** The same for a device that was linked to an account: no node, only its client. */
