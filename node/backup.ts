@@ -50,6 +50,8 @@ export interface BackupSummary {
 /** Records about what we hold for others, or that anybody can tell us again. */
 const othersPrefixes = ['lent/', 'shelf/', 'location/held/', 'directory/']
 const lentPrefix = 'lent/'
+/** In a household these are kept by each process for itself. */
+const processPrefix = /^process\/[^/]+\//
 
 const magic = utf8('openim-b')
 const label = utf8('openim backup v1')
@@ -129,9 +131,15 @@ export async function writeBackup(input: {
 
 /** Our own: what we hold for others has its other replicas. */
 function ownParts(store: Store): AsyncGenerator<StorePart> {
+  const lent = new Set<string>()
   return storeParts(store, {
-    record: (key) => !othersPrefixes.some((prefix) => key.startsWith(prefix)),
-    box: async (box) => await store.kv.get(lentPrefix + box) === undefined,
+    // All records come before the first box.
+    record(key) {
+      const name = key.replace(processPrefix, '')
+      if (name.startsWith(lentPrefix)) lent.add(name.slice(lentPrefix.length))
+      return !othersPrefixes.some((prefix) => name.startsWith(prefix))
+    },
+    box: (box) => !lent.has(box),
     files: false,
   })
 }

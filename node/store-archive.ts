@@ -17,6 +17,7 @@ import { open, unlink } from 'node:fs/promises'
 import type { FileHandle } from 'node:fs/promises'
 import { concat, equalBytes, hex, utf8 } from '../crypto/bytes.ts'
 import { errorCode, OpenIMError } from '../crypto/errors.ts'
+import { crypto } from '../crypto/index.ts'
 import { encode, fixed, oneOf, struct, tryDecode, u32, u64 } from '../protocol/codec/struct.ts'
 import { fileError } from './data-dir.ts'
 import type { Store } from './ports.ts'
@@ -123,7 +124,7 @@ export async function copyStore(
   to: Store,
   onProgress?: (done: StoreCounts) => void,
 ): Promise<StoreCounts & { readonly digest: string }> {
-  await beginFilling(to, 'another database')
+  await beginFilling(to, await firstRecord(from))
   const filler = new StoreFiller(to)
   const digest = new PartsDigest()
   let counts = noCounts
@@ -136,6 +137,12 @@ export async function copyStore(
   await filler.finish()
   await endFilling(to)
   return { ...counts, digest: hex(digest.hash) }
+}
+
+/** Tells one database from another, so that a copy that was cut off goes on from the same one. */
+async function firstRecord({ kv }: Store): Promise<string> {
+  const [first] = await kv.list({ prefix: '', limit: 1 })
+  return first === undefined ? '' : hex(crypto.sha256(concat(utf8(first.key), first.value)))
 }
 
 /** @throws STORE_UNFINISHED when an import into this store did not come to its end */

@@ -44,7 +44,7 @@ export interface StoreCounts {
 /** What is left out; everything is taken where it says nothing. */
 export interface StoreSelection {
   readonly record?: (key: string) => boolean
-  readonly box?: (box: BoxId) => Promise<boolean>
+  readonly box?: (box: BoxId) => boolean
   /** False: no file boxes. */
   readonly files?: boolean
 }
@@ -87,7 +87,7 @@ export const storePartCodec = struct<StorePart>({
 export async function* storeParts(store: Store, selection: StoreSelection = {}): AsyncGenerator<StorePart> {
   yield* recordParts(store, selection.record)
   for (const { box, limits: bounds } of byBox(await store.mailbox.boxes())) {
-    if (await selection.box?.(box) === false) continue
+    if (selection.box?.(box) === false) continue
     yield { ...emptyPart, boxes: [{ box, ...bounds }] }
     yield* mailParts(store, box)
     yield* tombstoneParts(store, box)

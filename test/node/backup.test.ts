@@ -75,6 +75,20 @@ async function restored(): Promise<MemoryStore> {
   return store
 }
 
+test('leaves what each process of a household holds for others, and keeps what it has to send', async () => {
+  const store = new MemoryStore({ clock })
+  const own = await putMail(store, ownKeys, 1)
+  const lent = await putMail(store, lentKeys, 1)
+  const names = [`process/n1/lent/${lent}`, 'process/n1/directory/x', 'process/n2/location/held/x']
+  for (const key of [...names, 'process/n2/out/x', 'client/x']) {
+    await store.kv.write([{ type: 'put', key, value: random.bytes(10) }])
+  }
+  await writeBackup({ path, passphrase, head, store, random })
+  const again = await restored()
+  assert.equal((await again.kv.list({ prefix: '' })).map(({ key }) => key), ['client/x', 'process/n2/out/x'])
+  assert.equal((await again.mailbox.boxes()).map(({ box }) => box), [own])
+})
+
 test('brings everything of our own back, and leaves what is held for others', async () => {
   const { store, own, lent } = await fullStore()
   const summary = await writeBackup({ path, passphrase, head, store, random })

@@ -29,6 +29,21 @@ function empty(): Store {
   return new MemoryStore({ clock })
 }
 
+/** Reads end after so many pages of records. */
+function cutAfter(store: Store, pages: number): Store {
+  let read = 0
+  const kv: Store['kv'] = {
+    get: (key) => store.kv.get(key),
+    write: (operations) => store.kv.write(operations),
+    expire: (nowMs, budget) => store.kv.expire(nowMs, budget),
+    async list(range) {
+      if (++read > pages) throw new Error('the power went')
+      return await store.kv.list({ ...range, limit: Math.min(range.limit ?? 50, 500) })
+    },
+  }
+  return { kv, mailbox: store.mailbox, pieces: store.pieces, close: () => store.close() }
+}
+
 /** Some of everything, among it a box that holds more than it takes today. */
 async function fullStore(): Promise<Store> {
   const store = empty()
@@ -82,6 +97,15 @@ test('moves a store straight into another one', async () => {
   const { digest } = await copyStore(store, other)
   assert.is(digest, await storeDigest(other))
   assert.is(digest, await storeDigest(store))
+})
+
+test('a copy that was cut off goes on from the same database, never from another', async () => {
+  const [store, other, target] = [await fullStore(), empty(), empty()]
+  await other.kv.write([{ type: 'put', key: 'of another', value: utf8('v') }])
+  await copyStore(cutAfter(store, 2), target).then(() => assert.unreachable(), () => {})
+  assert.is(await copyStore(other, target).catch(errorCode), 'STORE_NOT_EMPTY')
+  await copyStore(store, target)
+  assert.is(await storeDigest(target), await storeDigest(store))
 })
 
 test('any entry that differs, and any order, gives another digest', async () => {
