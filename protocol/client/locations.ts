@@ -40,13 +40,26 @@ export class Locations {
 
   /**
    * Today's and tomorrow's record; false when no node kept one: try again.
-   * @param above replaces a record of ours with this sequence, whoever made it
+   * @param replaced a record of ours with this sequence, whoever made it, is replaced
    */
-  async publish(front: Front, above = 0): Promise<boolean> {
+  async publish(front: Front, replaced = 0): Promise<boolean> {
+    return await this.#publish(front, Math.max(replaced + 1, this.#context.clock.now()))
+  }
+
+  /**
+   * Replaces the record with this sequence and none that was made since: for a device that may not be
+   * the one that goes on. Sequences otherwise follow the clock, so what the other one publishes in
+   * the meantime, renewed perhaps, stands above this.
+   */
+  async announceAbove(front: Front, replaced: number): Promise<void> {
+    await this.#publish(front, replaced + 1)
+  }
+
+  async #publish(front: Front, least: number): Promise<boolean> {
     const { account, own, clock, random } = this.#context
     const { rootSeed } = account
     assert(rootSeed !== undefined, 'only the primary device publishes')
-    const sequence = await this.#nextSequence(above)
+    const sequence = await this.#nextSequence(least)
     const timeMs = clock.now()
     const { current, next } = locationKeys({
       rootKey: account.rootKey, seed: own.rendezvousSeed, timeMs,
@@ -110,9 +123,9 @@ export class Locations {
   }
 
   /** Grows with time, so that a client restored from a backup is not taken for an older one. */
-  async #nextSequence(above: number): Promise<number> {
-    const { kv, clock } = this.#context
-    const value = Math.max((await this.lastSequence() ?? 0) + 1, above + 1, clock.now())
+  async #nextSequence(least: number): Promise<number> {
+    const { kv } = this.#context
+    const value = Math.max((await this.lastSequence() ?? 0) + 1, least)
     const batch = new Batch()
     batch.put(keys.meta('location'), numberCodec, { value })
     await batch.commit(kv)

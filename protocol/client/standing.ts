@@ -147,7 +147,7 @@ export class Standing {
     // may have been replaced before the other one saw it: then it is said again.
     if (content.deviceListNumber <= number && this.#announced++ < announcementsMax) {
       uplink.restrict(new Set([...allowed, 'publish']))
-      await locations.publish(inboxes.front, sequence)
+      await locations.announceAbove(inboxes.front, sequence)
       uplink.restrict(allowed)
     }
     if (this.#state === 'good') await this.#become('cloned')

@@ -71,6 +71,8 @@ export class ClientNetwork {
   readonly random: Random
   readonly nodes = new Map<NodeId, TestNode>()
   readonly records = new Map<string, { sequence: number, record: Uint8Array }>()
+  /** Every location record that was published, in order. */
+  readonly published: { readonly sequence: number, readonly atMs: number }[] = []
   faults: Faults = noFaults
 
   constructor(clock: Clock, seed: string) {
@@ -367,6 +369,7 @@ export class TestNode {
       const checked = checkLocationRecord(record, this.network.clock.now())
       if (!checked.ok) throw new Error(`a client made a bad record: ${checked.code}`)
       const { blindedKey, sequence } = checked.value
+      this.network.published.push({ sequence, atMs: this.network.clock.now() })
       const known = this.network.records.get(hex(blindedKey))
       if (known === undefined || known.sequence < sequence) {
         this.network.records.set(hex(blindedKey), { sequence, record })

@@ -240,6 +240,12 @@ test('two that use one device find out, stop, and go on when one of them is rene
   await world.run(bob.client.send('Alice', 'who is there?'))
   await world.clock.advance(minute)
   assert.equal([...await texts(alice), ...await texts(clone)], [], 'taken by nobody')
+  // Right above what it found, and so below whatever the other one publishes in the meantime.
+  const { published } = world.network
+  const found = new Set(published.map(({ sequence }) => sequence + 1))
+  const announced = published.filter(({ sequence }) => found.has(sequence))
+  assert.ok(announced.length > 0)
+  for (const { sequence, atMs } of announced) assert.ok(sequence < atMs, `${sequence} at ${atMs}`)
 
   const records = await alice.backup()
   alice.crash()
