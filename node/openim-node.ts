@@ -15,6 +15,7 @@ import { crypto } from '../crypto/index.ts'
 import { utf8, wipe } from '../crypto/bytes.ts'
 import { systemRandom } from '../crypto/random.ts'
 import type { Client } from '../protocol/client/client.ts'
+import { scopedKv } from '../protocol/client/kv.ts'
 import type { RouteName } from '../protocol/client/api.ts'
 import { rootSeed } from '../protocol/account.ts'
 import { formatAddress } from '../protocol/address.ts'
@@ -28,6 +29,7 @@ import { systemClock } from '../protocol/system-clock.ts'
 import { absentAccountStatus, accountStatus, packageVersion } from './account-status.ts'
 import { writeBackup } from './backup.ts'
 import type { BackupSummary } from './backup.ts'
+import type { BridgeHost } from './bridge-host.ts'
 import { buffersMoved } from './buffer-collector.ts'
 import type { NodeConfig } from './config.ts'
 import type { BackupRequest } from './control/control-protocol.ts'
@@ -185,6 +187,24 @@ export class OpenIMNode {
 
   peers(): PeerInfo[] {
     return this.#parts.overlay.peers()
+  }
+
+  /** What a bridge gets of this node; its records lie apart from all others, sealed like them. */
+  bridgeHost(bridge: string): BridgeHost {
+    const { nodeStore, address } = this.#parts
+    const { config, log, dataDir } = this.#options
+    return {
+      clock: systemClock,
+      random: systemRandom,
+      log,
+      kv: scopedKv(nodeStore.store.kv, `bridge/${bridge}/`),
+      directory: join(dataDir, bridge),
+      owner: { name: config.name, address },
+      client: () => {
+        const { client, seat } = this.#parts
+        return client ?? (seat?.isHere === true ? seat.client : undefined)
+      },
+    }
   }
 
   /** @throws CONTACT_UNKNOWN */

@@ -3,6 +3,24 @@
  * (docs/operate.md); the values here are what it starts from.
  */
 export const xmppLimits = {
+  /** Characters of one stanza before login, of a client, and of another server (Prosody's defaults). */
+  stanzaBeforeLoginMax: 10_000,
+  clientStanzaMax: 262_144,
+  serverStanzaMax: 524_288,
+  /** From the connection to the login; pings and white space do not make it longer. */
+  loginMs: 30_000,
+  /** Connections that nobody is logged in on: of one address (an IPv6 /64), and in all. */
+  strangersPerAddressMax: 50,
+  strangersMax: 1_000,
+  /** A sender that waited for room goes on below this. */
+  lowWaterBytes: 64 * 1024,
+  /** An orderly end waits so long for the other end to close, then the socket is cut. */
+  streamCloseMs: 5_000,
+  /** Open elements; real stanzas have under 15, and saxes takes quadratic time in them. */
+  xmlDepthMax: 50,
+  /** Elements of one stanza, and attributes of one element. */
+  xmlElementsMax: 20_000,
+  xmlAttributesMax: 100,
   /** Of one account's roster: entries. Prosody and ejabberd have none; a person has hundreds. */
   rosterItemsMax: 2_000,
   /** Of one roster entry. */
@@ -26,4 +44,134 @@ export const xmppLimits = {
   vcardBytesMax: 256 * 1024,
   /** Records of private XML of one account. */
   privateXmlRecordsMax: 100,
+  /** Before the @ of an address of ours; people type it. */
+  localpartCharactersMax: 64,
+  /** Accounts kept in memory though nobody is logged in. */
+  accountsLoadedMax: 1_000,
+  /** Requests of the server that wait for an answer, and for how long. */
+  serverCallsMax: 2_000,
+  serverCallMs: 20_000,
+  /** Personal nodes of one account, items of one node, bytes of one item (an avatar is the largest). */
+  pepNodesMax: 200,
+  pepItemsMax: 1_000,
+  pepItemBytesMax: 256 * 1024,
+  /** Available devices of contacts that one account's events may go to. */
+  pepContactsMax: 5_000,
+  /** Receipts for what XMPP devices sent to openIM contacts are passed on so long; mail lives 14 days. */
+  sentIdsKeptMs: 16 * 86_400_000,
+  /** Messages of one page of an archive, when nobody says how many, and at most; ids asked for by name. */
+  archivePageDefault: 50,
+  archivePageMax: 100,
+  archiveIdsMax: 100,
+  /** How soon the bridge sees that its process hosts the account now, or no more. */
+  hostedLookMs: 2_000,
+  /** Capability hashes that are kept; a household meets some dozens of clients. */
+  capsKnownMax: 2_000,
+  /** Of one client; real ones have under a hundred. */
+  capsFeaturesMax: 500,
+  /** App passwords of one account: one for each device that logs in with one. */
+  appPasswordsMax: 32,
+  appPasswordNameCharactersMax: 64,
+  /** Wrong passwords before anybody waits: people mistype, and clients try twice. */
+  loginFailuresFree: 5,
+  /** What an address then waits, twice as long each time, and at most. */
+  loginWaitMs: 1_000,
+  loginWaitMsMax: 15 * 60_000,
+  /** By how much at most logins to an account that others guess at are slowed; under a client's time-out. */
+  loginDelayMsMax: 5_000,
+  /** Failures are forgotten after this long without another. */
+  loginForgetMs: 60 * 60_000,
+  /** Addresses, and accounts, whose failures are remembered: about 1 MB each. */
+  loginRemembered: 10_000,
+  /** A token (XEP-0484) logs in for three weeks, and is replaced at the first login after a day. */
+  tokenMs: 21 * 86_400_000,
+  tokenRotateMs: 86_400_000,
+  /** Clients of one account that have a token. */
+  tokenClientsMax: 64,
+  /** Bytes of the name that a client gives itself (XEP-0388 `<user-agent id>`), a UUID as a rule. */
+  clientIdBytesMax: 256,
+  /** Failed logins on one stream, then it is closed (RFC 6120 §6.4.5 has 2 to 5). */
+  streamLoginsMax: 5,
+  // ── Other servers (s2s) ─────────────────────────────────────────────────────────────────────
+  /** Of one question to one name server; asked twice. */
+  s2sDnsTimeoutMs: 2_500,
+  /** Node does not say how long a service record holds; operators change them with hours of notice. */
+  s2sDnsKeepMs: 300_000,
+  /** A failure of DNS is forgotten soon: it spares us a burst of questions and nothing else. */
+  s2sDnsKeepFailureMs: 10_000,
+  /** Domains whose answers are kept. */
+  s2sDnsKeptMax: 1_000,
+  /** Service records of one name that are looked at. */
+  s2sServiceRecordsMax: 10,
+  /** Addresses of one domain that are tried. */
+  s2sTargetsMax: 12,
+  /** Domains proven on one stream: a provider's customers share one. */
+  s2sDomainsPerStreamMax: 200,
+  /** Dialback keys of one stream that are asked about at a time; each is a connection of ours. */
+  s2sVerifyingPerStreamMax: 4,
+  /** Failed proofs of one stream, then it ends. */
+  s2sProofFailuresMax: 5,
+  /** An address that does not answer, TLS included where it comes first. */
+  s2sConnectMs: 10_000,
+  /** The next address is tried beside one that has not answered for so long (RFC 8305 §5). */
+  s2sConnectNextMs: 300,
+  /** From the first header to proof; a peer asks name servers and servers in between. */
+  s2sNegotiationMs: 30_000,
+  /** Waits between attempts to reach a server that is down: the first, doubling, and the longest. */
+  s2sRetryMs: 1_000,
+  s2sRetryMsMax: 60_000,
+  /** What nothing but people can mend is not tried again for so long; stanzas are bounced at once. */
+  s2sFailureKeptMs: 15_000,
+  /** How long a stanza waits for a server that is down: a server that restarts, a router that dials in. */
+  s2sMessagePatienceMs: 30 * 60_000,
+  /** Requests have somebody waiting, and presence is out of date by then. */
+  s2sRequestPatienceMs: 60_000,
+  /** Stanzas to one domain that wait or are not acknowledged, and to all; then senders are told. */
+  s2sQueueStanzasMax: 2_000,
+  s2sQueueTotalMax: 20_000,
+  /** Bytes of them all. */
+  s2sQueueBytesMax: 64 * 1024 * 1024,
+  /** An acknowledgement (XEP-0198) or the answer to a ping; then the stream counts as dead. */
+  s2sAckMs: 30_000,
+  /** A stream without stanzas is asked whether it lives, and closed: MUC self-pings come every 15 min. */
+  s2sIdlePingMs: 5 * 60_000,
+  s2sIdleCloseMs: 60 * 60_000,
+  /** Domains that we hold streams to; the longest idle goes first. */
+  s2sLinksMax: 1_000,
+  /** Streams that others hold to us, in all and from one domain. */
+  s2sInboundMax: 1_000,
+  s2sInboundPerDomainMax: 8,
+  /** Questions about dialback keys under way. */
+  s2sVerifyingMax: 32,
+  /** Stanzas of one stream that are being handled; reading waits above that. */
+  s2sHandlingMax: 200,
+  /** Stanzas a second from one domain, and what it may save up; reading waits above that. */
+  s2sDomainRate: 500,
+  s2sDomainBurst: 5_000,
+  /** Stanzas a second from one address elsewhere, and to elsewhere from one of ours; refused above that. */
+  s2sSenderRate: 20,
+  s2sSenderBurst: 1_000,
+  /** Addresses whose rate is remembered. */
+  s2sSendersKept: 20_000,
+  /** Of one session, sent and not acknowledged, or not taken by the socket: stanzas, bytes. */
+  unackedStanzasMax: 5_000,
+  sessionBytesMax: 4 * 1024 * 1024,
+  /** Stanzas of one client that are being handled; it is not read from meanwhile. */
+  inboundPendingMax: 256,
+  /** Presence and chat states held for one client whose screen is dark (XEP-0352). */
+  heldStanzasMax: 500,
+  /** A session waits so long for its client after its stream was cut (XEP-0198). */
+  hibernateMs: 10 * 60_000,
+  /** An acknowledgement that is asked for comes within this, or the stream is given up. */
+  ackRequestMs: 60_000,
+  /** One that we are asked for waits so long for what is being handled. */
+  ackAnswerMs: 5_000,
+  /** And so long when a client resumes; then it is told to begin anew. */
+  resumeSettleMs: 10_000,
+  /** Sessions that ended, whose count of handled stanzas a client may still ask for. */
+  endedSessionsRemembered: 1_000,
+  /** Of the name that a client's resource begins with (XEP-0386): Conversations, Dino. */
+  resourceTagCharactersMax: 64,
+  /** Elements of one stream that wait while a login is being looked at. */
+  negotiationWaitingMax: 50,
 } as const

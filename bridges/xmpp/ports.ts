@@ -13,10 +13,11 @@ import type { XmlElement } from './xml/element.ts'
 /** Stanzas to domains that are not ours: over s2s, or sealed over openIM where both ends can. */
 export interface RemoteDomains {
   /**
-   * Takes a stanza whose `to` is of another domain and whose `from` is ours. Never throws and never
-   * loses: what cannot be delivered goes back through the `bounced` of whoever made it.
+   * Takes a stanza whose `to` is of another domain and whose `from` is ours, and settles when it is
+   * written down: only then may its sender be told that we have it (XEP-0198). Never throws and never
+   * loses: what cannot be delivered goes back through `StanzaTarget.bounced`.
    */
-  send(stanza: XmlElement): void
+  send(stanza: XmlElement): Promise<void>
 }
 
 /** Where stanzas go that others made. */
@@ -24,6 +25,8 @@ export interface StanzaTarget {
   /**
    * From another domain that proved itself; `from` and `to` were checked (`from` is of that domain,
    * `to` of ours). Settles when it is handled durably: only then may it be acknowledged (XEP-0198).
+   * Calls do not wait for one another: what has to stay in order is put in order before the first
+   * await. Rejects where nothing was kept; the other server sends it again.
    */
   fromRemote(stanza: XmlElement): Promise<void>
   /** An error that says why one of ours did not reach its remote end. */

@@ -100,6 +100,17 @@ export class CliNode {
     return this.#ready
   }
 
+  /** It was ready once. */
+  get isKnown(): boolean {
+    return this.#ready !== undefined
+  }
+
+  /** It runs, or is frozen. */
+  get isRunning(): boolean {
+    const child = this.#process
+    return child !== undefined && child.exitCode === null && child.signalCode === null
+  }
+
   get pid(): number {
     return this.ready.pid
   }

@@ -1,7 +1,7 @@
 /**
- * A private database server for tests: data in a folder of its own, a UNIX socket, an unprivileged
- * user when we are root, gone at the end. What each server needs beyond that is in
- * postgresql-server.ts and mariadb-server.ts.
+ * A private server process for tests, a database or an XMPP server: data in a folder of its own, an
+ * unprivileged user when we are root, gone at the end. What each server needs beyond that is in
+ * postgresql-server.ts, mariadb-server.ts, redis-server.ts, prosody-server.ts and ejabberd-server.ts.
  */
 import { execFile, execFileSync, spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
@@ -14,7 +14,7 @@ import { promisify } from 'node:util'
 
 const execute = promisify(execFile)
 /** `nobody` of Debian. */
-const nobody = 65_534
+export const nobody = 65_534
 const startTries = 100
 
 export interface DatabaseProgram {
@@ -24,10 +24,15 @@ export interface DatabaseProgram {
   args(folder: string): string[]
   /** What it says when it takes connections. */
   readonly ready: RegExp
-  /** Makes an empty database in the folder. */
-  readonly prepare: { readonly program: string, args(folder: string): string[] }
+  /** Makes an empty database in the folder, with a program or by writing what it reads. */
+  readonly prepare: Preparation | ((folder: string) => Promise<void>)
   /** What ends it in order. */
   readonly stopSignal: NodeJS.Signals
+}
+
+export interface Preparation {
+  readonly program: string
+  args(folder: string): string[]
 }
 
 /** What the server is to suffer. */
@@ -71,7 +76,8 @@ export class DatabaseProcess {
     if (user !== undefined) await chown(folder, user.uid, user.gid)
     const server = new DatabaseProcess(program, folder, ground)
     const { prepare } = program
-    await execute(prepare.program, prepare.args(folder), { ...user, cwd: folder, timeout: 60_000 })
+    if (typeof prepare === 'function') await prepare(folder)
+    else await execute(prepare.program, prepare.args(folder), { ...user, cwd: folder, timeout: 60_000 })
     await server.start()
     return server
   }

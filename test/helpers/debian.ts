@@ -16,11 +16,14 @@ export function findProgram(name: string): string | undefined {
   return folders.map((folder) => join(folder, name)).find(isExecutable)
 }
 
-/** Finds a program, installing its package when we may. `undefined`: not here, so skip. */
-export async function needProgram(name: string, packageName = name): Promise<string | undefined> {
+/** Finds a program, installing its package or packages when we may. `undefined`: not here, so skip. */
+export async function needProgram(
+  name: string,
+  packages: string | readonly string[] = name,
+): Promise<string | undefined> {
   const found = findProgram(name)
   if (found !== undefined || process.getuid?.() !== 0) return found
-  await install(packageName)
+  await install(...typeof packages === 'string' ? [packages] : packages)
   return findProgram(name)
 }
 
@@ -47,8 +50,8 @@ async function imports(python: string, module: string): Promise<boolean> {
 }
 
 /** One at a time on this machine: apt takes a lock and waits for it. */
-async function install(packageName: string): Promise<void> {
-  const args = ['-y', '-o', 'DPkg::Lock::Timeout=300', '--no-install-recommends', 'install', packageName]
+async function install(...packages: readonly string[]): Promise<void> {
+  const args = ['-y', '-o', 'DPkg::Lock::Timeout=300', '--no-install-recommends', 'install', ...packages]
   // Services look at the run level: in single-user mode none is started.
   const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive', RUNLEVEL: '1' }
   try {

@@ -17,7 +17,8 @@ export async function startMariadb(
     name: 'MariaDB',
     program: server!,
     args: (folder) => ['--no-defaults', `--datadir=${folder}/data`, ...[
-      `socket=${folder}/socket`,
+      // One that starts removes what others have under way in a common folder.
+      `socket=${folder}/socket`, `tmpdir=${folder}`,
       'skip-networking', 'skip-grant-tables', `pid-file=${folder}/pid`, 'innodb-buffer-pool-size=32M',
       'innodb-log-file-size=32M', 'max-connections=40', ...settings,
     ].map((one) => `--${one}`)],
@@ -25,7 +26,7 @@ export async function startMariadb(
     prepare: {
       program: installer!,
       args: (folder) => [
-        '--no-defaults', `--datadir=${folder}/data`, '--innodb-log-file-size=32M',
+        '--no-defaults', `--datadir=${folder}/data`, `--tmpdir=${folder}`, '--innodb-log-file-size=32M',
         '--auth-root-authentication-method=normal',
       ],
     },

@@ -1,0 +1,203 @@
+/**
+ * Messages (RFC 6121 §5, §8.5): from a client of ours on their way out, and to an account of ours.
+ *
+ * ```text
+ *   sender's client ─► archive of the sender ─► carbons "sent" ─► route
+ *   route ─► sanitise ─► archive of the receiver + offline mark, one durable batch
+ *                                └─► resources by the delivery rules ─► carbons "received"
+ *                                         └─► confirmed by a client: the mark is struck off
+ * ```
+ *
+ * Whoever handed a message over learns that it is durable by the promise, and only then is it
+ * acknowledged to where it came from (XEP-0198).
+ */
+import { Jid } from '../jid.ts'
+import { xmppLimits } from '../limits.ts'
+import { StanzaError } from '../stanza-errors.ts'
+import { el } from '../xml/element.ts'
+import type { XmlElement } from '../xml/element.ts'
+import { ns } from '../xml/names.ts'
+import type { KvOperation } from '../../../protocol/ports.ts'
+import type { Account } from './account.ts'
+import { carbonOf, isForCarbons, isPrivate, withoutPrivate } from './carbons.ts'
+import { messageDelivery, messageType } from './delivery-rules.ts'
+import type { HostContext } from './host-context.ts'
+import type { OfflineMessages } from './offline.ts'
+import type { Resource } from './resource.ts'
+
+/** The archive of each account (XEP-0313), as far as delivery needs it. */
+export interface MessageArchive {
+  /** Whether a message belongs in it (`store`, `no-store`, what it carries). */
+  isArchivable(message: XmlElement): boolean
+  /** A fresh id, above all earlier ones of the account. */
+  nextId(account: string): string
+  /** To be written in one batch with what else belongs to the message. `peer` is the other end. */
+  operations(account: string, entry: { id: string, peer: Jid, message: XmlElement }): KvOperation[]
+}
+
+export interface MessageParts {
+  readonly archive: MessageArchive
+  readonly offline: OfflineMessages
+  /** XEP-0191. */
+  readonly isBlocked: (account: Account, jid: Jid) => boolean
+  /** What openIM and others want to know of a message that one of our users sent or got. */
+  readonly observed?: (account: Account, message: XmlElement) => void
+}
+
+export class Messages {
+  readonly #context: HostContext
+  readonly #parts: MessageParts
+
+  constructor(context: HostContext, parts: MessageParts) {
+    this.#context = context
+    this.#parts = parts
+  }
+
+  /** `stanza.from` is the full JID of the resource. */
+  async fromClient(account: Account, resource: Resource, given: XmlElement): Promise<void> {
+    const { archive } = this.#parts
+    const to = given.attrs.to === undefined ? account.jid : Jid.parse(given.attrs.to)
+    if (to === undefined) throw new StanzaError('jid-malformed', 'the address of the message is malformed')
+    if (this.#parts.isBlocked(account, to)) throw blockedByUs()
+    // Stripped before it is kept or copied: nobody else may speak in our name.
+    const own = this.#sanitised(account, given)
+    const stanza = own.attrs.to === undefined ? own.withAttrs({ to: to.bare }) : own
+    const isToSelf = to.bare === account.jid.bare
+    let kept: Promise<unknown> = Promise.resolve()
+    // To ourselves: archived once, by the receiving side.
+    if (!isToSelf && archive.isArchivable(stanza)) {
+      const id = archive.nextId(account.id)
+      kept = this.#context.kv.write(archive.operations(account.id, { id, peer: to, message: stanza }))
+    }
+    const outgoing = isPrivate(stanza) ? withoutPrivate(stanza) : stanza
+    const copied = account.inOrder(kept, () => {
+      if (isToSelf || isPrivate(stanza) || !isForCarbons(stanza)) return
+      this.#carbons('sent', { account, message: stanza, except: new Set([resource]) })
+    })
+    await Promise.all([copied, kept.then(() => this.#context.route(outgoing))])
+  }
+
+  /**
+   * To an account of ours, or to none. `stanza.from` is proven. `extra` is written in the same batch.
+   * @throws StanzaError what the sender is to be told
+   */
+  async toAccount(
+    account: Account | undefined,
+    to: Jid,
+    given: XmlElement,
+    extra: readonly KvOperation[] = [],
+  ): Promise<void> {
+    const type = messageType(given.attrs.type)
+    const resources = account?.resources
+    const from = Jid.parse(given.attrs.from ?? '')
+    if (account === undefined || from === undefined) {
+      const delivery = messageDelivery(type, { resource: to.resource, resources: undefined })
+      if (delivery.kind === 'refuse') throw new StanzaError(delivery.condition, 'there is no such account')
+      return
+    }
+    if (this.#parts.isBlocked(account, from)) {
+      if (type === 'error') return
+      throw new StanzaError('service-unavailable', 'the recipient takes no messages from this address')
+    }
+    const delivery = messageDelivery(type, { resource: to.resource, resources: resources! })
+    if (delivery.kind === 'ignore') return
+    if (delivery.kind === 'refuse') throw new StanzaError(delivery.condition, 'the recipient is not there')
+    const message = this.#sanitised(account, given)
+    const { archive } = this.#parts
+    if (!archive.isArchivable(message)) {
+      // Nothing to keep it for: chat states and the like are for those who are there.
+      if (delivery.kind === 'offline') return
+      await account.inOrder(Promise.resolve(), () => this.#hand(account, delivery.to, message))
+      return
+    }
+    const targets = delivery.kind === 'deliver' ? delivery.to : []
+    await this.#keepAndHand(account, { from, to, message, targets, extra })
+  }
+
+  /** Written by the account somewhere else than in an XMPP client: into its archive and to its devices. */
+  async sentElsewhere(account: Account, message: XmlElement, extra: readonly KvOperation[]): Promise<void> {
+    const { archive } = this.#parts
+    const peer = Jid.parse(message.attrs.to!)!
+    const id = archive.nextId(account.id)
+    const written = this.#context.kv.write([...archive.operations(account.id, { id, peer, message }), ...extra])
+    await account.inOrder(written, () => this.#carbons('sent', { account, message, except: new Set() }))
+  }
+
+  async #keepAndHand(
+    account: Account,
+    { from, to, message, targets, extra }: {
+      readonly from: Jid, readonly to: Jid, readonly message: XmlElement, readonly targets: readonly Resource[],
+      readonly extra: readonly KvOperation[],
+    },
+  ): Promise<void> {
+    const { archive, offline } = this.#parts
+    if (targets.length === 0) await this.#assertRoom(account)
+    const id = archive.nextId(account.id)
+    const marked = message.plus(el(ns.stanzaIds, 'stanza-id', { by: account.jid.bare, id }))
+    const isToSelf = from.bare === account.jid.bare
+    const stamped = marked.plus(delayOf(account.jid.domain, this.#context.clock.now()))
+    const written = this.#context.kv.write([
+      ...archive.operations(account.id, { id, peer: isToSelf ? to : from, message: marked }),
+      offline.operation(account.id, { id, stanza: stamped }),
+      ...extra,
+    ])
+    await account.inOrder(written, () => {
+      this.#parts.observed?.(account, marked)
+      this.#hand(account, targets, marked, () => offline.strike(account.id, id))
+    })
+  }
+
+  #hand(account: Account, targets: readonly Resource[], message: XmlElement, arrived?: () => void): void {
+    const isHidden = isPrivate(message)
+    const stanza = isHidden ? withoutPrivate(message) : message
+    for (const { session } of targets) session.send(stanza, arrived)
+    if (isHidden || !isForCarbons(message)) return
+    this.#carbons('received', { account, message: stanza, except: new Set(targets) })
+  }
+
+  #carbons(
+    direction: 'sent' | 'received',
+    { account, message, except }: {
+      readonly account: Account, readonly message: XmlElement, readonly except: ReadonlySet<Resource>
+    },
+  ): void {
+    for (const resource of account.resources) {
+      if (!resource.wantsCarbons || except.has(resource)) continue
+      resource.session.send(carbonOf(direction, message, { account: account.jid, to: resource.jid }))
+    }
+  }
+
+  /** The mailbox of somebody who is away is bounded; the sender is told, and nothing older goes. */
+  async #assertRoom(account: Account): Promise<void> {
+    const most = xmppLimits.offlineMessagesMax
+    if (await this.#parts.offline.count(account.id) < most) return
+    throw new StanzaError('resource-constraint', `${most} messages wait for the recipient already`)
+  }
+
+  /** Takes away what only we may say: our stanza ids and our delays (XEP-0359 §6, XEP-0203 §4). */
+  #sanitised(account: Account, message: XmlElement): XmlElement {
+    const ours = new Set([account.jid.bare, account.jid.domain])
+    return message.without((child) => {
+      if (child.is('stanza-id', ns.stanzaIds)) return ours.has(child.attrs.by ?? '')
+      return child.is('delay', ns.delay) && ours.has(child.attrs.from ?? '')
+    })
+  }
+
+  /** A client has come: what waits is handed to it. */
+  async handWaiting(account: Account, resource: Resource): Promise<void> {
+    const { offline } = this.#parts
+    for await (const { id, stanza } of offline.waiting(account.id)) {
+      if (account.resource(resource.resource) !== resource) return
+      resource.session.send(stanza, () => offline.strike(account.id, id))
+    }
+  }
+}
+
+function blockedByUs(): StanzaError {
+  const extra = el('urn:xmpp:blocking:errors', 'blocked')
+  return new StanzaError('not-acceptable', { text: 'you have blocked this address', extra })
+}
+
+export function delayOf(domain: string, atMs: number): XmlElement {
+  return el(ns.delay, 'delay', { from: domain, stamp: new Date(atMs).toISOString() })
+}

@@ -1,0 +1,201 @@
+/**
+ * The composition root of the XMPP bridge: one domain with its clients, its services, other servers,
+ * and the owner's openIM contacts. Loaded only when a domain is configured.
+ *
+ * ```ts
+ * const bridge = await XmppBridge.open(node.bridgeHost('xmpp'), { domain: 'example.org', … })
+ * await bridge.start()
+ * await bridge.stop()
+ * ```
+ */
+import { hostname } from 'node:os'
+import type { BridgeHost } from '../../node/bridge-host.ts'
+import { Archive } from './archive/archive.ts'
+import { isArchivable } from './archive/archivable.ts'
+import { XMPPConnector } from './c2s/xmpp-connector.ts'
+import type { Door } from './c2s/xmpp-connector.ts'
+import { HostForClients } from './host/client-host.ts'
+import { serveRoster } from './host/roster-requests.ts'
+import { XmppHost } from './host/xmpp-host.ts'
+import { xmppLimits } from './limits.ts'
+import { OpenImSide } from './openim/openim-side.ts'
+import type { RemoteDomains } from './ports.ts'
+import { StreamListener } from './stream/stream-listener.ts'
+import type { SecureContexts } from './stream/stream-listener.ts'
+import { Visits } from './stream/visits.ts'
+import { WebDoor } from './stream/web-door.ts'
+import { StanzaError } from './stanza-errors.ts'
+import { el } from './xml/element.ts'
+import type { XmlElement } from './xml/element.ts'
+import { serveDisco } from './xeps/xep-0030-disco.ts'
+import { servePrivateXml } from './xeps/xep-0049-private.ts'
+import { serveVcard } from './xeps/xep-0054-vcard.ts'
+import { serveVersion } from './xeps/xep-0092-version.ts'
+import { Capabilities } from './xeps/xep-0115-caps.ts'
+import { contactForm } from './xeps/xep-0157-contacts.ts'
+import { servePep } from './xeps/xep-0163-pep.ts'
+import { serveBlocking } from './xeps/xep-0191-blocking.ts'
+import { servePing } from './xeps/xep-0199-ping.ts'
+import { serveTime } from './xeps/xep-0202-time.ts'
+import { serveCarbons } from './xeps/xep-0280-carbons.ts'
+import { serveArchive } from './xeps/xep-0313-mam.ts'
+
+import { ns } from './xml/names.ts'
+
+export interface HostPort {
+  readonly host: string
+  readonly port: number
+}
+
+export interface XmppBridgeOptions {
+  readonly domain: string
+  /** Doors for clients; absent: closed. */
+  readonly listen: {
+    /** STARTTLS. */
+    readonly clients?: HostPort
+    readonly clientsTls?: HostPort
+    /** WebSocket and host-meta over HTTPS. */
+    readonly web?: HostPort
+  }
+  /** The certificate for a name; asked at each handshake, so a renewed one is used at once. */
+  readonly secureContext: SecureContexts
+  readonly version: string
+  /** PLAIN inside of TLS, for clients without SCRAM. */
+  readonly isPlainAllowed?: boolean
+  /** Where abuse is told (XEP-0157): `mailto:` or `xmpp:` addresses. */
+  readonly abuseAddresses?: readonly string[]
+}
+
+export interface XmppBridgeComponents {
+  /** Other domains; absent: none is reached, and senders are told. */
+  readonly remote?: RemoteDomains
+}
+
+export class XmppBridge {
+  readonly host: XmppHost
+  readonly connector: XMPPConnector
+  readonly #openIm: OpenImSide
+  readonly #options: XmppBridgeOptions
+  readonly #doors: { readonly name: string, readonly door: Door & { address(): string | undefined } }[]
+  readonly #node: BridgeHost
+
+  /** Makes the owner's address when there is none. @throws XMPP_LOCALPART, STORE_* */
+  static async open(
+    node: BridgeHost,
+    options: XmppBridgeOptions,
+    components: XmppBridgeComponents = {},
+  ): Promise<XmppBridge> {
+    const bridge = new XmppBridge(node, options, components)
+    await bridge.#openIm.prepare()
+    return bridge
+  }
+
+  private constructor(node: BridgeHost, options: XmppBridgeOptions, components: XmppBridgeComponents) {
+    const { clock, random, log, kv } = node
+    const { domain } = options
+    this.#node = node
+    this.#options = options
+    const store = new Archive({ kv, clock })
+    const archive = {
+      isArchivable,
+      nextId: (account: string) => store.nextId(account),
+      operations: (account: string, entry: Parameters<Archive['operations']>[1]) => store.operations(account, entry),
+    }
+    const remote = components.remote ?? { send: (stanza: XmlElement) => this.#unreachable(stanza) }
+    this.host = new XmppHost({ clock, random, log, kv, archive, remote }, { domain })
+    this.#serve(store)
+    this.#openIm = new OpenImSide({ host: this.host, node })
+    this.host.addComponent(this.#openIm.component)
+    this.#doors = this.#makeDoors()
+    this.connector = new XMPPConnector({
+      clock, random, kv, log,
+      host: new HostForClients(this.host, { forms: () => this.#forms() }),
+      doors: this.#doors.map(({ door }) => door),
+      secureContext: options.secureContext,
+    }, { domain, ...options.isPlainAllowed === undefined ? {} : { isPlainAllowed: options.isPlainAllowed } })
+  }
+
+  /** @throws CONNECTOR_* */
+  async start(): Promise<void> {
+    await this.host.start()
+    await this.#openIm.start()
+    await this.connector.start()
+  }
+
+  /** Idempotent. */
+  async stop(): Promise<void> {
+    await this.connector.stop()
+    await this.#openIm.stop()
+    await this.host.stop()
+  }
+
+  /** `host:port` by the name of the door. */
+  addresses(): Readonly<Record<string, string>> {
+    const open = this.#doors.map(({ name, door }) => [name, door.address()] as const)
+    return Object.fromEntries(open.filter((one): one is [string, string] => one[1] !== undefined))
+  }
+
+  #serve(archive: Archive): void {
+    const { host } = this
+    const capabilities = new Capabilities(host)
+    const { hooks: blockingHooks } = serveBlocking(host)
+    const { pep, hooks: pepHooks } = servePep(host, capabilities)
+    serveRoster(host)
+    serveDisco(host, {
+      forms: () => this.#forms(),
+      accountItems: async ({ to, from }) => {
+        const account = await host.context.account(to)
+        const nodes = account === undefined ? [] : [...(await pep.nodes(account)).list()]
+        const isOwner = from.bare === to.bare
+        return nodes.filter(({ config }) => isOwner || config.accessModel === 'open')
+          .map(({ name }) => el(ns.discoItems, 'item', { jid: to.bare, node: name }))
+      },
+    })
+    servePing(host)
+    serveTime(host)
+    serveVersion(host, { version: this.#options.version })
+    serveCarbons(host)
+    servePrivateXml(host)
+    serveArchive(host, archive)
+    host.context.iq.addFeatures('server', 'msgoffline', 'urn:xmpp:sm:3')
+    host.use(blockingHooks)
+    host.use(pepHooks)
+    host.use(serveVcard(host, pep))
+  }
+
+  #makeDoors(): { name: string, door: Door & { address(): string | undefined } }[] {
+    const { clock, log } = this.#node
+    const { listen: { clients, clientsTls, web }, secureContext, domain } = this.#options
+    const visits = new Visits(clock, {
+      totalMax: xmppLimits.strangersMax, perAddressMax: xmppLimits.strangersPerAddressMax,
+    })
+    const parts = { clock, log, visits }
+    const tls = { secureContext, alpn: 'xmpp-client', requestCert: false }
+    const doors: { name: string, door: Door & { address(): string | undefined } }[] = []
+    if (clients !== undefined) {
+      doors.push({ name: 'xmpp', door: new StreamListener(parts, { name: 'xmpp', ...clients }) })
+    }
+    if (clientsTls !== undefined) {
+      doors.push({ name: 'xmpps', door: new StreamListener(parts, { name: 'xmpps', ...clientsTls, tls }) })
+    }
+    if (web !== undefined) {
+      const publicUrl = (): string => {
+        const place = door.address() ?? `${hostname()}:${web.port}`
+        return `wss://${domain}:${place.split(':').at(-1)}/xmpp-websocket`
+      }
+      const door: WebDoor = new WebDoor(parts, { ...web, secureContext, publicUrl })
+      doors.push({ name: 'xmpp-web', door })
+    }
+    return doors
+  }
+
+  #forms(): readonly XmlElement[] {
+    const addresses = this.#options.abuseAddresses ?? []
+    return addresses.length === 0 ? [] : [contactForm({ 'abuse-addresses': addresses })]
+  }
+
+  /** Without a gateway to other domains. */
+  #unreachable(stanza: XmlElement): never {
+    throw new StanzaError('remote-server-not-found', `this node does not reach other domains (${stanza.attrs.to ?? ''})`)
+  }
+}

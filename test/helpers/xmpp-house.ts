@@ -1,0 +1,81 @@
+/**
+ * The XMPP bridge as it runs in a node, on a memory store and free ports of this machine, with
+ * accounts made beforehand and clients that log in by STARTTLS. Which openIM account is the owner's is
+ * the test's to say.
+ */
+import { createSecureContext, getCACertificates, setDefaultCACertificates } from 'node:tls'
+import { systemRandom } from '../../crypto/random.ts'
+import { silentLog } from '../../node/ports.ts'
+import type { BridgeHost } from '../../node/bridge-host.ts'
+import type { ClientApi } from '../../protocol/client/api.ts'
+import { memoryKv } from '../../protocol/memory-kv.ts'
+import type { KvStore } from '../../protocol/ports.ts'
+import { systemClock } from '../../protocol/system-clock.ts'
+import { XmppBridge } from '../../bridges/xmpp/xmpp-bridge.ts'
+import type { XmppBridgeComponents, XmppBridgeOptions } from '../../bridges/xmpp/xmpp-bridge.ts'
+import { TestCA } from './xmpp-ca.ts'
+import { LoggedIn } from './xmpp-client.ts'
+
+export interface XmppHouseOptions extends XmppBridgeComponents {
+  readonly domain?: string
+  /** Of the store that outlives a house. */
+  readonly kv?: KvStore
+  readonly owner?: string
+  readonly client?: () => ClientApi | undefined
+  readonly bridge?: Partial<XmppBridgeOptions>
+}
+
+const ca = TestCA.create('openIM house')
+
+export class XmppHouse {
+  readonly domain: string
+  readonly bridge: XmppBridge
+  readonly kv: KvStore
+  readonly #clients: LoggedIn[] = []
+
+  private constructor(domain: string, bridge: XmppBridge, kv: KvStore) {
+    this.domain = domain
+    this.bridge = bridge
+    this.kv = kv
+  }
+
+  static async open(options: XmppHouseOptions = {}): Promise<XmppHouse> {
+    const { domain = 'a.test', kv = memoryKv(), owner = 'owner', client = () => undefined } = options
+    setDefaultCACertificates([...getCACertificates('bundled').slice(0, 1), ca.pem])
+    const leaf = ca.issue({ dns: [domain, 'localhost'] })
+    const context = createSecureContext({ cert: leaf.fullChain, key: leaf.key })
+    const node: BridgeHost = {
+      clock: systemClock, random: systemRandom, log: silentLog, kv, directory: '/nonexistent',
+      owner: { name: owner, address: 'oim1owner' }, client,
+    }
+    const any = { host: '127.0.0.1', port: 0 }
+    const bridge = await XmppBridge.open(node, {
+      domain, version: '0.0.0', secureContext: () => context, listen: { clients: any, web: any }, ...options.bridge,
+    }, options)
+    await bridge.start()
+    return new XmppHouse(domain, bridge, kv)
+  }
+
+  get port(): number {
+    return Number(this.bridge.addresses()['xmpp']!.split(':').at(-1))
+  }
+
+  /** Makes the account when there is none, and an app password for it. */
+  async password(local: string): Promise<string> {
+    const record = await this.bridge.host.accounts.create(local)
+    return await this.bridge.connector.credentials.add(record, `device ${Math.random()}`)
+  }
+
+  async login(local: string, resource = 'test', { isAvailable = true } = {}): Promise<LoggedIn> {
+    const jid = `${local}@${this.domain}`
+    const password = await this.password(local)
+    const session = await LoggedIn.open({ jid, password, port: this.port, resource, isAvailable })
+    this.#clients.push(session)
+    return session
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#clients.map((client) => client.close().catch(() => {})))
+    await this.bridge.stop()
+  }
+}
