@@ -80,6 +80,7 @@ const byCode: Readonly<Record<string, Outcome>> = {
   STORE_NEWER: unavailable('Update openIM: this data was written by a newer one'),
   STORE_ADDRESS: usage('docs/operate.md shows the addresses of each database'),
   STORE_AWAY: unavailable('See whether the database runs, and its log'),
+  STORE_TLS: unavailable('See docs/databases.md, TLS'),
   STORE_DRIVER: unavailable('Install the package that the message names'),
   STORE_NOT_EMPTY: unavailable('Name an empty database'),
   STORE_UNFINISHED: unavailable('Do the same import again'),

@@ -286,9 +286,14 @@ export const errorTable: Readonly<Record<string, ErrorMeaning>> = {
   STORE_NOT_EMPTY: { blame: 'user', meaning: 'a database that is to be filled holds something already' },
   STORE_SEAL: { blame: 'local', meaning: 'a stored record does not open with this key' },
   STORE_SETTINGS: { blame: 'user', meaning: 'the database server is set up in a way that may lose mail' },
+  STORE_TLS: { blame: 'user', meaning: 'the database offers no TLS, or none that is to be trusted' },
   STORE_UNFINISHED: { blame: 'user', meaning: 'an import into this database was cut off' },
   VAULT_FORMAT: { blame: 'local', meaning: 'sealed data is damaged or of a newer version' },
   VAULT_PASSPHRASE: { blame: 'user', meaning: 'a passphrase does not open sealed data' },
+  // XMPP
+  XMPP_PASSWORD_NAME: { blame: 'user', meaning: 'an app password\'s name is empty, too long or taken' },
+  XMPP_PASSWORD_TEXT: { blame: 'user', meaning: 'a text cannot be a password' },
+  XMPP_PASSWORD_TOO_MANY: { blame: 'user', meaning: 'an account has as many app passwords as it may have' },
   // Mail between nodes
   DEPOSIT_REPLY: { blame: 'peer', meaning: 'a holder\'s answer does not fit the deposit' },
   ENVELOPE_EXPIRED: { blame: 'peer', meaning: 'an envelope is out of date' },

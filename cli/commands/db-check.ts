@@ -7,9 +7,9 @@ import { exits } from '../exits.ts'
 const shownMax = 20
 
 export async function run(context: CommandContext): CommandResult {
-  const { terminal, openim, clock } = context
+  const { terminal, openim } = context
   const { digest, damaged, dropped, ...counts } = await withDatabase(context, (store) =>
-    checkStore({ store, clock }, storeProgress(context, 'Reading')))
+    checkStore(store, storeProgress(context, 'Reading')))
   if (terminal.json) await terminal.value({ ...counts, digest, damaged, dropped })
   const isWhole = damaged.length + dropped === 0
   terminal.say(`${isWhole ? '✓' : '!'} ${countsText(counts)}`)

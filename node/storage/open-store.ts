@@ -25,7 +25,7 @@ export interface StorePlace {
 
 /**
  * Makes what is missing in an empty database.
- * @throws STORE_DRIVER, STORE_AWAY, STORE_LOCKED, STORE_CORRUPT, STORE_NEWER, STORE_FULL, STORE_IO
+ * @throws STORE_DRIVER, STORE_AWAY, STORE_TLS, STORE_LOCKED, STORE_CORRUPT, STORE_NEWER, STORE_FULL, STORE_IO
  */
 export async function openStore(components: StoreComponents, place: StorePlace): Promise<Store> {
   const { directory, address, password } = place

@@ -17,7 +17,7 @@
  * arguments of a command it does not know, and AUTH may be one.
  */
 import { hex } from '../../crypto/bytes.ts'
-import { assert, OpenIMError } from '../../crypto/errors.ts'
+import { assert, errorCode, OpenIMError } from '../../crypto/errors.ts'
 import type { Random } from '../../crypto/random.ts'
 import { limits } from '../../protocol/limits.ts'
 import type { Clock } from '../../protocol/ports.ts'
@@ -29,6 +29,7 @@ import { migrate, migrations, schemaVersion } from './redis-schema.ts'
 import type { RedisScript } from './redis-schema.ts'
 import { scripts } from './redis-scripts.ts'
 import { awayError, readSettings, settingsError } from './redis-settings.ts'
+import { isTlsRefusal, tlsError } from './tls-refusal.ts'
 
 export interface RedisLinkComponents {
   /** Of waiting and trying again. */
@@ -260,7 +261,11 @@ export class RedisLink {
 
   #dialError(error: unknown, reason: string): OpenIMError {
     const word = replyWord(error)
-    if (word === undefined || !accessWords.has(word)) return awayError(word ?? reason)
+    if (word === undefined) {
+      const code = errorCode(error) ?? reason
+      return isTlsRefusal(code) ? tlsError(code, error) : awayError(reason)
+    }
+    if (!accessWords.has(word)) return awayError(word)
     if ((error as Error).message.startsWith('ERR max number of clients')) return awayError('too many clients')
     const { user = 'default' } = this.#options.address
     return new OpenIMError('STORE_ACCESS', `Redis does not let the user ${user} in, or not do what it must `

@@ -6,6 +6,7 @@
  * |--------------------------------|------------------------------------------------------------|
  * | settings that may lose mail    | STORE_SETTINGS, unless `allowNonDurable`                   |
  * | user or password refused       | STORE_ACCESS                                               |
+ * | certificate not to be trusted  | STORE_TLS                                                  |
  * | Redis down, frozen, loading    | STORE_AWAY at once; back by itself                         |
  * | memory limit reached           | STORE_FULL for what needs room; deletions go on            |
  * | written by a newer openIM      | STORE_NEWER                                                |
@@ -61,7 +62,7 @@ export interface RedisStoreHealth {
   readonly corrupt: number
 }
 
-/** @throws STORE_DRIVER, STORE_AWAY, STORE_ACCESS, STORE_SETTINGS, STORE_NEWER */
+/** @throws STORE_DRIVER, STORE_AWAY, STORE_TLS, STORE_ACCESS, STORE_SETTINGS, STORE_NEWER */
 export async function openRedisStore(options: RedisStoreOptions): Promise<RedisStore> {
   const { address, prefix = 'openim:', allowNonDurable = false } = options
   const { clock, paceClock = systemClock, random, log } = options

@@ -5,12 +5,15 @@
  * Bytes travel as hexadecimal text, twice as long as they are: one statement takes less than half
  * of what the server's `max_allowed_packet` allows, or it would end the connection.
  */
+import { isIP } from 'node:net'
 import type { Pool, PoolConnection, RowDataPacket } from 'mysql2/promise'
 import { errorCode, OpenIMError } from '../../../crypto/errors.ts'
 import { limits } from '../../../protocol/limits.ts'
 import { systemClock } from '../../../protocol/system-clock.ts'
 import { within } from '../../../protocol/timers.ts'
 import type { Log } from '../../ports.ts'
+import { isTlsRefusal } from '../tls-refusal.ts'
+import { storeError } from './sql-commit.ts'
 import { defaultPace, writersMax } from './sql-driver.ts'
 import type {
   SqlAddress, SqlDialect, SqlDriver, SqlPace, SqlReader, SqlRow, SqlSession, SqlTrouble, SqlValue,
@@ -37,20 +40,24 @@ const statementBytesMost = 4 * 1024 * 1024
 /** Readers that wait for a connection; more are refused. */
 const waitingMax = 1_000
 
-/** @throws STORE_DRIVER, STORE_IO, and what the driver throws when the database is away */
+/** @throws STORE_DRIVER, STORE_ADDRESS, STORE_TLS, STORE_AWAY, STORE_IO */
 export async function openMysql(
   address: SqlAddress,
   components: { readonly log: Log, readonly pace?: SqlPace },
 ): Promise<SqlDriver> {
   const { log, pace = defaultPace } = components
   const { host, port = 3306, user, password, database, tls } = address
+  if (tls !== undefined && isIP(host) !== 0) {
+    // The driver would look for `localhost` in the certificate.
+    throw new OpenIMError('STORE_ADDRESS', `TLS needs the name of the host, not its address ${host}`)
+  }
   const { createPool } = await loadMysql()
   const pool = (max: number): Pool => createPool({
     ...(host.startsWith('/') ? { socketPath: host } : { host, port }),
     user,
     database,
     ...(password === undefined ? {} : { password }),
-    ...(tls === undefined ? {} : { ssl: { rejectUnauthorized: true, ...tls } }),
+    ...(tls === undefined ? {} : { ssl: { rejectUnauthorized: true, verifyIdentity: true, ...tls } }),
     connectionLimit: max,
     maxIdle: max,
     queueLimit: waitingMax,
@@ -68,7 +75,7 @@ export async function openMysql(
     return driver
   } catch (error) {
     await driver.close()
-    throw error
+    throw storeError(error, driver.trouble(error))
   }
 }
 
@@ -168,6 +175,10 @@ class MysqlDriver implements SqlDriver {
     const code = errorCode(error) ?? ''
     if (/^ER_(LOCK_DEADLOCK|LOCK_WAIT_TIMEOUT|CHECKREAD)$/.test(code)) return 'again'
     if (/^(ER_(DISK_FULL|RECORD_FILE_FULL|OUT_OF_RESOURCES)|HA_ERR_DISK_FULL)$/.test(code)) return 'full'
+    // A connection that broke while it began has this code, too.
+    const isBroken = /^HANDSHAKE_SSL/.test(code) && /ECONN|EPIPE|disconnected/.test(String(error))
+    if (isBroken) return 'away'
+    if (/^HANDSHAKE_(NO_SSL_SUPPORT|SSL_ERROR)$/.test(code) || isTlsRefusal(code)) return 'tls'
     const isGone = /^(PROTOCOL_(CONNECTION_LOST|SEQUENCE_TIMEOUT|PACKETS_OUT_OF_ORDER)|E[A-Z]+)$/.test(code)
     const isEnding = /^ER_(SERVER_SHUTDOWN|NORMAL_SHUTDOWN|CONNECTION_KILLED|CON_COUNT_ERROR)$/
     if (isGone || isEnding.test(code) || code === 'STORE_AWAY') return 'away'

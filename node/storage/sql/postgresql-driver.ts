@@ -19,6 +19,7 @@ import { Socket } from 'node:net'
 import type { Pool, PoolClient } from 'pg'
 import { errorCode, OpenIMError } from '../../../crypto/errors.ts'
 import type { Log } from '../../ports.ts'
+import { isTlsRefusal } from '../tls-refusal.ts'
 import { defaultPace, writersMax } from './sql-driver.ts'
 import type {
   SqlAddress, SqlDialect, SqlDriver, SqlPace, SqlReader, SqlRow, SqlSession, SqlTrouble, SqlValue,
@@ -195,6 +196,8 @@ class PostgresqlDriver implements SqlDriver {
     if (/^(53100|53200|54000)$/.test(code)) return 'full'
     // 08: connection; 57P: shut down; 53300: too many; 25P03: idle in a transaction; 57014: cancelled.
     if (/^(08...|57P..|53300|25P03|57014|E[A-Z]+)$/.test(code)) return 'away'
+    const hasNone = code === '' && /not support SSL/.test(String(error))
+    if (hasNone || isTlsRefusal(code)) return 'tls'
     const isSilent = code === '' && /terminated|timeout|Connection|not queryable/i.test(String(error))
     return isSilent ? 'away' : 'other'
   }

@@ -21,6 +21,7 @@ import { limits } from '../../../protocol/limits.ts'
 import type { Clock } from '../../../protocol/ports.ts'
 import { sleep } from '../../../protocol/timers.ts'
 import type { Log } from '../../ports.ts'
+import { tlsError } from '../tls-refusal.ts'
 import type { SqlDriver, SqlReader, SqlRow, SqlSession, SqlTrouble } from './sql-driver.ts'
 import { bytesOf, forEach, numberOf, sendEach, sqlNumber } from './sql-driver.ts'
 import { SqlDraft } from './sql-draft.ts'
@@ -281,6 +282,7 @@ export function storeError(cause: unknown, trouble: SqlTrouble): OpenIMError {
   if (cause instanceof OpenIMError) return cause
   if (trouble === 'away') return awayError(cause)
   const reason = `${errorCode(cause) ?? ''} ${cause instanceof Error ? cause.message : String(cause)}`.trim()
+  if (trouble === 'tls') return tlsError(reason, cause)
   if (trouble === 'full') {
     return new OpenIMError('STORE_FULL', `the database has no room (${reason}); make some`, { cause })
   }

@@ -30,9 +30,10 @@ export interface SqlSession extends SqlReader {
 
 /**
  * Why a statement failed: `away`, the connection is gone or does not answer; `again`, the same
- * transaction may well go through next time; `full`, no room; `other`, a bug or a broken database.
+ * transaction may well go through next time; `full`, no room; `tls`, the other end cannot be trusted;
+ * `other`, a bug or a broken database.
  */
-export type SqlTrouble = 'away' | 'again' | 'full' | 'other'
+export type SqlTrouble = 'away' | 'again' | 'full' | 'tls' | 'other'
 
 /** A piece of a statement, with a `?` for each of its values. */
 export interface SqlPart {

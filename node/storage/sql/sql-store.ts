@@ -59,7 +59,7 @@ export interface SqlStoreHealth {
   readonly undurable: readonly string[]
 }
 
-/** Makes its tables where there are none. @throws STORE_NEWER, STORE_AWAY, STORE_IO */
+/** Makes its tables where there are none. @throws STORE_NEWER, STORE_AWAY, STORE_TLS, STORE_IO */
 export async function openSqlStore(components: SqlStoreComponents): Promise<SqlStore> {
   const { driver, clock, log, paceClock = systemClock, random = systemRandom } = components
   let corrupt = 0

@@ -22,6 +22,7 @@
  * | 15 | settings under which it may lose mail | – | ✓ | ✓ | ✓ |
  * | 16 | written by a newer openIM, or opened twice | ✓ | ✓ | ✓ | ✓ |
  * | 17 | moved to any other database | ✓ | ✓ | ✓ | ✓ |
+ * | 18 | TLS of a strange authority, for another host, or none | – | ✓ | ✓ | ✓ |
  *
  * 3 is cut files back to what was synced, which fits files that only grow. Servers write within
  * files that they made long before; that they sync before they answer is held by 4, and what they
@@ -297,5 +298,18 @@ export const faults: readonly Fault[] = [
     on: onAll({
       'node/store-moves': ['an archive of each database fills each other one, with equal digests'],
     }),
+  },
+  {
+    number: 18,
+    on: onServers(
+      {
+        'sql-tls': [
+          'works with the authority that was named, refuses every other one',
+          'refuses a certificate of the right authority for another host',
+          'refuses a server that speaks no TLS where TLS is wanted',
+        ],
+      },
+      { 'redis-store': ['talks TLS, and only to whom the certificate names'] },
+    ),
   },
 ]

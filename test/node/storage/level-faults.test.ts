@@ -11,8 +11,10 @@ import type { MailboxItem } from '../../../node/ports.ts'
 import { LevelDatabase } from '../../../node/storage/level-database.ts'
 import { repairLevelStore } from '../../../node/storage/level-repair.ts'
 import { rowKey } from '../../../node/storage/level-rows.ts'
-import { boxNamed, proof, rejection } from '../../compliance/store-subject.ts'
+import { checkStore } from '../../../node/store-check.ts'
+import { boxNamed, hourMs, itemOf, proof, rejection } from '../../compliance/store-subject.ts'
 import { suite } from '../../helpers/harness.ts'
+import { VirtualClock } from '../../helpers/virtual-clock.ts'
 import {
   assertConsistent, databaseFiles, flipBytes, inDirectory, mailFor, openStore, putAll, readBox,
   rememberingLog,
@@ -259,6 +261,27 @@ diskTest('drops, counts and reports a body that is damaged, and takes it again',
   assert.equal(await store.mailbox.usage(), { items: 10, bytes: 10_000 })
   assert.is(store.health().corrupt, 2)
   await store.close()
+})
+
+diskTest('a check drops what is damaged, nothing that only its clock calls expired', async (directory) => {
+  const clock = new VirtualClock()
+  const { items, numbers } = await ten(directory)
+  const first = await openStore({ directory, clock })
+  const mortal = itemOf({ box, number: 1, expiresAtMs: clock.now() + hourMs })
+  await first.mailbox.put([mortal])
+  await first.close()
+  await spoil(directory, [rowKey.body(numbers[3]!)], flipped)
+  const ahead = new VirtualClock()
+  await ahead.advance(48 * hourMs)
+  const wrong = await openStore({ directory, clock: ahead })
+  const checked = await checkStore(wrong)
+  assert.equal([checked.mail, checked.dropped, checked.damaged], [9, 1, []])
+  await wrong.close()
+  const right = await openStore({ directory, clock })
+  assert.is((await readBox(right, box)).size, 10)
+  assert.is((await right.mailbox.get(box, mortal.id))?.id, mortal.id)
+  assert.is(await right.mailbox.get(box, items[3]!.id), undefined)
+  await right.close()
 })
 
 diskTest('gives the pages after one that was damaged as a whole', async (directory) => {

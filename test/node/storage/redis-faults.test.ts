@@ -12,8 +12,9 @@ import type { DatabaseProcess } from '../../helpers/database-process.ts'
 import { suite } from '../../helpers/harness.ts'
 import { hasRedis, redisAddress, redisCommand, startRedis } from '../../helpers/redis-server.ts'
 import { VirtualClock } from '../../helpers/virtual-clock.ts'
-import { killCampaignAt } from './kill-campaign.ts'
-import { openOn, RedisChild } from './redis-fixture.ts'
+import { killCampaignAt, killServerCampaign } from './kill-campaign.ts'
+import { RaceProcess } from './race-process.ts'
+import { openOn } from './redis-fixture.ts'
 
 const test = suite('node/storage/redis-faults', { timeoutMs: 120_000 })
 const withRedis = test.skipUnless(hasRedis, 'redis-server is not installed')
@@ -27,43 +28,9 @@ test.after(async () => { if (hasRedis) await server.remove() })
 test.before.each(async () => { if (hasRedis) await redisCommand(server, 'FLUSHALL') })
 
 withRedis('loses nothing it said was stored when the server is killed in the middle of it', async () => {
-  const { store, log } = await openOn(server)
-  await store.mailbox.setBox(box, unlimited)
-  const stored = new Set<number>()
-  let next = 0
-  let isOver = false
-  let refused = 0
-  const write = async (): Promise<void> => {
-    while (!isOver) {
-      const number = next++
-      try {
-        const [result] = await store.mailbox.put([itemNumbered(number)])
-        if (result === 'stored') stored.add(number)
-      } catch (error) {
-        assert.is((error as { code: string }).code, 'STORE_AWAY')
-        refused++
-        await log.heard('is back')
-      }
-    }
-  }
-  const writers = Array.from({ length: 32 }, write)
-  for (let round = 1; round <= 3; round++) {
-    while (stored.size < round * 500) await store.mailbox.usage()
-    const back = log.heard('is back')
-    await server.kill()
-    await server.start()
-    await back
-  }
-  const before = stored.size
-  while (stored.size < before + 100) await store.mailbox.usage()
-  isOver = true
-  await Promise.all(writers)
-  const held = new Set(await idsIn(store, box))
-  const lost = [...stored].filter((number) => !held.has(itemNumbered(number).id))
-  assert.equal(lost, [])
-  assert.ok(refused > 0)
-  assert.is((await store.mailbox.usage()).items, held.size)
-  await store.close()
+  const place = { kind: 'Redis', address: redisAddress(server) } as const
+  const { put, acknowledged } = await killServerCampaign(server, place, { rounds: 3, seed: 'redis' })
+  assert.ok(put > 400 && acknowledged > 50, `${put} stored, ${acknowledged} acknowledged`)
 })
 
 withRedis('loses nothing it said was stored when its own process is killed three times', async () => {
@@ -155,7 +122,8 @@ withRedis('refuses what needs room at the memory limit, still deletes, and goes 
 
 withRedis('holds quota, duplicates and counts exactly when processes race', async () => {
   const { store } = await openOn(server)
-  const children = await Promise.all([RedisChild.start(server), RedisChild.start(server)])
+  const place = { kind: 'Redis', address: redisAddress(server) } as const
+  const children = await Promise.all([RaceProcess.start(place), RaceProcess.start(place)])
   try {
     await store.mailbox.setBox(box, { ...wide, itemsMax: 100 })
     const numbers = Array.from({ length: 100 }, (_, i) => i)

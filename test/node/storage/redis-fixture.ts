@@ -1,8 +1,4 @@
-/** What the tests of faults in Redis share: a store whose log can be waited for, and child processes. */
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { createInterface } from 'node:readline'
-import type { BoxId } from '../../../protocol/ids.ts'
+/** What the tests of faults in Redis share: a store whose log can be waited for. */
 import type { Log } from '../../../node/ports.ts'
 import { openRedisStore } from '../../../node/storage/redis-store.ts'
 import type { RedisStore, RedisStoreOptions } from '../../../node/storage/redis-store.ts'
@@ -44,51 +40,4 @@ export async function openOn(
   const log = new HeardLog()
   const address = redisAddress(server)
   return { store: await openRedisStore({ address, clock: systemClock, random, log, ...options }), log }
-}
-
-/** What a child is told to do (redis-child.ts), all at once. */
-export interface ChildTask {
-  readonly do: 'put' | 'acknowledge' | 'expire'
-  readonly box: BoxId
-  /** Of items (`itemOf`). */
-  readonly numbers: readonly number[]
-  readonly expiresAtMs: number | null
-}
-
-/** A process with a store of its own on the same server. */
-export class RedisChild {
-  readonly #child
-  readonly #lines
-
-  private constructor(server: DatabaseProcess) {
-    const script = new URL('./redis-child.ts', import.meta.url).pathname
-    this.#child = spawn(process.execPath, [script, redisAddress(server).host], {
-      stdio: ['pipe', 'pipe', 'inherit'],
-    })
-    this.#lines = createInterface({ input: this.#child.stdout })[Symbol.asyncIterator]()
-  }
-
-  static async start(server: DatabaseProcess): Promise<RedisChild> {
-    const child = new RedisChild(server)
-    const ready = await child.#line()
-    if (ready !== 'ready') throw new Error(`the child said ${ready}`)
-    return child
-  }
-
-  /** What it answers to a task. */
-  async ask<T>(task: ChildTask): Promise<T> {
-    this.#child.stdin.write(`${JSON.stringify(task)}\n`)
-    return JSON.parse(await this.#line()) as T
-  }
-
-  async kill(): Promise<void> {
-    const ended = once(this.#child, 'close')
-    this.#child.kill('SIGKILL')
-    await ended
-    this.#child.stdin.destroy()
-  }
-
-  async #line(): Promise<string> {
-    return (await this.#lines.next()).value as string
-  }
 }

@@ -240,9 +240,17 @@ withRedis('talks TLS, and only to whom the certificate names', async () => {
   const strange = [
     { host: 'localhost', port, tls: {} },
     { host: '127.0.0.2', port, tls: { ca } },
-    { host: 'localhost', port },
   ]
-  for (const address of strange) assert.is(await rejection(openOn(tlsServer, { address })), 'STORE_AWAY')
+  for (const address of strange) assert.is(await rejection(openOn(tlsServer, { address })), 'STORE_TLS')
+  const plain = { host: 'localhost', port }
+  assert.is(await rejection(openOn(tlsServer, { address: plain })), 'STORE_AWAY')
+  const plainPort = await freePort()
+  const plainServer = await startRedis({ port: String(plainPort) })
+  const wanted = { host: 'localhost', port: plainPort, tls: { ca } }
+  const codeThere = await rejection(openOn(plainServer, { address: wanted }))
+  await plainServer.remove()
+  // It ends the connection without a word.
+  assert.is(codeThere, 'STORE_AWAY')
   await tlsServer.remove()
   await rm(folder, { recursive: true })
 })

@@ -12,11 +12,10 @@ import type { MailboxItem, PutResult } from '../../../node/ports.ts'
 import type { SqlDriver, SqlReader, SqlSession } from '../../../node/storage/sql/sql-driver.ts'
 import { schemaVersion } from '../../../node/storage/sql/sql-schema.ts'
 import { openSqlStore } from '../../../node/storage/sql/sql-store.ts'
-import type { SqlStore } from '../../../node/storage/sql/sql-store.ts'
 import { boxNamed, idsIn, itemOf, proof, rejection } from '../../compliance/store-subject.ts'
 import type { Suite } from '../../helpers/harness.ts'
 import { mariadbKind, postgresqlKind } from '../../helpers/sql-kinds.ts'
-import { killCampaignAt } from './kill-campaign.ts'
+import { killCampaignAt, killServerCampaign } from './kill-campaign.ts'
 import { box, everlasting, hasty, mail, sqlGroundSuite } from './sql-ground.ts'
 import type { SqlGround } from './sql-ground.ts'
 
@@ -24,38 +23,10 @@ import type { SqlGround } from './sql-ground.ts'
 
 function serverTests(test: Suite, ground: SqlGround): void {
   test('loses and doubles nothing when the server is killed three times under its writers', async () => {
-    const store = await ground.store()
-    await store.mailbox.setBox(box, everlasting)
-    let next = 0
-    let isOver = false
-    const stored: MailboxItem[] = []
-    const write = async (): Promise<void> => {
-      while (!isOver) {
-        const [item] = mail(1, next++) as [MailboxItem]
-        // Only a write that was refused without a word of its fate may be there already.
-        const known: string[] = ['stored']
-        for (let result = ''; !known.includes(result);) {
-          result = await store.mailbox.put([item]).then(([one]) => one!, (error) => errorCode(error)!)
-          assert.ok(known.includes(result) || result === 'STORE_AWAY', result)
-          if (result === 'STORE_AWAY') known.push('duplicate')
-        }
-        stored.push(item)
-      }
-    }
-    const writers = Array.from({ length: 16 }, write)
-    for (let round = 1; round <= 3; round++) {
-      await until(store, () => stored.length >= round * 300)
-      await ground.server.kill()
-      await ground.server.start()
-    }
-    const before = stored.length
-    await until(store, () => stored.length >= before + 300)
-    isOver = true
-    await Promise.all(writers)
-    const held = await idsIn(store, box)
-    assert.is(new Set(held).size, held.length)
-    assert.equal(new Set(held), new Set(stored.map(({ id }) => id)))
-    assert.is((await store.mailbox.usage()).items, held.length)
+    const { server, kind } = ground
+    const place = { kind: kind.name, address: kind.address(server) }
+    const { put, acknowledged } = await killServerCampaign(server, place, { rounds: 3, seed: kind.name })
+    assert.ok(put > 400 && acknowledged > 50, `${put} stored, ${acknowledged} acknowledged`)
   })
 
   test('refuses writes and reads in time while the server is away, and goes on afterwards', async () => {
@@ -124,11 +95,6 @@ function serverTests(test: Suite, ground: SqlGround): void {
       await store.close()
     }
   })
-}
-
-/** Goes on once for each write of its own. */
-async function until(store: SqlStore, isSo: () => boolean): Promise<void> {
-  while (!isSo()) await store.kv.write([{ type: 'put', key: 'k', value: proof }]).catch(() => {})
 }
 
 /** Loses the connection before or after the server heard COMMIT. */

@@ -1,7 +1,4 @@
 /** Two stores, or two processes, that race on one SQL database: every rule holds between them, too. */
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { createInterface } from 'node:readline'
 import * as assert from 'uvu/assert'
 import { systemClock } from '../../../protocol/system-clock.ts'
 import { schemaVersion } from '../../../node/storage/sql/sql-schema.ts'
@@ -10,6 +7,8 @@ import { boxNamed, hourMs, idsIn, itemOf, proof, wide } from '../../compliance/s
 import type { Suite } from '../../helpers/harness.ts'
 import { mariadbKind, postgresqlKind } from '../../helpers/sql-kinds.ts'
 import type { KillPlace } from './kill-place.ts'
+import { RaceProcess } from './race-process.ts'
+import type { RaceTask } from './race-process.ts'
 import { box, everlasting, mail, sqlGroundSuite } from './sql-ground.ts'
 import type { SqlGround } from './sql-ground.ts'
 
@@ -111,27 +110,24 @@ function raceTests(test: Suite, ground: SqlGround): void {
   })
 }
 
-/** What two processes hear that put 100 items each as soon as both are ready. */
+/** What two processes hear that put 100 items each, some of their own and some of both, at once. */
 async function raceOf(
   place: KillPlace,
   firsts: readonly number[],
 ): Promise<{ own: string[], shared: string[] }[]> {
-  const script = new URL('./race-writer.ts', import.meta.url).pathname
-  const children = firsts.map((first) =>
-    spawn(process.execPath, [script, JSON.stringify(place), String(first), '100'], {
-      stdio: ['pipe', 'pipe', 'inherit'],
-    }))
+  const children = await Promise.all(firsts.map(() => RaceProcess.start(place)))
+  const put = (box: string, from: number): RaceTask => ({
+    do: 'put',
+    box: boxNamed(box),
+    numbers: Array.from({ length: 100 }, (_, i) => from + i),
+    expiresAtMs: null,
+  })
   try {
-    const ended = children.map((child) => once(child, 'exit'))
-    const lines = children.map((child) => createInterface({ input: child.stdout })[Symbol.asyncIterator]())
-    for (const said of lines) assert.is((await said.next()).value, 'ready')
-    for (const child of children) child.stdin.write('go\n')
-    const answers = await Promise.all(lines.map(async (said) =>
-      JSON.parse((await said.next()).value as string) as { own: string[], shared: string[] }))
-    await Promise.all(ended)
-    return answers
+    const own = await Promise.all(children.map((child, i) => child.ask<string[]>(put('own', firsts[i]!))))
+    const shared = await Promise.all(children.map((child) => child.ask<string[]>(put('shared', 0))))
+    return children.map((_, i) => ({ own: own[i]!, shared: shared[i]! }))
   } finally {
-    for (const child of children) child.kill('SIGKILL')
+    await Promise.all(children.map((child) => child.kill()))
   }
 }
 

@@ -1,22 +1,18 @@
 /**
- * A process with a store of its own on a shared Redis, for races (redis-fixture.ts). Says `ready`,
+ * A process with a store of its own on a shared database, for races (race-process.ts). Says `ready`,
  * takes one task a line on stdin and answers each with one line of JSON.
  *
- *   node redis-child.ts SOCKET
+ *   node race-child.ts PLACE     as JSON (kill-place.ts)
  */
 import { createInterface } from 'node:readline'
-import { systemRandom } from '../../../crypto/random.ts'
-import { silentLog } from '../../../node/ports.ts'
-import { openRedisStore } from '../../../node/storage/redis-store.ts'
-import { systemClock } from '../../../protocol/system-clock.ts'
 import { itemOf, proof } from '../../compliance/store-subject.ts'
-import type { ChildTask } from './redis-fixture.ts'
+import { openPlace } from './kill-place.ts'
+import type { KillPlace } from './kill-place.ts'
+import type { RaceTask } from './race-process.ts'
 
-const { mailbox } = await openRedisStore({
-  address: { host: process.argv[2]! }, clock: systemClock, random: systemRandom, log: silentLog,
-})
+const { mailbox } = await openPlace(JSON.parse(process.argv[2]!) as KillPlace)
 
-async function answer(task: ChildTask): Promise<unknown> {
+async function answer(task: RaceTask): Promise<unknown> {
   const { box, numbers } = task
   const expiresAtMs = task.expiresAtMs ?? Infinity
   const items = numbers.map((number) => itemOf({ box, number, expiresAtMs }))
@@ -29,5 +25,5 @@ async function answer(task: ChildTask): Promise<unknown> {
 
 process.stdout.write('ready\n')
 for await (const line of createInterface({ input: process.stdin })) {
-  process.stdout.write(`${JSON.stringify(await answer(JSON.parse(line) as ChildTask))}\n`)
+  process.stdout.write(`${JSON.stringify(await answer(JSON.parse(line) as RaceTask))}\n`)
 }
