@@ -3,34 +3,9 @@
  * parser and `docs/cli.md` (held to it by a test) come from this one table. The code of a command
  * is loaded when it runs, so `openim --help` needs neither libp2p nor a database.
  */
-import type { CommandModule } from './context.ts'
+import type { ArgumentSpec, CommandSpec, OptionSpec } from './command-spec.ts'
+import { xmpp } from './commands-xmpp.ts'
 import { parseDuration } from './units.ts'
-
-export interface OptionSpec {
-  /** As commander reads it: `--timeout <duration>`. */
-  readonly flags: string
-  readonly text: string
-  readonly choices?: readonly string[]
-  readonly parse?: (value: string) => unknown
-  readonly repeatable?: boolean
-}
-
-export interface ArgumentSpec {
-  /** `<contact>` or `[contact]`. */
-  readonly name: string
-  readonly text: string
-}
-
-export interface CommandSpec {
-  readonly name: string
-  /** One line, no full stop. */
-  readonly summary: string
-  readonly examples: readonly (readonly [string, string])[]
-  readonly args?: readonly ArgumentSpec[]
-  readonly options?: readonly OptionSpec[]
-  readonly commands?: readonly CommandSpec[]
-  readonly load?: () => Promise<CommandModule>
-}
 
 /** Understood by every command, before or after its name. */
 export const globalOptions: readonly OptionSpec[] = [
@@ -399,6 +374,7 @@ const operating: readonly CommandSpec[] = [
       },
     ],
   },
+  xmpp,
   {
     name: 'household',
     summary: 'Several nodes that share a database and serve the same accounts',

@@ -5,7 +5,7 @@ import { Command, CommanderError, Option } from 'commander'
 import { OpenIMError } from '../crypto/errors.ts'
 import { suggest } from '../node/suggest.ts'
 import { commandTable, globalOptions } from './command-table.ts'
-import type { CommandSpec, OptionSpec } from './command-table.ts'
+import type { CommandSpec, OptionSpec } from './command-spec.ts'
 
 /** What a command line asks for. */
 export interface Invocation {

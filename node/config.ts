@@ -20,6 +20,7 @@
  * [database]                       # optional: in place of the embedded one
  * url = "postgresql://openim@localhost/openim"
  * password_file = "/etc/openim/database-password"
+ * [xmpp]                           # optional: a domain for XMPP clients and servers (config-xmpp.ts)
  * [limits]
  * held_for_others = "512MB"        # mail kept for other people
  * peers = 64
@@ -38,6 +39,8 @@ import * as v from 'valibot'
 import { OpenIMError } from '../crypto/errors.ts'
 import { utf8 } from '../crypto/bytes.ts'
 import { limits } from '../protocol/limits.ts'
+import { xmppSettingNames, xmppTable } from './config-xmpp.ts'
+import type { XmppSettings } from './config-xmpp.ts'
 import { storeAddressProblem } from './storage/store-address.ts'
 import { suggest } from './suggest.ts'
 import { keyPath, locateKeys } from './toml-locate.ts'
@@ -69,6 +72,7 @@ export interface NodeConfig {
   readonly p2p: { readonly bootstrap: readonly string[], readonly mdns: boolean }
   /** Absent: the embedded one in the data directory. */
   readonly database: DatabaseSettings | undefined
+  readonly xmpp: XmppSettings | undefined
   readonly limits: { readonly heldForOthersBytes: number, readonly peers: number }
   readonly log: { readonly level: LogLevel }
 }
@@ -93,6 +97,7 @@ export interface Settings {
   bootstrap?: readonly string[] | undefined
   mdns?: boolean | undefined
   database?: DatabaseSettings | undefined
+  xmpp?: XmppSettings | undefined
   heldForOthersBytes?: number | undefined
   peers?: number | undefined
   logLevel?: LogLevel | undefined
@@ -222,6 +227,7 @@ const fileSchema = v.strictObject({
   })),
   tls: v.optional(v.strictObject({ cert: file, key: file }, 'must be a table with cert and key')),
   database: v.optional(v.strictObject({ url: databaseUrl, password_file: v.optional(file) })),
+  xmpp: v.optional(xmppTable({ hostPort, file })),
   p2p: v.optional(v.strictObject({ bootstrap: v.optional(bootstrap), mdns: v.optional(mdns) })),
   limits: v.optional(v.strictObject({ held_for_others: v.optional(size), peers: v.optional(peers) })),
   log: v.optional(v.strictObject({ level: v.optional(logLevel) })),
@@ -231,10 +237,10 @@ const fileSchema = v.strictObject({
 export const settingNames = [
   'name', 'profile', 'listen.p2p', 'listen.tcp', 'listen.udp', 'listen.ws', 'listen.http2',
   'listen.trusted_proxies', 'tls.cert', 'tls.key', 'database.url', 'database.password_file',
-  'p2p.bootstrap', 'p2p.mdns',
+  ...xmppSettingNames, 'p2p.bootstrap', 'p2p.mdns',
   'limits.held_for_others', 'limits.peers', 'log.level',
 ] as const
-const tableNames = ['listen', 'tls', 'database', 'p2p', 'limits', 'log'] as const
+const tableNames = ['listen', 'tls', 'database', 'xmpp', 'xmpp.s2s', 'p2p', 'limits', 'log'] as const
 
 // ── File ────────────────────────────────────────────────────────────────────────────────────
 
@@ -270,6 +276,7 @@ export function parseConfig(text: string, file: string): Settings {
     database: output.database && {
       url: output.database.url, passwordFile: output.database.password_file,
     },
+    xmpp: output.xmpp,
     heldForOthersBytes: output.limits?.held_for_others,
     peers: output.limits?.peers,
     logLevel: output.log?.level,
@@ -368,6 +375,7 @@ export function nodeConfig(settings: Settings): NodeConfig {
     tls: settings.tls,
     p2p: { bootstrap: settings.bootstrap ?? [], mdns: settings.mdns ?? true },
     database: settings.database,
+    xmpp: settings.xmpp,
     limits: {
       heldForOthersBytes: settings.heldForOthersBytes ?? limits.lentBytesMax,
       peers: settings.peers ?? limits.peersDefault,

@@ -290,10 +290,6 @@ export const errorTable: Readonly<Record<string, ErrorMeaning>> = {
   STORE_UNFINISHED: { blame: 'user', meaning: 'an import into this database was cut off' },
   VAULT_FORMAT: { blame: 'local', meaning: 'sealed data is damaged or of a newer version' },
   VAULT_PASSPHRASE: { blame: 'user', meaning: 'a passphrase does not open sealed data' },
-  // XMPP
-  XMPP_PASSWORD_NAME: { blame: 'user', meaning: 'an app password\'s name is empty, too long or taken' },
-  XMPP_PASSWORD_TEXT: { blame: 'user', meaning: 'a text cannot be a password' },
-  XMPP_PASSWORD_TOO_MANY: { blame: 'user', meaning: 'an account has as many app passwords as it may have' },
   // Mail between nodes
   DEPOSIT_REPLY: { blame: 'peer', meaning: 'a holder\'s answer does not fit the deposit' },
   ENVELOPE_EXPIRED: { blame: 'peer', meaning: 'an envelope is out of date' },
@@ -438,6 +434,15 @@ export const errorTable: Readonly<Record<string, ErrorMeaning>> = {
   },
   SERVICE_REFUSED: { blame: 'peer', meaning: 'a node refused without a reason we know' },
   SERVICE_UNKNOWN: { blame: 'peer', meaning: 'a node does not offer a service' },
+  // Bridges
+  BRIDGE_OFF: { blame: 'user', meaning: 'a bridge is asked for something, and it is not configured on this node' },
+  XMPP_ACCOUNT_UNKNOWN: { blame: 'user', meaning: 'there is no account with this address on this node' },
+  XMPP_CA: { blame: 'user', meaning: 'the file of trusted authorities cannot be read' },
+  XMPP_LOCALPART: { blame: 'user', meaning: 'a name cannot stand before the @ of an address' },
+  XMPP_PASSWORD_NAME: { blame: 'user', meaning: 'an app password has no name, or one that is taken' },
+  XMPP_PASSWORD_TEXT: { blame: 'user', meaning: 'a text is no password' },
+  XMPP_PASSWORD_TOO_MANY: { blame: 'user', meaning: 'an account has as many app passwords as it may' },
+  XMPP_PASSWORD_UNKNOWN: { blame: 'user', meaning: 'there is no app password of this name' },
   // Encodings
   BYTES_HEX: { blame: 'user', meaning: 'a text is no hexadecimal' },
   BYTES_UTF8: { blame: 'user', meaning: 'bytes are not UTF-8 text' },

@@ -154,8 +154,8 @@ export const xmppLimits = {
   /** Addresses whose rate is remembered. */
   s2sSendersKept: 20_000,
   /** Of one session, sent and not acknowledged, or not taken by the socket: stanzas, bytes. */
-  unackedStanzasMax: 5_000,
-  sessionBytesMax: 4 * 1024 * 1024,
+  unackedStanzasMax: 10_000,
+  sessionBytesMax: 16 * 1024 * 1024,
   /** Stanzas of one client that are being handled; it is not read from meanwhile. */
   inboundPendingMax: 256,
   /** Presence and chat states held for one client whose screen is dark (XEP-0352). */
@@ -170,6 +170,8 @@ export const xmppLimits = {
   resumeSettleMs: 10_000,
   /** Sessions that ended, whose count of handled stanzas a client may still ask for. */
   endedSessionsRemembered: 1_000,
+  /** A resource that a client chooses: it stands in every stanza. */
+  resourceBytesMax: 256,
   /** Of the name that a client's resource begins with (XEP-0386): Conversations, Dino. */
   resourceTagCharactersMax: 64,
   /** Elements of one stream that wait while a login is being looked at. */

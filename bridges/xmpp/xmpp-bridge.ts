@@ -19,7 +19,12 @@ import { serveRoster } from './host/roster-requests.ts'
 import { XmppHost } from './host/xmpp-host.ts'
 import { xmppLimits } from './limits.ts'
 import { OpenImSide } from './openim/openim-side.ts'
-import type { RemoteDomains } from './ports.ts'
+import { XMPPGateway } from './s2s/gateway.ts'
+import { TrustedRoots } from './s2s/certificate-path.ts'
+import { S2sPolicy } from './s2s/policy.ts'
+import type { S2sPolicyOptions } from './s2s/policy.ts'
+import { S2sResolver } from './s2s/resolver.ts'
+import type { ResolverOptions } from './s2s/resolver.ts'
 import { StreamListener } from './stream/stream-listener.ts'
 import type { SecureContexts } from './stream/stream-listener.ts'
 import { Visits } from './stream/visits.ts'
@@ -49,13 +54,23 @@ export interface HostPort {
 
 export interface XmppBridgeOptions {
   readonly domain: string
-  /** Doors for clients; absent: closed. */
+  /** Doors; absent: closed. */
   readonly listen: {
     /** STARTTLS. */
     readonly clients?: HostPort
     readonly clientsTls?: HostPort
     /** WebSocket and host-meta over HTTPS. */
     readonly web?: HostPort
+    /** Other servers: STARTTLS, and TLS from the first byte. */
+    readonly servers?: HostPort
+    readonly serversTls?: HostPort
+  }
+  /** Other domains; absent: none is reached, and senders are told. */
+  readonly s2s?: {
+    readonly policy: S2sPolicyOptions
+    readonly resolver: ResolverOptions
+    /** PEM of the authorities that other servers' certificates may come from. */
+    readonly roots: readonly string[]
   }
   /** The certificate for a name; asked at each handshake, so a renewed one is used at once. */
   readonly secureContext: SecureContexts
@@ -66,31 +81,25 @@ export interface XmppBridgeOptions {
   readonly abuseAddresses?: readonly string[]
 }
 
-export interface XmppBridgeComponents {
-  /** Other domains; absent: none is reached, and senders are told. */
-  readonly remote?: RemoteDomains
-}
-
 export class XmppBridge {
   readonly host: XmppHost
   readonly connector: XMPPConnector
+  /** `undefined`: this node federates with nobody. */
+  readonly gateway: XMPPGateway | undefined
   readonly #openIm: OpenImSide
+  readonly #serverDoors: readonly StreamListener[]
   readonly #options: XmppBridgeOptions
   readonly #doors: { readonly name: string, readonly door: Door & { address(): string | undefined } }[]
   readonly #node: BridgeHost
 
   /** Makes the owner's address when there is none. @throws XMPP_LOCALPART, STORE_* */
-  static async open(
-    node: BridgeHost,
-    options: XmppBridgeOptions,
-    components: XmppBridgeComponents = {},
-  ): Promise<XmppBridge> {
-    const bridge = new XmppBridge(node, options, components)
+  static async open(node: BridgeHost, options: XmppBridgeOptions): Promise<XmppBridge> {
+    const bridge = new XmppBridge(node, options)
     await bridge.#openIm.prepare()
     return bridge
   }
 
-  private constructor(node: BridgeHost, options: XmppBridgeOptions, components: XmppBridgeComponents) {
+  private constructor(node: BridgeHost, options: XmppBridgeOptions) {
     const { clock, random, log, kv } = node
     const { domain } = options
     this.#node = node
@@ -101,8 +110,12 @@ export class XmppBridge {
       nextId: (account: string) => store.nextId(account),
       operations: (account: string, entry: Parameters<Archive['operations']>[1]) => store.operations(account, entry),
     }
-    const remote = components.remote ?? { send: (stanza: XmlElement) => this.#unreachable(stanza) }
-    this.host = new XmppHost({ clock, random, log, kv, archive, remote }, { domain })
+    this.host = new XmppHost({
+      clock, random, log, kv, archive,
+      remote: { send: (stanza) => this.gateway === undefined ? unreachable(stanza) : this.gateway.send(stanza) },
+    }, { domain })
+    this.gateway = this.#makeGateway()
+    this.#serverDoors = this.#makeServerDoors()
     this.#serve(store)
     this.#openIm = new OpenImSide({ host: this.host, node })
     this.host.addComponent(this.#openIm.component)
@@ -118,7 +131,9 @@ export class XmppBridge {
   /** @throws CONNECTOR_* */
   async start(): Promise<void> {
     await this.host.start()
+    await this.gateway?.start()
     await this.#openIm.start()
+    for (const door of this.#serverDoors) await door.start((stream, visit) => this.gateway!.accept(stream, visit))
     await this.connector.start()
   }
 
@@ -126,12 +141,26 @@ export class XmppBridge {
   async stop(): Promise<void> {
     await this.connector.stop()
     await this.#openIm.stop()
+    await this.gateway?.stop()
+    await Promise.all(this.#serverDoors.map((door) => door.stop()))
     await this.host.stop()
+  }
+
+  get domain(): string {
+    return this.#options.domain
+  }
+
+  /** `me@example.org`. */
+  get ownerAddress(): string {
+    return this.#openIm.ownerAddress
   }
 
   /** `host:port` by the name of the door. */
   addresses(): Readonly<Record<string, string>> {
-    const open = this.#doors.map(({ name, door }) => [name, door.address()] as const)
+    const open = [
+      ...this.#doors.map(({ name, door }) => [name, door.address()] as const),
+      ...this.#serverDoors.map((door) => [door.name, door.address()] as const),
+    ]
     return Object.fromEntries(open.filter((one): one is [string, string] => one[1] !== undefined))
   }
 
@@ -194,8 +223,36 @@ export class XmppBridge {
     return addresses.length === 0 ? [] : [contactForm({ 'abuse-addresses': addresses })]
   }
 
-  /** Without a gateway to other domains. */
-  #unreachable(stanza: XmlElement): never {
-    throw new StanzaError('remote-server-not-found', `this node does not reach other domains (${stanza.attrs.to ?? ''})`)
+  #makeGateway(): XMPPGateway | undefined {
+    const { clock, random, log, kv } = this.#node
+    const { s2s, secureContext } = this.#options
+    if (s2s === undefined) return undefined
+    return new XMPPGateway({
+      clock, random, kv, log, secureContext,
+      resolver: new S2sResolver({ clock, random }, s2s.resolver),
+      policy: new S2sPolicy({ clock, roots: new TrustedRoots(s2s.roots) }, s2s.policy),
+      target: this.host,
+      isOurs: (domain) => this.host.domains().includes(domain),
+    })
   }
+
+  #makeServerDoors(): StreamListener[] {
+    const { clock, log } = this.#node
+    const { listen: { servers, serversTls }, secureContext } = this.#options
+    if (this.gateway === undefined) return []
+    const visits = new Visits(clock, {
+      totalMax: xmppLimits.strangersMax, perAddressMax: xmppLimits.strangersPerAddressMax,
+    })
+    const parts = { clock, log, visits }
+    const tls = { secureContext, alpn: 'xmpp-server', requestCert: true }
+    return [
+      ...servers === undefined ? [] : [new StreamListener(parts, { name: 'xmpp-server', ...servers })],
+      ...serversTls === undefined ? [] : [new StreamListener(parts, { name: 'xmpps-server', ...serversTls, tls })],
+    ]
+  }
+}
+
+/** Without a gateway to other domains. */
+function unreachable({ attrs: { to = '' } }: XmlElement): never {
+  throw new StanzaError('remote-server-not-found', `this node does not reach other domains (${to})`)
 }

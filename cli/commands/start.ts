@@ -18,8 +18,9 @@ import { errorCode, OpenIMError } from '../../crypto/errors.ts'
 import { ControlServer } from '../../node/control/control-server.ts'
 import { claimSocketPath } from '../../node/control/control-path.ts'
 import { ensureDataDir, lockDataDir } from '../../node/data-dir.ts'
-import type { ControlledNode } from '../../node/control/control-protocol.ts'
-import type { Settings } from '../../node/config.ts'
+import type { BridgeControl, ControlledNode } from '../../node/control/control-protocol.ts'
+import type { NodeConfig, Settings } from '../../node/config.ts'
+import type { OpenIMNode } from '../../node/openim-node.ts'
 import { readHome } from '../../node/home-file.ts'
 import { hasKeys, keysRole, NodeKeys } from '../../node/keys-file.ts'
 import type { Log } from '../../node/ports.ts'
@@ -57,15 +58,33 @@ async function runNode(context: CommandContext, flags: Settings): Promise<void> 
   const database = await databasePlace(context, config.database)
   const { OpenIMNode } = await import('../../node/openim-node.ts')
   const node = await OpenIMNode.open({ dataDir, keys, config, database, log })
-  await serve(context, { node, keys, log, interrupt }, async () => {
+  const bridges = await openBridges(node, config)
+  await serve(context, { node, bridges, keys, log, interrupt }, async () => {
     const ready = await node.start()
+    for (const bridge of bridges.values()) await bridge.start()
     return async () => {
-      await announce(context, { ready, name: config.name, startedMs })
+      const doors = Object.assign({}, ...[...bridges.values()].map((bridge) => bridge.addresses()))
+      await announce(context, { ready: { ...ready, listen: { ...ready.listen, ...doors } }, name: config.name, startedMs })
       if (!flag(context, 'firstRun')) return
       const invite = await inviteHere(node)
       if (invite !== undefined) await welcome(context, invite)
     }
   })
+}
+
+/** Only what is configured is loaded. */
+async function openBridges(node: OpenIMNode, { xmpp }: NodeConfig): Promise<Map<string, Bridge>> {
+  const bridges = new Map<string, Bridge>()
+  try {
+    if (xmpp !== undefined) {
+      const { openXmpp } = await import('../../bridges/xmpp/from-settings.ts')
+      bridges.set('xmpp', await openXmpp(node.bridgeHost('xmpp'), xmpp, { version }))
+    }
+  } catch (error) {
+    await node.stop()
+    throw error
+  }
+  return bridges
 }
 
 /** None where another process of the household hosts the account: it shows one, too. */
@@ -106,7 +125,16 @@ async function runDevice(context: CommandContext): Promise<void> {
 
 type Followed = Pick<ControlledNode['client'], 'on'>
 
+interface Bridge {
+  readonly control: BridgeControl
+  /** `host:port` by the name of the door. */
+  addresses(): Readonly<Record<string, string>>
+  start(): Promise<void>
+  stop(): Promise<void>
+}
+
 interface Served {
+  readonly bridges?: ReadonlyMap<string, Bridge>
   readonly node: ControlledNode & {
     stop(): Promise<void>
     /** Of a node, whose client may come and go with the work of its household. */
@@ -120,7 +148,7 @@ interface Served {
 /** Starts it, answers the CLI until the interrupt, and stops it in order. */
 async function serve(
   context: CommandContext,
-  { node, keys, log, interrupt }: Served,
+  { node, bridges = new Map(), keys, log, interrupt }: Served,
   start: () => Promise<() => Promise<void>>,
 ): Promise<void> {
   const { paths: { dataDir }, terminal, clock } = context
@@ -132,13 +160,15 @@ async function serve(
     if (node.onClient === undefined) follow(node.client)
     else node.onClient(follow)
     const announceIt = await start()
-    control = new ControlServer({ node, clock, log }, { path: await claimSocketPath(dataDir) })
+    const controls = new Map([...bridges].map(([name, bridge]) => [name, bridge.control]))
+    control = new ControlServer({ node, clock, log, bridges: controls }, { path: await claimSocketPath(dataDir) })
     await control.start()
     await announceIt()
     await aborted(interrupt)
     terminal.say('Stopping …')
   } finally {
     await control?.stop()
+    for (const bridge of bridges.values()) await bridge.stop()
     await node.stop()
     keys.wipe()
   }
@@ -161,6 +191,8 @@ async function announce(
   terminal.say(`openim ${version}  ${name}  ${ready.address}`)
   for (const address of ready.p2p) terminal.say(`  p2p   ${address}`)
   if (ready.listen.tcp !== undefined) terminal.say(`  tcp   ${ready.listen.tcp}`)
+  const xmpp = Object.entries(ready.listen).filter(([door]) => door.startsWith('xmpp'))
+  if (xmpp.length > 0) terminal.say(`  xmpp  ${xmpp.map((door) => door.join(' ')).join(', ')}`)
   terminal.say(`Ready in ${formatDuration(clock.monotonicMs() - startedMs)}.  Ctrl-C stops it.`)
 }
 

@@ -11,11 +11,12 @@ import type { Clock } from '../../protocol/ports.ts'
 import { OpenIMError } from '../../crypto/errors.ts'
 import type { BackupSummary } from '../backup.ts'
 import { openSink, openSource, sinkPlace } from '../disk-files.ts'
-import type { ControlledNode, ControlMethod, ParamsOf, ResultOf } from './control-protocol.ts'
+import type { BridgeControl, ControlledNode, ControlMethod, ParamsOf, ResultOf } from './control-protocol.ts'
 
 export interface CallContext {
   readonly node: ControlledNode
   readonly clock: Clock
+  readonly bridges: ReadonlyMap<string, BridgeControl>
   /** Aborts on `cancel` and when the connection ends. */
   readonly signal: AbortSignal
   /** Sends the node's events on this connection from now on. */
@@ -152,6 +153,15 @@ export const controlMethods: { readonly [M in ControlMethod]: Handler<M> } = {
     await node.client.markRead(p.contact, p.upTo)
     return null
   }),
+  bridge: handler<'bridge'>(
+    v.strictObject({ bridge: text, action: text, params: v.unknown() }),
+    ({ bridges }, p) => {
+      const bridge = bridges.get(p.bridge)
+      if (bridge !== undefined) return bridge.call(p.action, p.params)
+      throw new OpenIMError('BRIDGE_OFF', `${p.bridge} is not configured on this node; see [${p.bridge}] in config.toml`)
+    },
+  ),
+
   follow: handler<'follow'>(none, async ({ follow }) => {
     follow()
     return null

@@ -34,6 +34,12 @@ export interface ControlledNode {
   backup(request: BackupRequest): Promise<BackupSummary>
 }
 
+/** What a bridge lets its operator do (bridges/). */
+export interface BridgeControl {
+  /** Checks `params` itself: they come from the CLI of any version. @throws OpenIMError */
+  call(action: string, params: unknown): Promise<unknown>
+}
+
 export interface BackupRequest {
   /** Absolute; must not exist. */
   readonly path: string
@@ -102,6 +108,8 @@ export interface ControlMethods {
   readonly cursor: Method<{ name: string }, number>
   readonly setCursor: Method<{ name: string, position: number }, null>
   readonly markRead: Method<{ contact: string, upTo: number }, null>
+  /** An action of a bridge that runs here. @throws BRIDGE_OFF, and what the bridge says */
+  readonly bridge: Method<{ bridge: string, action: string, params: unknown }, unknown>
   /** Events follow on this connection from now on. */
   readonly follow: Method<None, null>
 }

@@ -14,14 +14,17 @@ import { limits } from '../../protocol/limits.ts'
 import type { Clock } from '../../protocol/ports.ts'
 import type { Log } from '../ports.ts'
 import { controlMethods } from './control-methods.ts'
-import type { ControlError, ControlledNode, ControlMethod, ControlReply } from './control-protocol.ts'
+import type { BridgeControl, ControlError, ControlledNode, ControlMethod, ControlReply } from './control-protocol.ts'
 import { LineReader } from './line-reader.ts'
 
 export interface ControlComponents {
   readonly node: ControlledNode
   readonly clock: Clock
   readonly log: Log
+  readonly bridges?: ReadonlyMap<string, BridgeControl>
 }
+
+const noBridges: ReadonlyMap<string, BridgeControl> = new Map()
 
 export class ControlServer {
   readonly #components: ControlComponents
@@ -135,7 +138,7 @@ class ControlConnection {
   }
 
   async #call<M extends ControlMethod>(id: number, method: M, params: unknown): Promise<void> {
-    const { node, clock, log } = this.#components
+    const { node, clock, log, bridges = noBridges } = this.#components
     const abort = new AbortController()
     this.#calls.set(id, abort)
     try {
@@ -145,7 +148,7 @@ class ControlConnection {
         const key = v.getDotPath(checked.issues[0]) ?? 'params'
         throw new OpenIMError('CONTROL_PARAMS', `${method}: ${key}: ${checked.issues[0].message}`)
       }
-      const context = { node, clock, signal: abort.signal, follow: () => this.#follow() }
+      const context = { node, clock, bridges, signal: abort.signal, follow: () => this.#follow() }
       this.#send({ id, result: await handler.run(context, checked.output) })
     } catch (error) {
       const told = controlError(error)

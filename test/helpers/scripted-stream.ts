@@ -127,7 +127,8 @@ export class ScriptedStream implements NegotiableStream {
 
   header(changes: Partial<StreamHeader> = {}): void {
     this.negotiation.opened({
-      to: 'a.test', from: undefined, id: undefined, version: '1.0', lang: 'en', contentNs: ns.client, ...changes,
+      to: 'a.test', from: undefined, id: undefined, version: '1.0', lang: 'en', contentNs: ns.client,
+      ...changes,
     })
   }
 

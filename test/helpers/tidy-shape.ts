@@ -225,6 +225,10 @@ interface Home {
 export const homes: readonly Home[] = [
   { id: 'time', path: 'protocol/system-clock.ts', reason: 'is the Clock of production' },
   { id: 'timers', path: 'protocol/system-clock.ts', reason: 'is the Clock of production' },
+  {
+    id: 'timers', path: 'bridges/xmpp/stream/socket-stream.ts',
+    reason: 'one write for all of a turn of the event loop: order, no time',
+  },
   { id: 'random', path: 'crypto/random.ts', reason: 'is the Random of production' },
   { id: 'browser', path: 'crypto/provider-node.ts', reason: 'is the Node backend, picked by condition' },
 ]

@@ -26,7 +26,7 @@ export interface GatewayNodeOptions {
   readonly certificate?: Issued
   readonly policy?: S2sPolicyOptions
   /** Of an earlier life. */
-  readonly kv?: KvStore
+  readonly kv?: KvStore | undefined
   readonly doors?: readonly ('starttls' | 'tls')[]
   /** Called for each stanza; what it returns is awaited before it counts as handled. */
   readonly onStanza?: (stanza: XmlElement) => Promise<void> | undefined
@@ -130,8 +130,9 @@ export class GatewayNode {
     for (const listener of this.#listeners) await listener.stop()
   }
 
-  /** What a kill −9 leaves of it: its sockets die, nothing more is written. */
+  /** What a kill −9 does to its sockets. */
   async cut(): Promise<void> {
+    this.gateway.cut()
     for (const listener of this.#listeners) await listener.stop()
   }
 

@@ -12,11 +12,11 @@ import { memoryKv } from '../../protocol/memory-kv.ts'
 import type { KvStore } from '../../protocol/ports.ts'
 import { systemClock } from '../../protocol/system-clock.ts'
 import { XmppBridge } from '../../bridges/xmpp/xmpp-bridge.ts'
-import type { XmppBridgeComponents, XmppBridgeOptions } from '../../bridges/xmpp/xmpp-bridge.ts'
+import type { XmppBridgeOptions } from '../../bridges/xmpp/xmpp-bridge.ts'
 import { TestCA } from './xmpp-ca.ts'
 import { LoggedIn } from './xmpp-client.ts'
 
-export interface XmppHouseOptions extends XmppBridgeComponents {
+export interface XmppHouseOptions {
   readonly domain?: string
   /** Of the store that outlives a house. */
   readonly kv?: KvStore
@@ -32,6 +32,7 @@ export class XmppHouse {
   readonly bridge: XmppBridge
   readonly kv: KvStore
   readonly #clients: LoggedIn[] = []
+  #passwords = 0
 
   private constructor(domain: string, bridge: XmppBridge, kv: KvStore) {
     this.domain = domain
@@ -51,7 +52,7 @@ export class XmppHouse {
     const any = { host: '127.0.0.1', port: 0 }
     const bridge = await XmppBridge.open(node, {
       domain, version: '0.0.0', secureContext: () => context, listen: { clients: any, web: any }, ...options.bridge,
-    }, options)
+    })
     await bridge.start()
     return new XmppHouse(domain, bridge, kv)
   }
@@ -63,7 +64,7 @@ export class XmppHouse {
   /** Makes the account when there is none, and an app password for it. */
   async password(local: string): Promise<string> {
     const record = await this.bridge.host.accounts.create(local)
-    return await this.bridge.connector.credentials.add(record, `device ${Math.random()}`)
+    return await this.bridge.connector.credentials.add(record, `device ${++this.#passwords}`)
   }
 
   async login(local: string, resource = 'test', { isAvailable = true } = {}): Promise<LoggedIn> {

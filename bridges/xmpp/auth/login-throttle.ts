@@ -4,6 +4,9 @@
  * later, to all but the addresses it logged in from before, so guessing from many addresses is slow,
  * and no stranger locks the owner out.
  *
+ * Addresses of this machine are those of a reverse proxy, behind which everybody looks alike: for them
+ * the account alone counts.
+ *
  * Held in memory: a restart forgives, and a password of 100 bits does not need more.
  */
 import { addressGroup } from '../../../node/connectors/address-tally.ts'
@@ -36,7 +39,7 @@ export class LoginThrottle {
   /** How long this address is not listened to; 0: it is. */
   waitMs(address: string): number {
     const failures = this.#current(this.#addresses, addressGroup(address))
-    if (failures === undefined) return 0
+    if (failures === undefined || isOwnMachine(address)) return 0
     const { loginFailuresFree, loginWaitMs, loginWaitMsMax } = xmppLimits
     if (failures.count < loginFailuresFree) return 0
     const doublings = Math.min(failures.count - loginFailuresFree, 20)
@@ -60,7 +63,7 @@ export class LoginThrottle {
   succeeded(attempt: Attempt): void {
     // The account's own count stays: its owner logging in does not help who guesses beside.
     this.#addresses.delete(addressGroup(attempt.address))
-    remember(this.#familiar, familiarKey(attempt), true)
+    if (!isOwnMachine(attempt.address)) remember(this.#familiar, familiarKey(attempt), true)
   }
 
   #current(table: ReadonlyMap<string, Failures>, key: string): Failures | undefined {
@@ -74,6 +77,10 @@ export class LoginThrottle {
     const count = (this.#current(table, key)?.count ?? 0) + 1
     remember(table, key, { count, lastMs: this.#clock.monotonicMs() })
   }
+}
+
+function isOwnMachine(address: string): boolean {
+  return /^(?:::1|(?:::ffff:)?127\.\d+\.\d+\.\d+)$/.test(address)
 }
 
 function familiarKey({ address, account }: Attempt): string {

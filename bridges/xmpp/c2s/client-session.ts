@@ -55,6 +55,7 @@ export class ClientSession implements HostedSession {
   /** Once ended: settles when the host was handed what is left. */
   left: Promise<void> = Promise.resolve()
   readonly #components: ClientSessionComponents
+  readonly #full: string
   #link: SessionLink | undefined
   #ended = false
   #isPaused = false
@@ -73,6 +74,7 @@ export class ClientSession implements HostedSession {
   #requestedAt = 0
   /** Resumptions that were tried: the last one counts. */
   #claims = 0
+  readonly #waitingForRoom: (() => void)[] = []
   // ── Client state ──
   readonly #held = new HeldStanzas()
   #isInactive = false
@@ -82,6 +84,7 @@ export class ClientSession implements HostedSession {
     this.#link = link
     this.account = options.account
     this.jid = options.jid
+    this.#full = options.jid.toString()
     this.passwordId = options.passwordId
     this.clientId = options.clientId
   }
@@ -155,6 +158,23 @@ export class ClientSession implements HostedSession {
     else this.#requestAck()
   }
 
+  room(): Promise<void> {
+    if (this.#hasRoom()) return Promise.resolve()
+    return new Promise((done) => this.#waitingForRoom.push(done))
+  }
+
+  #hasRoom(): boolean {
+    const { unackedStanzasMax, sessionBytesMax } = xmppLimits
+    const { size, bytes } = this.#unacked ?? { size: 0, bytes: this.#link?.bufferedBytes ?? 0 }
+    return this.#ended || size < unackedStanzasMax / 8 && bytes < sessionBytesMax / 8
+  }
+
+  /** The socket took something, or the client acknowledged. */
+  drained(): void {
+    if (this.#waitingForRoom.length === 0 || !this.#hasRoom()) return
+    for (const done of this.#waitingForRoom.splice(0)) done()
+  }
+
   #tooSlow(): void {
     this.#end({ condition: 'resource-constraint', text: 'too much waits for this client to take it' })
   }
@@ -178,7 +198,7 @@ export class ClientSession implements HostedSession {
       this.send(answer)
       return
     }
-    const own = from === this.jid.toString() ? stanza : stanza.withAttrs({ from: this.jid.toString() })
+    const own = from === this.#full ? stanza : stanza.withAttrs({ from: this.#full })
     this.#components.host.receive(this, own).then(
       () => {
         inbound.settle(number)
@@ -200,6 +220,7 @@ export class ClientSession implements HostedSession {
 
   /** RFC 6120 §8.1.2.1: its own full or bare address, or none. */
   #isOwn(from: string): boolean {
+    if (from === this.#full) return true
     const jid = Jid.parse(from)
     return jid !== undefined && (jid.equals(this.jid) || jid.equals(this.jid.toBare()))
   }
@@ -250,6 +271,7 @@ export class ClientSession implements HostedSession {
     this.#request?.cancel()
     this.#request = undefined
     if (!this.#acknowledge(h)) return
+    this.drained()
     if (this.#unacked.size > 0 && this.#requestedAt !== this.#unacked.sent) this.#requestAck()
   }
 
@@ -303,6 +325,7 @@ export class ClientSession implements HostedSession {
     for (const stanza of this.#unacked.stanzas()) link.send(stanza)
     if (this.#held.size > 0) this.#release()
     if (this.#unacked.size > 0) this.#requestAck()
+    this.drained()
     return true
   }
 
@@ -332,6 +355,7 @@ export class ClientSession implements HostedSession {
     this.#hibernation?.cancel()
     this.#link?.close(error)
     this.#link = undefined
+    this.drained()
     const { host, ended, onError } = this.#components
     ended(this)
     const early = this.#early?.map(([stanza]) => stanza) ?? []

@@ -130,9 +130,10 @@ export class ClientSessions {
   }
 
   #addressOf({ account, clientId, resource, tag }: WantedBinding): Jid {
-    const given = resource === undefined || resource === '' ? undefined : this.#jid(account, resource)
-    if (given !== undefined) return given
     if (resource !== undefined && resource !== '') {
+      const isShort = Buffer.byteLength(resource) <= xmppLimits.resourceBytesMax
+      const given = isShort ? this.#jid(account, resource) : undefined
+      if (given !== undefined) return given
       throw new StanzaError('bad-request', 'the resource cannot be part of an address')
     }
     const own = clientId === undefined

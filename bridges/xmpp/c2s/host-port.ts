@@ -24,6 +24,11 @@ export interface HostedSession {
    * when the client has it for certain (XEP-0198), or, where it counts nothing, when the socket took it.
    */
   send(stanza: XmlElement, arrived?: () => void): void
+  /**
+   * Settles when a sender of many (a mailbox, an archive) may go on: at once, unless a lot waits for
+   * the client already; at the end of the session in any case.
+   */
+  room(): Promise<void>
   /** Ends it for good, with a stream error. */
   close(condition: StreamCondition, text?: string): void
 }

@@ -169,6 +169,11 @@ export class ClientNegotiation {
     })
   }
 
+  /** The transport took what waited for it. */
+  drained(): void {
+    this.#session?.drained()
+  }
+
   /** The stream is over. */
   closed({ isClean }: { readonly isClean: boolean }): void {
     this.#isClosed = true

@@ -111,6 +111,7 @@ export class XMPPConnector {
       opened: (header) => negotiation.opened(header),
       element: (element) => negotiation.element(element),
       secured: () => negotiation.secured(),
+      drained: () => negotiation.drained(),
       closed: (end) => negotiation.closed(end),
     })
   }

@@ -43,6 +43,10 @@ export class OpenImSide {
     this.#owner = await this.#host.accounts.pin(new Jid(record.local, this.#host.context.domain))
   }
 
+  get ownerAddress(): string {
+    return this.#owner!.jid.bare
+  }
+
   /** Follows the hosted account, which in a household comes and goes. */
   async start(): Promise<void> {
     const { clock, random } = this.#node

@@ -143,6 +143,14 @@ export class S2sLink {
     this.#stream?.destroy()
   }
 
+  cut(): void {
+    this.#stopped.abort()
+    this.#retryTimer?.cancel()
+    this.#idleTimer?.cancel()
+    this.#forgetAsked()
+    this.#stream?.destroy()
+  }
+
   // ── A stream ────────────────────────────────────────────────────────────────────────────────
 
   #connect(): void {

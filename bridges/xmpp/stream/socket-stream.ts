@@ -194,7 +194,7 @@ export class SocketStream implements XmlStream {
     this.#outgoing += text
     if (this.#isFlushDue) return
     this.#isFlushDue = true
-    queueMicrotask(() => setImmediate(() => this.#flush()))
+    setImmediate(() => this.#flush())
   }
 
   #flush(): void {

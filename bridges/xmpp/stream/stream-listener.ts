@@ -55,6 +55,10 @@ export class StreamListener {
     this.#server = server
   }
 
+  get name(): string {
+    return this.#options.name
+  }
+
   /** `127.0.0.1:5222`; `undefined` while it is closed. */
   address(): string | undefined {
     return placeOf(this.#server)

@@ -310,6 +310,14 @@ test('makes an address wait that guesses, twice as long each time, and no other'
   assert.is((await scram(scene, { password })).outcome, 'success')
 })
 
+test('lets nobody be kept out by a guesser behind the same reverse proxy', async () => {
+  const scene = place()
+  const password = await scene.credentials.add(alice, 'phone')
+  const address = '127.0.0.1'
+  for (let i = 0; i < 9; i++) await scram(scene, { username: `guess${i}`, password: 'guess', address })
+  assert.is((await scram(scene, { password, address })).outcome, 'success')
+})
+
 test('slows an account down that many guess at, but not for its owner, and never locks it', async () => {
   const scene = place()
   const { clock } = scene

@@ -188,10 +188,32 @@ test('hands back what a client that does not count never saw, and nothing else',
 test('ends a session that takes nothing off its queue, and hands the queue back', async () => {
   const scene = new Scene()
   await scene.online('alice')
-  scene.toAlice(...Array.from({ length: 5_001 }, (_, i) => `${i}`))
+  scene.toAlice(...Array.from({ length: 10_001 }, (_, i) => `${i}`))
   await scene.clock.settle()
   assert.is(scene.sessions.size, 0)
-  assert.is(scene.host.waiting.get('alice')!.length, 5_001)
+  assert.is(scene.host.waiting.get('alice')!.length, 10_001)
+})
+
+test('tells who sends a lot to wait, until the client has caught up or is gone', async () => {
+  for (const isEnd of [false, true]) {
+    const scene = new Scene()
+    const { stream } = await scene.online('alice')
+    const session = stream.session!
+    let isRoom = false
+    const ask = (): void => { void session.room().then(() => { isRoom = true }) }
+    ask()
+    await stream.says()
+    assert.ok(isRoom)
+    scene.toAlice(...Array.from({ length: 2_000 }, (_, i) => `${i}`))
+    isRoom = false
+    ask()
+    await stream.says(ack(100))
+    assert.not.ok(isRoom)
+    if (isEnd) session.close('conflict')
+    else await stream.says(ack(1_000))
+    await stream.says()
+    assert.ok(isRoom)
+  }
 })
 
 test('gives a stream up that leaves a request for an acknowledgement unanswered', async () => {

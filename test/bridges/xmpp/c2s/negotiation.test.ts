@@ -195,7 +195,7 @@ test('refuses a login on a stream that says it is from somebody else', async () 
   assert.is(conditionOf(await stream.login('alice', password)), 'invalid-authzid')
 })
 
-test('logs in, binds and counts in one message (SASL2), and sends features without a new stream', async () => {
+test('logs in, binds and counts in one message (SASL2), without a new stream', async () => {
   const server = new ScriptedServer()
   const stream = server.connect()
   const wanted = bind2.plus(el(ns.carbons, 'enable'), enable, el('urn:xmpp:csi:0', 'inactive'))
@@ -285,6 +285,28 @@ test('gives a token for a mechanism with channel binding, and lets its client in
   assert.is(
     conditionOf(await login(exporter, agent, el(ns.fast, 'fast', { count: '-1' }))), 'malformed-request',
   )
+})
+
+test('gives a client another token at its first login after a day', async () => {
+  const server = new ScriptedServer()
+  const who = { username: 'alice', password: await server.password('alice') }
+  const mechanism = 'HT-SHA-256-NONE'
+  const asked = el(ns.fast, 'request-token', { mechanism })
+  const [success] = await server.connect().authenticate(who, agent, asked)
+  let { token } = success!.child('token', ns.fast)!.attrs
+  const given: boolean[] = []
+  for (const hours of [1, 24, 1, 24]) {
+    await server.clock.advance(hours * 3_600_000)
+    const stream = server.connect()
+    stream.header()
+    const hash = createHmac('sha256', token!).update('Initiator').digest()
+    const first = el(ns.sasl2, 'initial-response', {}, base64(Buffer.concat([Buffer.from('alice\0'), hash])))
+    const request = el(ns.sasl2, 'authenticate', { mechanism }, first, agent, el(ns.fast, 'fast'))
+    const newer = (await stream.says(request))[1]!.child('token', ns.fast)
+    given.push(newer !== undefined)
+    token = newer?.attrs.token ?? token
+  }
+  assert.equal(given, [false, true, false, true])
 })
 
 test('ends a stream that sends far ahead of its login', async () => {

@@ -1,0 +1,83 @@
+/**
+ * The bridge from the settings of `config.toml`: reads files, trusts what Node trusts, and says what
+ * its operator may do with it over the control socket.
+ */
+import { readFile } from 'node:fs/promises'
+import { getCACertificates } from 'node:tls'
+import { errorCode, OpenIMError } from '../../crypto/errors.ts'
+import type { BridgeHost } from '../../node/bridge-host.ts'
+import type { XmppSettings } from '../../node/config-xmpp.ts'
+import { TlsFiles } from '../../node/connectors/tls-files.ts'
+import type { BridgeControl } from '../../node/control/control-protocol.ts'
+import { controlOf } from './control.ts'
+import type { StaticTarget } from './s2s/resolver.ts'
+import { XmppBridge } from './xmpp-bridge.ts'
+import type { HostPort } from './xmpp-bridge.ts'
+
+export interface RunningXmpp {
+  readonly control: BridgeControl
+  /** `host:port` by the name of the door. */
+  addresses(): Readonly<Record<string, string>>
+  start(): Promise<void>
+  stop(): Promise<void>
+}
+
+/** Nothing is listened on yet. @throws CONFIG_TLS, XMPP_CA, STORE_* */
+export async function openXmpp(
+  node: BridgeHost,
+  settings: XmppSettings,
+  { version }: { readonly version: string },
+): Promise<RunningXmpp> {
+  const { domain, listen, s2s, abuse } = settings
+  const files = await TlsFiles.open(node, { cert: settings.cert, key: settings.key })
+  const bridge = await XmppBridge.open(node, {
+    domain, version,
+    secureContext: () => files.context,
+    abuseAddresses: abuse,
+    listen: Object.fromEntries(Object.entries(listen).map(([door, place]) => [door, hostPort(place)])),
+    s2s: {
+      policy: {
+        defaultProof: s2s.proof,
+        blocked: s2s.blocked,
+        proofs: Object.fromEntries(s2s.dialback.map((one) => [one, { by: 'dialback' } as const])),
+      },
+      resolver: {
+        ...s2s.dns.length === 0 ? {} : { dnsServers: s2s.dns },
+        overrides: Object.fromEntries(Object.entries(s2s.routes).map(([to, place]) => [to, staticTarget(place)])),
+      },
+      roots: [...getCACertificates('default'), ...await extraRoots(s2s.ca)],
+    },
+  })
+  return {
+    control: controlOf(bridge),
+    addresses: () => bridge.addresses(),
+    async start() {
+      files.start()
+      await bridge.start()
+    },
+    async stop() {
+      await bridge.stop()
+      await files.stop()
+    },
+  }
+}
+
+async function extraRoots(path: string | undefined): Promise<string[]> {
+  if (path === undefined) return []
+  try {
+    return [await readFile(path, 'utf8')]
+  } catch (cause) {
+    throw new OpenIMError('XMPP_CA', `cannot read ${path} (${errorCode(cause) ?? 'unknown reason'})`, { cause })
+  }
+}
+
+function hostPort(place: string): HostPort {
+  const colon = place.lastIndexOf(':')
+  return { host: place.slice(0, colon).replace(/^\[|\]$/g, ''), port: Number(place.slice(colon + 1)) }
+}
+
+function staticTarget(place: string): StaticTarget {
+  const isDirect = place.startsWith('tls://')
+  const { host, port } = hostPort(isDirect ? place.slice('tls://'.length) : place)
+  return { host, port, transport: isDirect ? 'direct' : 'starttls' }
+}

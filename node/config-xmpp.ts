@@ -1,0 +1,120 @@
+/**
+ * The table `[xmpp]` of `config.toml`: the domain that this node serves for ordinary XMPP clients and
+ * other servers (bridges/xmpp). Absent: nothing of it is loaded.
+ *
+ * ```toml
+ * [xmpp]
+ * domain = "example.org"
+ * listen = "0.0.0.0:5222"          # clients, STARTTLS; each of these is off until set
+ * listen_tls = "0.0.0.0:5223"      # clients, TLS from the first byte
+ * listen_web = "0.0.0.0:5443"      # WebSocket and host-meta
+ * listen_s2s = "0.0.0.0:5269"      # other servers, STARTTLS
+ * listen_s2s_tls = "0.0.0.0:5270"  # other servers, TLS from the first byte
+ * cert = "/etc/ssl/example.org.pem" # with its chain, PEM; looked at again every minute
+ * key = "/etc/ssl/example.org.key"
+ * abuse = ["mailto:abuse@example.org"]
+ * [xmpp.s2s]
+ * proof = "certificate"            # or "dialback" for all that have no valid certificate
+ * dialback = ["old.example"]       # or for these alone
+ * blocked = ["spam.example"]       # with everything below them
+ * dns = ["127.0.0.1:5353"]         # in place of the system's servers
+ * ca = "/etc/ssl/our-ca.pem"       # authorities trusted besides those that Node knows
+ * [xmpp.s2s.routes]
+ * "b.example" = "192.0.2.7:5269"   # instead of what DNS says; "tls://…" for TLS from the first byte
+ * ```
+ */
+import * as v from 'valibot'
+
+export interface XmppSettings {
+  readonly domain: string
+  readonly listen: {
+    readonly clients?: string
+    readonly clientsTls?: string
+    readonly web?: string
+    readonly servers?: string
+    readonly serversTls?: string
+  }
+  readonly cert: string
+  readonly key: string
+  readonly abuse: readonly string[]
+  readonly s2s: {
+    readonly proof: 'certificate' | 'dialback'
+    readonly dialback: readonly string[]
+    readonly blocked: readonly string[]
+    readonly dns: readonly string[]
+    readonly ca: string | undefined
+    /** Domain → `HOST:PORT`, or `tls://HOST:PORT`. */
+    readonly routes: Readonly<Record<string, string>>
+  }
+}
+
+const domainsMax = 1_000
+const domainForm = 'must be a domain such as "example.org"'
+const domain = v.pipe(v.string(domainForm), v.check(isDomain, domainForm))
+const domains = v.pipe(v.array(domain, 'must be a list of domains'), v.maxLength(domainsMax))
+const dnsForm = 'must be a list of DNS servers such as ["192.0.2.53"]'
+const route = v.pipe(
+  v.string('must be "HOST:PORT" or "tls://HOST:PORT"'),
+  v.check((text) => /^(tls:\/\/)?(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):\d{1,5}$/.test(text),
+    'must be "HOST:PORT" or "tls://HOST:PORT"'),
+)
+const addressForm = 'must be a list of addresses such as ["mailto:abuse@example.org"]'
+const address = v.pipe(v.string(addressForm), v.check((text) => /^(mailto|xmpp|https?):\S+$/.test(text), addressForm))
+
+/** Names of the settings, for "did you mean". */
+export const xmppSettingNames = [
+  'xmpp.domain', 'xmpp.listen', 'xmpp.listen_tls', 'xmpp.listen_web', 'xmpp.listen_s2s', 'xmpp.listen_s2s_tls',
+  'xmpp.cert', 'xmpp.key', 'xmpp.abuse', 'xmpp.s2s.proof', 'xmpp.s2s.dialback', 'xmpp.s2s.blocked',
+  'xmpp.s2s.dns', 'xmpp.s2s.ca', 'xmpp.s2s.routes',
+] as const
+
+/** @param forms how the other tables read the same kinds of value */
+export function xmppTable({ hostPort, file }: {
+  readonly hostPort: v.GenericSchema<unknown, string>, readonly file: v.GenericSchema<unknown, string>,
+}): v.GenericSchema<unknown, XmppSettings> {
+  const table = v.strictObject({
+    domain,
+    listen: v.optional(hostPort),
+    listen_tls: v.optional(hostPort),
+    listen_web: v.optional(hostPort),
+    listen_s2s: v.optional(hostPort),
+    listen_s2s_tls: v.optional(hostPort),
+    cert: file,
+    key: file,
+    abuse: v.optional(v.pipe(v.array(address, addressForm), v.maxLength(10))),
+    s2s: v.optional(v.strictObject({
+      proof: v.optional(v.picklist(['certificate', 'dialback'], 'must be "certificate" or "dialback"')),
+      dialback: v.optional(domains),
+      blocked: v.optional(domains),
+      dns: v.optional(v.pipe(v.array(v.string(dnsForm), dnsForm), v.maxLength(5))),
+      ca: v.optional(file),
+      routes: v.optional(v.record(domain, route)),
+    })),
+  }, 'must be a table with domain, cert and key')
+  return v.pipe(table, v.transform((given): XmppSettings => ({
+    domain: given.domain,
+    listen: {
+      ...given.listen === undefined ? {} : { clients: given.listen },
+      ...given.listen_tls === undefined ? {} : { clientsTls: given.listen_tls },
+      ...given.listen_web === undefined ? {} : { web: given.listen_web },
+      ...given.listen_s2s === undefined ? {} : { servers: given.listen_s2s },
+      ...given.listen_s2s_tls === undefined ? {} : { serversTls: given.listen_s2s_tls },
+    },
+    cert: given.cert,
+    key: given.key,
+    abuse: given.abuse ?? [],
+    s2s: {
+      proof: given.s2s?.proof ?? 'certificate',
+      dialback: given.s2s?.dialback ?? [],
+      blocked: given.s2s?.blocked ?? [],
+      dns: given.s2s?.dns ?? [],
+      ca: given.s2s?.ca,
+      routes: given.s2s?.routes ?? {},
+    },
+  })))
+}
+
+/** Lower-case labels of letters, digits and dashes (RFC 1123), an internationalised name in its ASCII form. */
+function isDomain(text: string): boolean {
+  return text.length <= 253 && /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)+$/.test(text)
+}
