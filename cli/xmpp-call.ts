@@ -10,5 +10,7 @@ export async function callXmpp<T>(
 ): Promise<T> {
   const user = option(context, 'user')
   const given = user === undefined ? params : { ...params, user }
-  return await withNode(context, (node) => node.call('bridge', { bridge: 'xmpp', action, params: given })) as T
+  return await withNode(
+    context, (node) => node.call('bridge', { bridge: 'xmpp', action, params: given }),
+  ) as T
 }

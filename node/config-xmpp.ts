@@ -59,11 +59,14 @@ const route = v.pipe(
     'must be "HOST:PORT" or "tls://HOST:PORT"'),
 )
 const addressForm = 'must be a list of addresses such as ["mailto:abuse@example.org"]'
-const address = v.pipe(v.string(addressForm), v.check((text) => /^(mailto|xmpp|https?):\S+$/.test(text), addressForm))
+const address = v.pipe(
+  v.string(addressForm), v.check((text) => /^(mailto|xmpp|https?):\S+$/.test(text), addressForm),
+)
 
 /** Names of the settings, for "did you mean". */
 export const xmppSettingNames = [
-  'xmpp.domain', 'xmpp.listen', 'xmpp.listen_tls', 'xmpp.listen_web', 'xmpp.listen_s2s', 'xmpp.listen_s2s_tls',
+  'xmpp.domain', 'xmpp.listen', 'xmpp.listen_tls', 'xmpp.listen_web', 'xmpp.listen_s2s',
+  'xmpp.listen_s2s_tls',
   'xmpp.cert', 'xmpp.key', 'xmpp.abuse', 'xmpp.s2s.proof', 'xmpp.s2s.dialback', 'xmpp.s2s.blocked',
   'xmpp.s2s.dns', 'xmpp.s2s.ca', 'xmpp.s2s.routes',
 ] as const
@@ -114,7 +117,12 @@ export function xmppTable({ hostPort, file }: {
   })))
 }
 
-/** Lower-case labels of letters, digits and dashes (RFC 1123), an internationalised name in its ASCII form. */
+/**
+ * Lower-case labels of letters, digits and dashes (RFC 1123), an internationalised name in its ASCII
+ * form.
+ */
 function isDomain(text: string): boolean {
-  return text.length <= 253 && /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)+$/.test(text)
+  const labels = text.split('.')
+  const areGood = labels.every((label) => /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/.test(label))
+  return text.length <= 253 && labels.length > 1 && areGood
 }

@@ -435,7 +435,7 @@ export const errorTable: Readonly<Record<string, ErrorMeaning>> = {
   SERVICE_REFUSED: { blame: 'peer', meaning: 'a node refused without a reason we know' },
   SERVICE_UNKNOWN: { blame: 'peer', meaning: 'a node does not offer a service' },
   // Bridges
-  BRIDGE_OFF: { blame: 'user', meaning: 'a bridge is asked for something, and it is not configured on this node' },
+  BRIDGE_OFF: { blame: 'user', meaning: 'a bridge is asked for something, and is not configured here' },
   XMPP_ACCOUNT_UNKNOWN: { blame: 'user', meaning: 'there is no account with this address on this node' },
   XMPP_CA: { blame: 'user', meaning: 'the file of trusted authorities cannot be read' },
   XMPP_LOCALPART: { blame: 'user', meaning: 'a name cannot stand before the @ of an address' },

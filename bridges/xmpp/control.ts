@@ -50,7 +50,9 @@ export function controlOf(bridge: XmppBridge): BridgeControl {
       if (!await bridge.connector.credentials.revoke(account.id, name)) {
         const known = await bridge.connector.credentials.list(account.id)
         const names = known.map((one) => one.name).join(', ') || 'none'
-        throw new OpenIMError('XMPP_PASSWORD_UNKNOWN', `there is no app password "${name}"; there are: ${names}`)
+        throw new OpenIMError(
+          'XMPP_PASSWORD_UNKNOWN', `there is no app password "${name}"; there are: ${names}`,
+        )
       }
       return { revoked: name }
     },
@@ -68,7 +70,9 @@ async function accountOf(bridge: XmppBridge, params: Params): Promise<LoginAccou
   const local = params['user'] === undefined ? bridge.ownerAddress.split('@')[0]! : textOf(params, 'user')
   const record = await bridge.host.accounts.record(local)
   if (record === undefined) {
-    throw new OpenIMError('XMPP_ACCOUNT_UNKNOWN', `there is no account ${local}@${bridge.domain} on this node`)
+    throw new OpenIMError(
+      'XMPP_ACCOUNT_UNKNOWN', `there is no account ${local}@${bridge.domain} on this node`,
+    )
   }
   return { id: record.id, local: record.local }
 }

@@ -43,7 +43,9 @@ export async function openXmpp(
       },
       resolver: {
         ...s2s.dns.length === 0 ? {} : { dnsServers: s2s.dns },
-        overrides: Object.fromEntries(Object.entries(s2s.routes).map(([to, place]) => [to, staticTarget(place)])),
+        overrides: Object.fromEntries(
+          Object.entries(s2s.routes).map(([to, place]) => [to, staticTarget(place)]),
+        ),
       },
       roots: [...getCACertificates('default'), ...await extraRoots(s2s.ca)],
     },
@@ -67,7 +69,9 @@ async function extraRoots(path: string | undefined): Promise<string[]> {
   try {
     return [await readFile(path, 'utf8')]
   } catch (cause) {
-    throw new OpenIMError('XMPP_CA', `cannot read ${path} (${errorCode(cause) ?? 'unknown reason'})`, { cause })
+    throw new OpenIMError(
+      'XMPP_CA', `cannot read ${path} (${errorCode(cause) ?? 'unknown reason'})`, { cause },
+    )
   }
 }
 

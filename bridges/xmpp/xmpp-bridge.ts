@@ -108,11 +108,15 @@ export class XmppBridge {
     const archive = {
       isArchivable,
       nextId: (account: string) => store.nextId(account),
-      operations: (account: string, entry: Parameters<Archive['operations']>[1]) => store.operations(account, entry),
+      operations: (
+        account: string, entry: Parameters<Archive['operations']>[1],
+      ) => store.operations(account, entry),
     }
     this.host = new XmppHost({
       clock, random, log, kv, archive,
-      remote: { send: (stanza) => this.gateway === undefined ? unreachable(stanza) : this.gateway.send(stanza) },
+      remote: {
+        send: (stanza) => this.gateway === undefined ? unreachable(stanza) : this.gateway.send(stanza),
+      },
     }, { domain })
     this.gateway = this.#makeGateway()
     this.#serverDoors = this.#makeServerDoors()
@@ -133,7 +137,9 @@ export class XmppBridge {
     await this.host.start()
     await this.gateway?.start()
     await this.#openIm.start()
-    for (const door of this.#serverDoors) await door.start((stream, visit) => this.gateway!.accept(stream, visit))
+    for (const door of this.#serverDoors) await door.start(
+      (stream, visit) => this.gateway!.accept(stream, visit),
+    )
     await this.connector.start()
   }
 
@@ -247,7 +253,9 @@ export class XmppBridge {
     const tls = { secureContext, alpn: 'xmpp-server', requestCert: true }
     return [
       ...servers === undefined ? [] : [new StreamListener(parts, { name: 'xmpp-server', ...servers })],
-      ...serversTls === undefined ? [] : [new StreamListener(parts, { name: 'xmpps-server', ...serversTls, tls })],
+      ...serversTls === undefined ? [] : [
+        new StreamListener(parts, { name: 'xmpps-server', ...serversTls, tls }),
+      ],
     ]
   }
 }

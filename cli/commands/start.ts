@@ -64,7 +64,10 @@ async function runNode(context: CommandContext, flags: Settings): Promise<void> 
     for (const bridge of bridges.values()) await bridge.start()
     return async () => {
       const doors = Object.assign({}, ...[...bridges.values()].map((bridge) => bridge.addresses()))
-      await announce(context, { ready: { ...ready, listen: { ...ready.listen, ...doors } }, name: config.name, startedMs })
+      await announce(
+        context,
+        { ready: { ...ready, listen: { ...ready.listen, ...doors } }, name: config.name, startedMs },
+      )
       if (!flag(context, 'firstRun')) return
       const invite = await inviteHere(node)
       if (invite !== undefined) await welcome(context, invite)
@@ -161,7 +164,9 @@ async function serve(
     else node.onClient(follow)
     const announceIt = await start()
     const controls = new Map([...bridges].map(([name, bridge]) => [name, bridge.control]))
-    control = new ControlServer({ node, clock, log, bridges: controls }, { path: await claimSocketPath(dataDir) })
+    control = new ControlServer(
+      { node, clock, log, bridges: controls }, { path: await claimSocketPath(dataDir) },
+    )
     await control.start()
     await announceIt()
     await aborted(interrupt)

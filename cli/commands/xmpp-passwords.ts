@@ -17,7 +17,9 @@ export async function run(context: CommandContext): CommandResult {
   const passwords = await callXmpp<AppPassword[]>(context, 'passwords', {})
   if (terminal.json) {
     const shapes = passwords.map(({ name, createdAtMs, lastUsedAtMs }) => ({
-      name, createdAt: iso(createdAtMs), ...lastUsedAtMs === undefined ? {} : { lastUsedAt: iso(lastUsedAtMs) },
+      name, createdAt: iso(createdAtMs), ...lastUsedAtMs === undefined ? {} : {
+        lastUsedAt: iso(lastUsedAtMs),
+      },
     }))
     await terminal.value({ passwords: shapes })
     return
@@ -28,6 +30,8 @@ export async function run(context: CommandContext): CommandResult {
   }
   const ago = (atMs: number | undefined): string =>
     atMs === undefined ? 'never' : `${formatDuration(clock.now() - atMs)} ago`
-  const rows = passwords.map(({ name, createdAtMs, lastUsedAtMs }) => [escapeText(name), ago(createdAtMs), ago(lastUsedAtMs)])
+  const rows = passwords.map(
+    ({ name, createdAtMs, lastUsedAtMs }) => [escapeText(name), ago(createdAtMs), ago(lastUsedAtMs)],
+  )
   await terminal.data(table(['DEVICE', 'MADE', 'LAST USED'], rows))
 }

@@ -158,7 +158,9 @@ export const controlMethods: { readonly [M in ControlMethod]: Handler<M> } = {
     ({ bridges }, p) => {
       const bridge = bridges.get(p.bridge)
       if (bridge !== undefined) return bridge.call(p.action, p.params)
-      throw new OpenIMError('BRIDGE_OFF', `${p.bridge} is not configured on this node; see [${p.bridge}] in config.toml`)
+      throw new OpenIMError(
+        'BRIDGE_OFF', `${p.bridge} is not configured on this node; see [${p.bridge}] in config.toml`,
+      )
     },
   ),
 

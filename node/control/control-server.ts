@@ -14,7 +14,9 @@ import { limits } from '../../protocol/limits.ts'
 import type { Clock } from '../../protocol/ports.ts'
 import type { Log } from '../ports.ts'
 import { controlMethods } from './control-methods.ts'
-import type { BridgeControl, ControlError, ControlledNode, ControlMethod, ControlReply } from './control-protocol.ts'
+import type {
+  BridgeControl, ControlError, ControlledNode, ControlMethod, ControlReply,
+} from './control-protocol.ts'
 import { LineReader } from './line-reader.ts'
 
 export interface ControlComponents {

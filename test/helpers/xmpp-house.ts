@@ -51,7 +51,8 @@ export class XmppHouse {
     }
     const any = { host: '127.0.0.1', port: 0 }
     const bridge = await XmppBridge.open(node, {
-      domain, version: '0.0.0', secureContext: () => context, listen: { clients: any, web: any }, ...options.bridge,
+      domain, version: '0.0.0', secureContext: () => context, listen: { clients: any, web: any },
+      ...options.bridge,
     })
     await bridge.start()
     return new XmppHouse(domain, bridge, kv)

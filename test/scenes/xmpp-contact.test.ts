@@ -48,7 +48,9 @@ async function login(node: CliNode, password: string): Promise<LoggedIn> {
 
 async function textsOf(node: CliNode): Promise<string[]> {
   const { stdout } = await node.run(['inbox', '--all'])
-  return stdout.split('\n').filter((line) => line !== '').map((line) => (JSON.parse(line) as { text: string }).text)
+  return stdout.split('\n').filter((line) => line !== '').map(
+    (line) => (JSON.parse(line) as { text: string }).text,
+  )
 }
 
 async function shown(node: CliNode, text: string): Promise<void> {
@@ -57,7 +59,7 @@ async function shown(node: CliNode, text: string): Promise<void> {
   })
 }
 
-test('an XMPP client and somebody on openIM talk, and nothing is lost when both nodes are killed', async () => {
+test('an XMPP client and somebody on openIM talk, also after both nodes were killed', async () => {
   const [alice, bob] = await Promise.all([CliNode.init('alice'), CliNode.init('bob')])
   nodes.push(alice, bob)
   await withDomain(alice)
@@ -92,7 +94,9 @@ test('an XMPP client and somebody on openIM talk, and nothing is lost when both 
   await alice.start(bob.ready.p2p)
   const again = await login(alice, password)
   await again.find((stanza) => stanza.getChildText('body') === 'while you were dead')
-  const bodies = (all: readonly LtxElement[]): (string | null)[] => all.map((stanza) => stanza.getChildText('body'))
+  const bodies = (all: readonly LtxElement[]): (string | null)[] => all.map(
+    (stanza) => stanza.getChildText('body'),
+  )
   const late = bodies(again.stanzas).filter((text) => text !== null)
   assert.equal(late, [...new Set(late)], 'nothing twice')
   await again.say(jid, 'I am back', 'two')

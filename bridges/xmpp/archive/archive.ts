@@ -74,7 +74,9 @@ export class Archive {
     const last = this.#last.get(owner)
     const next = last === undefined || nowMs > last.atMs
       ? { atMs: nowMs, counter: 0 }
-      : last.counter === counterMax ? { atMs: last.atMs + 1, counter: 0 } : { atMs: last.atMs, counter: last.counter + 1 }
+      : last.counter === counterMax ? { atMs: last.atMs + 1, counter: 0 } : {
+        atMs: last.atMs, counter: last.counter + 1,
+      }
     this.#last.delete(owner)
     this.#last.set(owner, next)
     if (this.#last.size > xmppLimits.accountsLoadedMax * 2) this.#last.delete(this.#last.keys().next().value!)
@@ -82,7 +84,9 @@ export class Archive {
   }
 
   /** `peer`: the other end. */
-  operations(owner: string, { id, peer, message }: { id: string, peer: Jid, message: XmlElement }): KvOperation[] {
+  operations(
+    owner: string, { id, peer, message }: { id: string, peer: Jid, message: XmlElement },
+  ): KvOperation[] {
     return [
       { type: 'put', key: `mam/${owner}/${id}`, value: utf8(writeElement(message)) },
       { type: 'put', key: `${withPrefix(owner, peer)}${id}`, value: new Uint8Array(0) },
@@ -93,7 +97,9 @@ export class Archive {
     if (filter.ids !== undefined) return await this.#byIds(owner, filter.ids)
     const isBackward = paging.before !== undefined
     const low = highest([lowOf(filter.startMs), filter.afterId, isBackward ? undefined : paging.after])
-    const high = lowest([highOf(filter.endMs), filter.beforeId, paging.before === '' ? undefined : paging.before])
+    const high = lowest(
+      [highOf(filter.endMs), filter.beforeId, paging.before === '' ? undefined : paging.before],
+    )
     const found: ArchiveEntry[] = []
     let isComplete = true
     for await (const id of this.#ids(owner, { filter, low, high, isBackward })) {
@@ -113,7 +119,9 @@ export class Archive {
   }
 
   /** XEP-0313 §4.1.2: the first and the last. */
-  async ends(owner: string): Promise<{ readonly first: ArchiveEntry, readonly last: ArchiveEntry } | undefined> {
+  async ends(owner: string): Promise<{
+    readonly first: ArchiveEntry, readonly last: ArchiveEntry,
+  } | undefined> {
     const prefix = `mam/${owner}/`
     const [first] = await this.#kv.list({ prefix, limit: 1 })
     const [last] = await this.#kv.list({ prefix, limit: 1, reverse: true })

@@ -53,8 +53,9 @@ export interface SaslExchange {
 
 /** What ties a login to the TLS connection it came over, by type (RFC 9266, RFC 5929). */
 export interface ChannelBindings {
-  /** The strongest first; empty where there is no TLS, or a proxy ended it. */
+  /** Announced (XEP-0440), the strongest first; empty where there is no TLS, or a proxy ended it. */
   readonly types: readonly string[]
+  /** Also of a type that is taken and not announced. */
   data(type: string): Uint8Array | undefined
 }
 

@@ -116,7 +116,7 @@ export class ScramServer {
       return refused('malformed-request', 'channel binding goes with -PLUS alone')
     }
     if (type === undefined) return undefined
-    const data = bindings.types.includes(type) ? bindings.data(type) : undefined
+    const data = bindings.data(type)
     if (data === undefined) return refused('not-authorized', `channel binding ${type} is not offered here`)
     this.#binding = data
     return undefined

@@ -4,12 +4,22 @@ import { noChannelBindings } from '../auth/sasl.ts'
 import type { ChannelBindings } from '../auth/sasl.ts'
 import type { TlsFacts, XmlStream } from '../stream/xml-stream.ts'
 
-export function bindingsOf(tls: TlsFacts | undefined): ChannelBindings {
+/**
+ * `tls-unique` (RFC 5929 §3) is taken and not announced: RFC 9266 replaced it, and there are clients that
+ * know no other and, where -PLUS is offered, use no SCRAM without (slixmpp 1.8). Between TLS 1.3 and
+ * OpenSSL at both ends it is the client's Finished message, which somebody between cannot make equal on
+ * two connections: it authenticates the transcript of its own with a key of its own.
+ */
+export function bindingsOf(
+  tls: (TlsFacts & { readonly peerFinished?: Uint8Array | undefined }) | undefined,
+): ChannelBindings {
   if (tls === undefined) return noChannelBindings
   const found = new Map<string, Uint8Array>()
   if (tls.exporter !== undefined) found.set('tls-exporter', tls.exporter)
   if (tls.endPoint !== undefined) found.set('tls-server-end-point', tls.endPoint)
-  return { types: [...found.keys()], data: (type) => found.get(type) }
+  const types = [...found.keys()]
+  if (tls.peerFinished !== undefined) found.set('tls-unique', tls.peerFinished)
+  return { types, data: (type) => found.get(type) }
 }
 
 /** TLS, or a WebSocket from this very machine: a reverse proxy ended the TLS of the client. */

@@ -49,7 +49,7 @@ export class Accounts {
   async create(local: string): Promise<AccountRecord> {
     const jid = Jid.parse(`${local}@${this.#domain}`)
     if (jid === undefined || jid.local === '' || jid.local.length > xmppLimits.localpartCharactersMax) {
-      const message = `"${local}" cannot stand before the @ of an address; take letters, digits, dots and dashes`
+      const message = `"${local}" cannot stand before the @ of an address; take letters, digits, dots`
       throw new OpenIMError('XMPP_LOCALPART', message, { details: { local } })
     }
     const { kv, clock, random } = this.#components
@@ -70,7 +70,9 @@ export class Accounts {
 
   async list(): Promise<AccountRecord[]> {
     const records: AccountRecord[] = []
-    for await (const { value } of kvEntries(this.#components.kv, 'account/')) records.push(decode(recordCodec, value))
+    for await (const { value } of kvEntries(this.#components.kv, 'account/')) {
+      records.push(decode(recordCodec, value))
+    }
     return records
   }
 

@@ -23,7 +23,8 @@ export function isForCarbons(message: XmlElement): boolean {
   return message.child('body') !== undefined
     || message.child('encrypted', 'eu.siacs.conversations.axolotl') !== undefined
     || [chatStates, receipts, markers].some((one) => message.childOf(one) !== undefined)
-    || message.child('invite', ns.mucUser) !== undefined || message.childOf('jabber:x:conference') !== undefined
+    || message.child('invite', ns.mucUser) !== undefined
+    || message.childOf('jabber:x:conference') !== undefined
 }
 
 /** `account` is bare: receivers trust a carbon from nobody else (CVE-2017-5589). */

@@ -119,14 +119,17 @@ export class Messages {
     const { archive } = this.#parts
     const peer = Jid.parse(message.attrs.to!)!
     const id = archive.nextId(account.id)
-    const written = this.#context.kv.write([...archive.operations(account.id, { id, peer, message }), ...extra])
+    const written = this.#context.kv.write(
+      [...archive.operations(account.id, { id, peer, message }), ...extra],
+    )
     await account.inOrder(written, () => this.#carbons('sent', { account, message, except: new Set() }))
   }
 
   async #keepAndHand(
     account: Account,
     { from, to, message, targets, extra }: {
-      readonly from: Jid, readonly to: Jid, readonly message: XmlElement, readonly targets: readonly Resource[],
+      readonly from: Jid, readonly to: Jid, readonly message: XmlElement,
+      readonly targets: readonly Resource[],
       readonly extra: readonly KvOperation[],
     },
   ): Promise<void> {

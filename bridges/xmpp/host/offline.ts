@@ -71,7 +71,9 @@ export class OfflineMessages {
     let count = this.#counts.get(account)
     if (count === undefined) {
       const prefix = `offline/${account}/`
-      count = this.#kv.list({ prefix, limit: xmppLimits.offlineMessagesMax }).then((rows) => ({ value: rows.length }))
+      count = this.#kv.list(
+        { prefix, limit: xmppLimits.offlineMessagesMax },
+      ).then((rows) => ({ value: rows.length }))
       this.#counts.set(account, count)
       count.catch(() => this.#counts.delete(account))
     }

@@ -64,7 +64,9 @@ export class Presence {
       return
     }
     const target = Jid.parse(to)
-    if (target === undefined) throw new StanzaError('jid-malformed', 'the address of the presence is malformed')
+    if (target === undefined) {
+      throw new StanzaError('jid-malformed', 'the address of the presence is malformed')
+    }
     if (isSubscriptionType(type)) {
       await this.#subscription(account, stanza, { target: target.toBare(), type })
       return
@@ -190,7 +192,9 @@ export class Presence {
     const mayask = account.roster.state(from).from || from.bare === account.jid.bare
     if (!mayask) {
       const refusal = { from: account.jid.bare, to: from.bare, type: 'unsubscribed' }
-      if (account.roster.get(from)?.pendingIn !== true) void this.#context.route(el(ns.client, 'presence', refusal))
+      if (account.roster.get(from)?.pendingIn !== true) {
+        void this.#context.route(el(ns.client, 'presence', refusal))
+      }
       return
     }
     const seen = account.available().filter(({ resource }) => to.isBare || resource === to.resource)

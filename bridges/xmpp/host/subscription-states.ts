@@ -50,7 +50,9 @@ export function outbound(state: SubscriptionState, type: SubscriptionType): Subs
     case 'subscribed':
       if (state.pendingIn) {
         return {
-          next: { ...state, from: true, pendingIn: false, approved: false }, passes: true, presence: 'available',
+          next: { ...state, from: true, pendingIn: false, approved: false },
+          passes: true,
+          presence: 'available',
         }
       }
       // Granted before it was asked for; a contact that already has it is told nothing.

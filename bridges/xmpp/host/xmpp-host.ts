@@ -83,8 +83,12 @@ export class XmppHost implements StanzaTarget {
       loaded: (jid) => jid.domain === domain ? this.accounts.loaded(jid) : undefined,
       failed: (what) => (err) => log.error({ err }, what),
     }
-    this.#offline = new OfflineMessages({ kv, clock, onError: this.context.failed('offline marks were not struck off') })
-    const isBlocked = (account: Account, jid: Jid): boolean => this.#hooks.some((hook) => hook.isBlocked(account, jid))
+    this.#offline = new OfflineMessages(
+      { kv, clock, onError: this.context.failed('offline marks were not struck off') },
+    )
+    const isBlocked = (account: Account, jid: Jid): boolean => this.#hooks.some(
+      (hook) => hook.isBlocked(account, jid),
+    )
     this.presence = new Presence(this.context, {
       available: (account, resource, isFirst) => this.#available(account, resource, isFirst),
       seen: (account, stanza) => this.#hooks.forEach((hook) => hook.seen(account, stanza)),
@@ -176,7 +180,9 @@ export class XmppHost implements StanzaTarget {
   #available(account: Account, resource: Resource, isFirst: boolean): void {
     for (const hook of this.#hooks) hook.available(account, resource, isFirst)
     if (!isFirst || (resource.priority ?? -1) < 0) return
-    this.messages.handWaiting(account, resource).catch(this.context.failed('waiting messages were not handed over'))
+    this.messages.handWaiting(account, resource).catch(
+      this.context.failed('waiting messages were not handed over'),
+    )
   }
 
   // ── The way of a stanza ───────────────────────────────────────────────────────────────────
@@ -270,7 +276,9 @@ export class XmppHost implements StanzaTarget {
   }
 
   #refusal(stanza: XmlElement, error: unknown): XmlElement | undefined {
-    if (!(error instanceof StanzaError)) this.context.log.error({ err: error }, 'a stanza could not be handled')
+    if (!(error instanceof StanzaError)) {
+      this.context.log.error({ err: error }, 'a stanza could not be handled')
+    }
     if (!mayBounce(stanza) || stanza.name === 'presence' && stanza.attrs.to === undefined) return undefined
     const known = error instanceof StanzaError ? error : new StanzaError('internal-server-error')
     const answer = toError(stanza, known)

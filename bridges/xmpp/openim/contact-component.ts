@@ -69,7 +69,9 @@ export class ContactComponent implements Component {
     const from = Jid.parse(stanza.attrs.from!)!
     const account = await this.#host.context.account(from)
     // Others reach openIM contacts through openIM.
-    if (account === undefined) throw new StanzaError('forbidden', 'these contacts are for accounts of this domain')
+    if (account === undefined) {
+      throw new StanzaError('forbidden', 'these contacts are for accounts of this domain')
+    }
     if (stanza.name === 'iq') await this.#iq(account, to, stanza)
     else if (to.local === '') throw new StanzaError('service-unavailable')
     else if (stanza.name === 'message') await this.#message(account, to, stanza)
@@ -130,8 +132,14 @@ export class ContactComponent implements Component {
     const contact = await asked(() => this.#client(account).contact(to.local))
     if (payload.is('query', ns.discoInfo)) {
       return el(ns.discoInfo, 'query', {},
-        el(ns.discoInfo, 'identity', { category: 'account', type: 'registered', name: `${contact.name} (openIM)` }),
-        ...[ns.discoInfo, receiptsNs, markersNs].map((feature) => el(ns.discoInfo, 'feature', { var: feature })))
+        el(
+          ns.discoInfo,
+          'identity',
+          { category: 'account', type: 'registered', name: `${contact.name} (openIM)` },
+        ),
+        ...[ns.discoInfo, receiptsNs, markersNs].map(
+          (feature) => el(ns.discoInfo, 'feature', { var: feature }),
+        ))
     }
     if (payload.is('query', ns.discoItems)) return el(ns.discoItems, 'query')
     if (payload.is('vCard', vcardNs)) return el(vcardNs, 'vCard', {}, el(vcardNs, 'FN', {}, contact.name))
@@ -142,15 +150,21 @@ export class ContactComponent implements Component {
   #serverAnswer(payload: XmlElement): XmlElement | undefined {
     if (payload.is('query', ns.discoItems)) return el(ns.discoItems, 'query')
     if (!payload.is('query', ns.discoInfo)) return undefined
-    const identity = { category: 'gateway', type: 'openim', name: 'openIM contacts, encrypted from this node on' }
+    const identity = {
+      category: 'gateway', type: 'openim', name: 'openIM contacts, encrypted from this node on',
+    }
     return el(ns.discoInfo, 'query', {},
       el(ns.discoInfo, 'identity', identity),
-      ...[ns.discoInfo, ns.discoItems, pingNs].map((feature) => el(ns.discoInfo, 'feature', { var: feature })))
+      ...[ns.discoInfo, ns.discoItems, pingNs].map(
+        (feature) => el(ns.discoInfo, 'feature', { var: feature }),
+      ))
   }
 
   #client(account: Account): ClientApi {
     const client = this.#links.client(account)
-    if (client === undefined) throw new StanzaError('service-unavailable', 'this address has no openIM account')
+    if (client === undefined) {
+      throw new StanzaError('service-unavailable', 'this address has no openIM account')
+    }
     return client
   }
 }

@@ -10,7 +10,9 @@
  * ```
  */
 import { decode, encode, struct, u64 } from '../../../protocol/codec/struct.ts'
-import type { ClientApi, ClientEvent, Contact, HistoryEntry, MessageStatus } from '../../../protocol/client/api.ts'
+import type {
+  ClientApi, ClientEvent, Contact, HistoryEntry, MessageStatus,
+} from '../../../protocol/client/api.ts'
 import type { KvOperation } from '../../../protocol/ports.ts'
 import type { Account } from '../host/account.ts'
 import { delayOf } from '../host/messages.ts'
@@ -70,7 +72,9 @@ export class HistoryFeed {
       if (event.status.state === 'queued') this.#run()
       else this.#tell(event.status).catch(failed('what became of a message was not told'))
     }
-    if (event.type === 'contact') this.#list(event.contact).catch(failed('a contact was not put into the roster'))
+    if (event.type === 'contact') {
+      this.#list(event.contact).catch(failed('a contact was not put into the roster'))
+    }
   }
 
   #run(): void {
@@ -118,7 +122,9 @@ export class HistoryFeed {
       await host.messages.sentElsewhere(this.#account, this.#message(entry, attrs), [step])
       return true
     }
-    const message = this.#message(entry, { from: peer.bare, to: jid.bare, type: 'chat', id: historyId(entry) })
+    const message = this.#message(
+      entry, { from: peer.bare, to: jid.bare, type: 'chat', id: historyId(entry) },
+    )
     try {
       await host.messages.toAccount(this.#account, jid, message, [step])
       return true
@@ -149,15 +155,21 @@ export class HistoryFeed {
     const attrs = { from, to: this.#account.jid.bare, type: 'chat', id: `${status.id}-${status.state}` }
     const { stanzaId: id } = sent
     if (status.state === 'failed') {
-      const error = new StanzaError('recipient-unavailable', `not delivered: ${status.code ?? 'no reason known'}`)
+      const error = new StanzaError(
+        'recipient-unavailable', `not delivered: ${status.code ?? 'no reason known'}`,
+      )
       const bounce = { from, to: sent.from, type: 'error', id }
       await host.context.route(el(ns.client, 'message', bounce, error.toElement()))
     }
     if (status.state === 'delivered' && sent.wantsReceipt) {
-      await host.context.route(el(ns.client, 'message', attrs, el(receiptsNs, 'received', { id }), el(ns.hints, 'store')))
+      await host.context.route(
+        el(ns.client, 'message', attrs, el(receiptsNs, 'received', { id }), el(ns.hints, 'store')),
+      )
     }
     if (status.state === 'read' && sent.wantsMarker) {
-      await host.context.route(el(ns.client, 'message', attrs, el(markersNs, 'displayed', { id }), el(ns.hints, 'store')))
+      await host.context.route(
+        el(ns.client, 'message', attrs, el(markersNs, 'displayed', { id }), el(ns.hints, 'store')),
+      )
     }
   }
 
@@ -183,7 +195,9 @@ function bodyOf({ text, file, unreadable, afterGap, alarm }: HistoryEntry): stri
     ...afterGap === true ? ['(a message before this one never came)'] : [],
     ...alarm === undefined ? [] : [`(the key of this contact is in doubt: ${alarm})`],
   ]
-  if (unreadable !== undefined) return [...notes, `(a message that could not be read: ${unreadable})`].join(' ')
+  if (unreadable !== undefined) {
+    return [...notes, `(a message that could not be read: ${unreadable})`].join(' ')
+  }
   if (file !== undefined) {
     return [...notes, `(a file: ${file.name}, ${file.size} bytes; openim files shows it)`].join(' ')
   }

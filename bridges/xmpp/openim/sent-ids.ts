@@ -34,7 +34,9 @@ export class SentIds {
     this.#clock = clock
   }
 
-  async keep(account: string, { id, stanza }: { readonly id: MessageId, readonly stanza: XmlElement }): Promise<void> {
+  async keep(
+    account: string, { id, stanza }: { readonly id: MessageId, readonly stanza: XmlElement },
+  ): Promise<void> {
     const { attrs } = stanza
     const stanzaId = Buffer.byteLength(attrs.id ?? '') > 1_024 ? '' : attrs.id ?? ''
     const value = encode(codec, {

@@ -264,7 +264,8 @@ function streamText(element: XmlElement): string {
   if (element.ns !== ns.stream) return text
   const { name } = element
   const rest = text.slice(`<${name} xmlns='${ns.stream}'`.length)
-  return rest.endsWith('/>') ? `<stream:${name}${rest}` : `<stream:${name}${rest.slice(0, -name.length - 1)}stream:${name}>`
+  if (rest.endsWith('/>')) return `<stream:${name}${rest}`
+  return `<stream:${name}${rest.slice(0, -name.length - 1)}stream:${name}>`
 }
 
 function serverSide(plain: Socket, options: Extract<StartTlsOptions, { side: 'server' }>): TLSSocket {

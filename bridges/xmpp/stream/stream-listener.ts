@@ -47,7 +47,9 @@ export class StreamListener {
 
   /** @throws CONNECTOR_ADDRESS_IN_USE, CONNECTOR_LISTEN */
   async start(connected: StreamConnected): Promise<void> {
-    const server = createServer({ noDelay: true, pauseOnConnect: true }, (socket) => this.#admit(socket, connected))
+    const server = createServer(
+      { noDelay: true, pauseOnConnect: true }, (socket) => this.#admit(socket, connected),
+    )
     await listening(server, this.#options)
     server.on('error', (error) => {
       this.#components.log.warn({ code: errorCode(error), door: this.#options.name }, 'a door cannot accept')
@@ -98,7 +100,9 @@ export class StreamListener {
     else this.#secure(raw, tls, begin)
   }
 
-  #secure(raw: Socket, tls: NonNullable<StreamListenerOptions['tls']>, begin: (socket: Socket) => void): void {
+  #secure(
+    raw: Socket, tls: NonNullable<StreamListenerOptions['tls']>, begin: (socket: Socket) => void,
+  ): void {
     const secured = new TLSSocket(raw, {
       isServer: true,
       requestCert: tls.requestCert,
@@ -129,7 +133,7 @@ export async function listening(
         ? new OpenIMError('CONNECTOR_ADDRESS_IN_USE',
           `${name} ${place} is in use by another program; stop it or choose another port`, { cause })
         : new OpenIMError('CONNECTOR_LISTEN',
-          `cannot listen on ${name} ${place} (${errorCode(cause) ?? 'unknown reason'}); check address and rights`,
+          `cannot listen on ${name} ${place} (${errorCode(cause) ?? 'no reason'}); check address and rights`,
           { cause }))
     })
     server.listen(port, host, resolve)

@@ -61,7 +61,9 @@ export class WebDoor {
   /** @throws CONNECTOR_ADDRESS_IN_USE, CONNECTOR_LISTEN */
   async start(connected: StreamConnected): Promise<void> {
     const { host, port, secureContext } = this.#options
-    const answer = (request: IncomingMessage, response: ServerResponse): void => this.#answer(request, response)
+    const answer = (
+      request: IncomingMessage, response: ServerResponse,
+    ): void => this.#answer(request, response)
     const server = secureContext === undefined
       ? createServer(answer)
       : createTlsServer({
@@ -74,7 +76,10 @@ export class WebDoor {
     server.on('upgrade', (request, socket, head) => this.#upgrade({ request, socket, head }, connected))
     server.on('clientError', (_, socket) => socket.destroy())
     await listening(server, { name: 'xmpp-http', host, port })
-    server.on('error', (error) => this.#components.log.warn({ code: errorCode(error) }, 'the web door cannot accept'))
+    server.on(
+      'error',
+      (error) => this.#components.log.warn({ code: errorCode(error) }, 'the web door cannot accept'),
+    )
     this.#server = server
   }
 
@@ -103,7 +108,8 @@ export class WebDoor {
     const rel = 'urn:xmpp:alt-connections:websocket'
     if (request.method !== 'GET' && request.method !== 'HEAD') end(response, 405)
     else if (pathname === '/.well-known/host-meta') {
-      const text = `<?xml version='1.0' encoding='utf-8'?>\n<XRD xmlns='http://docs.oasis-open.org/ns/xri/xrd-1.0'>`
+      const text = `<?xml version='1.0' encoding='utf-8'?>\n`
+        + `<XRD xmlns='http://docs.oasis-open.org/ns/xri/xrd-1.0'>`
         + `<Link rel='${rel}' href='${url}'/></XRD>\n`
       end(response, 200, { type: 'application/xrd+xml', text })
     } else if (pathname === '/.well-known/host-meta.json') {
@@ -139,12 +145,16 @@ export class WebDoor {
 }
 
 /** What Node asks for before any name is known. */
-function firstContext(secureContext: SecureContexts): { secureContext?: ReturnType<SecureContexts> & object } {
+function firstContext(secureContext: SecureContexts): {
+  secureContext?: ReturnType<SecureContexts> & object,
+} {
   const context = secureContext('')
   return context === undefined ? {} : { secureContext: context }
 }
 
-function end(response: ServerResponse, status: number, body?: { readonly type: string, readonly text: string }): void {
+function end(
+  response: ServerResponse, status: number, body?: { readonly type: string, readonly text: string },
+): void {
   // XEP-0156 §3.2: pages of any origin look for it.
   response.writeHead(status, {
     'access-control-allow-origin': '*',

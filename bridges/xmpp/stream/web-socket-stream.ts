@@ -54,7 +54,10 @@ export class WebSocketStream implements XmlStream {
     this.#listener = listener
     const socket = this.#socket
     socket.on('message', (data, isBinary) => this.#message(data, isBinary))
-    socket.on('error', (error) => { this.#error ??= { condition: 'remote-connection-failed', text: error.message } })
+    socket.on(
+      'error',
+      (error) => { this.#error ??= { condition: 'remote-connection-failed', text: error.message } },
+    )
     socket.on('close', () => this.#ended())
     socket.resume()
   }
@@ -117,12 +120,16 @@ export class WebSocketStream implements XmlStream {
     const bytes = data as Buffer
     // ws has checked that it is UTF-8, and bounds a message.
     if (bytes.length > this.#charactersMax * 4) {
-      this.close({ condition: 'policy-violation', text: `a stanza has more than ${this.#charactersMax} characters` })
+      this.close(
+        { condition: 'policy-violation', text: `a stanza has more than ${this.#charactersMax} characters` },
+      )
       return
     }
     const text = bytes.toString('utf8')
     if (text.length > this.#charactersMax) {
-      this.close({ condition: 'policy-violation', text: `a stanza has more than ${this.#charactersMax} characters` })
+      this.close(
+        { condition: 'policy-violation', text: `a stanza has more than ${this.#charactersMax} characters` },
+      )
       return
     }
     // RFC 7395 §3.8: white space is no stanza and keeps nothing alive.

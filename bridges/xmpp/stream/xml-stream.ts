@@ -57,8 +57,17 @@ export interface TlsFacts {
 }
 
 export type StartTlsOptions =
-  | { readonly side: 'server', readonly secureContext: (serverName: string) => SecureContext | undefined, readonly requestCert: boolean }
-  | { readonly side: 'client', readonly serverName: string, readonly ca?: readonly string[], readonly secureContext?: SecureContext }
+  | {
+    readonly side: 'server',
+    readonly secureContext: (serverName: string) => SecureContext | undefined,
+    readonly requestCert: boolean,
+  }
+  | {
+    readonly side: 'client',
+    readonly serverName: string,
+    readonly ca?: readonly string[],
+    readonly secureContext?: SecureContext,
+  }
 
 export interface XmlStream {
   /** Set once, before any other call; what came before waits. */
@@ -78,7 +87,10 @@ export interface XmlStream {
     readonly from?: string, readonly to?: string, readonly id?: string, readonly contentNs: string,
     readonly withDialback?: boolean,
   }): void
-  /** Queues an element; all of one turn of the event loop leave in one write. Ignored once closed. `written`: the transport took it. */
+  /**
+   * Queues an element; all of one turn of the event loop leave in one write. Ignored once closed.
+   * `written`: the transport took it.
+   */
   send(element: XmlElement, written?: () => void): void
   /** Bytes queued and not yet taken by the transport. */
   readonly bufferedBytes: number
@@ -87,7 +99,10 @@ export interface XmlStream {
   resume(): void
   /** The peer begins a new stream with its next byte (RFC 6120 §6.4.6); our `open` follows. */
   restart(): void
-  /** In place, after `<proceed/>` was sent or received. What the peer sent in the clear after that is an attack and ends the stream. Sockets only. */
+  /**
+   * In place, after `<proceed/>` was sent or received. What the peer sent in the clear after that is an
+   * attack and ends the stream. Sockets only.
+   */
   startTls(options: StartTlsOptions): void
   /** Orderly, with an error element if there is one; hard after some seconds. Idempotent. */
   close(error?: StreamError): void

@@ -30,7 +30,9 @@ export function readConfig(form: XmlElement, base: NodeConfig): NodeConfig {
       case 'pubsub#access_model': config = { ...config, accessModel: oneOf(accessModels, value) }; break
       case 'pubsub#max_items': config = { ...config, itemsMax: itemsMax(value) }; break
       case 'pubsub#persist_items': config = { ...config, isPersistent: flag(value) }; break
-      case 'pubsub#send_last_published_item': config = { ...config, sendLast: oneOf(sendLastModels, value) }; break
+      case 'pubsub#send_last_published_item':
+        config = { ...config, sendLast: oneOf(sendLastModels, value) }
+        break
       case 'pubsub#deliver_payloads': config = { ...config, deliversPayloads: flag(value) }; break
       case 'pubsub#notify_retract': config = { ...config, notifiesRetract: flag(value) }; break
       case 'pubsub#title': config = { ...config, title: value.slice(0, 200) }; break
@@ -47,7 +49,9 @@ export function meets(config: NodeConfig, form: XmlElement): boolean {
 
 export function configForm(config: NodeConfig, type: 'form' | 'result'): XmlElement {
   const flagText = (value: boolean): string => value ? '1' : '0'
-  const field = (name: string, fieldType: string, value: string, options: readonly string[] = []): XmlElement =>
+  const field = (
+    name: string, fieldType: string, value: string, options: readonly string[] = [],
+  ): XmlElement =>
     el(ns.dataForm, 'field', { var: name, type: fieldType },
       el(ns.dataForm, 'value', {}, value),
       ...options.map((option) => el(ns.dataForm, 'option', {}, el(ns.dataForm, 'value', {}, option))))
@@ -64,7 +68,9 @@ export function configForm(config: NodeConfig, type: 'form' | 'result'): XmlElem
 
 function oneOf<const T extends string>(values: readonly T[], given: string): T {
   const value = values.find((one) => one === given)
-  if (value === undefined) throw new StanzaError('not-acceptable', `"${given.slice(0, 40)}" is none of ${values.join(', ')}`)
+  if (value === undefined) {
+    throw new StanzaError('not-acceptable', `"${given.slice(0, 40)}" is none of ${values.join(', ')}`)
+  }
   return value
 }
 

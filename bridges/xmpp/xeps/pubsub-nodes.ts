@@ -122,7 +122,10 @@ export class PersonalNodes {
     return this.#nodes.values()
   }
 
-  /** Makes or configures a node. @throws StanzaError `conflict` when it must be new and is not, `resource-constraint` */
+  /**
+   * Makes or configures a node. @throws StanzaError `conflict` when it must be new and is not,
+   * `resource-constraint`
+   */
   configure(name: string, config: NodeConfig, mustBeNew = false): Promise<void> {
     return this.#next(async () => {
       const known = this.#nodes.get(name)
@@ -161,7 +164,9 @@ export class PersonalNodes {
       const gone = items.splice(0, Math.max(0, items.length - Math.max(1, node.config.itemsMax)))
       const operations: KvOperation[] = [...replaced, ...gone].map((one) => this.#itemDelete(name, one))
       if (known === undefined) operations.push(this.#nodePut(name, config))
-      if (node.config.isPersistent && node.config.itemsMax > 0) operations.push(this.#itemPut(name, placed, text))
+      if (node.config.isPersistent && node.config.itemsMax > 0) {
+        operations.push(this.#itemPut(name, placed, text))
+      }
       if (operations.length > 0) await this.#kv.write(operations)
       this.#nodes.set(name, { ...node, items })
       return { node: this.#nodes.get(name)!, gone }
@@ -185,7 +190,9 @@ export class PersonalNodes {
       const node = this.#nodes.get(name)
       if (node === undefined) return false
       const key = `pep/${this.#account}/node/${hash(name)}`
-      await this.#kv.write([{ type: 'delete', key }, ...node.items.map((item) => this.#itemDelete(name, item))])
+      await this.#kv.write(
+        [{ type: 'delete', key }, ...node.items.map((item) => this.#itemDelete(name, item))],
+      )
       this.#nodes.delete(name)
       return true
     })
@@ -204,12 +211,21 @@ export class PersonalNodes {
 
   #nodePut(name: string, config: NodeConfig): KvOperation {
     const { accessModel, sendLast, ...rest } = config
-    const record = { ...rest, name, access: accessModels.indexOf(accessModel), sendLast: sendLastModels.indexOf(sendLast) }
+    const record = {
+      ...rest,
+      name,
+      access: accessModels.indexOf(accessModel),
+      sendLast: sendLastModels.indexOf(sendLast)
+    }
     return { type: 'put', key: `pep/${this.#account}/node/${hash(name)}`, value: encode(nodeCodec, record) }
   }
 
   #itemPut(name: string, { id, publisher, order }: PersonalItem, payload: string): KvOperation {
-    return { type: 'put', key: this.#itemKey(name, order), value: encode(itemCodec, { id, publisher, order, payload }) }
+    return {
+      type: 'put',
+      key: this.#itemKey(name, order),
+      value: encode(itemCodec, { id, publisher, order, payload }),
+    }
   }
 
   #itemDelete(name: string, { order }: PersonalItem): KvOperation {

@@ -37,7 +37,9 @@ export function servePrivateXml(host: XmppHost): void {
       const given = onlyChild(request.payload)
       const value = utf8(writeElement(given))
       if (value.length > xmppLimits.privateXmlBytesMax) {
-        throw new StanzaError('policy-violation', `a record has at most ${xmppLimits.privateXmlBytesMax} bytes`)
+        throw new StanzaError(
+          'policy-violation', `a record has at most ${xmppLimits.privateXmlBytesMax} bytes`,
+        )
       }
       const key = keyOf(account.id, given)
       const prefix = `private/${account.id}/`

@@ -101,7 +101,9 @@ class Cards {
     const data = el(dataNode, 'data', {}, bytes.toString('base64'))
     await this.#pep.publish(account, dataNode, { id: hash, payload: data, config })
     const info = el(metadataNode, 'info', { id: hash, bytes: String(bytes.length), type })
-    await this.#pep.publish(account, metadataNode, { id: hash, payload: el(metadataNode, 'metadata', {}, info), config })
+    await this.#pep.publish(
+      account, metadataNode, { id: hash, payload: el(metadataNode, 'metadata', {}, info), config },
+    )
   }
 
   /** An avatar in the personal nodes becomes the photo of the vCard. */

@@ -5,7 +5,9 @@ import { ns } from '../xml/names.ts'
 
 /** A form for the server's own discovery; fields are `abuse-addresses`, `admin-addresses` … */
 export function contactForm(addresses: Readonly<Record<string, readonly string[]>>): XmlElement {
-  const field = (name: string, type: string, values: readonly string[]): XmlElement => el(ns.dataForm, 'field',
+  const field = (
+    name: string, type: string, values: readonly string[],
+  ): XmlElement => el(ns.dataForm, 'field',
     { var: name, type }, ...values.map((value) => el(ns.dataForm, 'value', {}, value)))
   return el(ns.dataForm, 'x', { type: 'result' },
     field('FORM_TYPE', 'hidden', ['http://jabber.org/network/serverinfo']),

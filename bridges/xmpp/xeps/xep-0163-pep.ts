@@ -31,9 +31,9 @@ const pubsubOwner = `${ns.pubsub}#owner`
 /** XEP-0060 §10: what discovery says of an account. */
 const features = [
   'access-open', 'access-presence', 'access-whitelist', 'auto-create', 'auto-subscribe', 'config-node',
-  'config-node-max', 'create-and-configure', 'create-nodes', 'delete-items', 'delete-nodes', 'filtered-notifications',
-  'item-ids', 'last-published', 'multi-items', 'persistent-items', 'publish', 'publish-options', 'purge-nodes',
-  'retract-items', 'retrieve-items', 'retrieve-default',
+  'config-node-max', 'create-and-configure', 'create-nodes', 'delete-items', 'delete-nodes',
+  'filtered-notifications', 'item-ids', 'last-published', 'multi-items', 'persistent-items', 'publish', 'publish-options',
+  'purge-nodes',  'retract-items', 'retrieve-items', 'retrieve-default',
 ] as const
 
 export interface PepObserver {
@@ -232,7 +232,9 @@ interface Change {
   readonly newId: () => string
 }
 
-async function publish(pep: PersonalEvents, { account, action, payload, newId }: Change): Promise<XmlElement> {
+async function publish(
+  pep: PersonalEvents, { account, action, payload, newId }: Change,
+): Promise<XmlElement> {
   const name = nodeName(action)
   const items = action.elements('item')
   if (items.length > 1) throw pubsubError('bad-request', 'max-items-exceeded')
@@ -315,7 +317,9 @@ async function configureNode(
 
 function nodeName({ attrs: { node } }: XmlElement): string {
   if (node === undefined || node === '') throw pubsubError('bad-request', 'nodeid-required')
-  if (Buffer.byteLength(node) > 1_024) throw new StanzaError('not-acceptable', 'a node name has at most 1024 bytes')
+  if (Buffer.byteLength(node) > 1_024) {
+    throw new StanzaError('not-acceptable', 'a node name has at most 1024 bytes')
+  }
   return node
 }
 

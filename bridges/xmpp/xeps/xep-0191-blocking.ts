@@ -43,20 +43,29 @@ export class Blocking {
     const list = this.#lists.get(account.id) ?? nobody
     if (list.size === 0 || bare === account.jid.bare) return false
     return list.has(bare) || list.has(domain)
-      || (resource !== '' && (list.has(`${bare}/${resource}`) || (local === '' ? false : list.has(`${domain}/${resource}`))))
+      || (
+        resource !== '' && (
+          list.has(`${bare}/${resource}`) || (local === '' ? false : list.has(`${domain}/${resource}`))
+        )
+      )
   }
 
   list(account: Account): ReadonlySet<string> {
     return this.#lists.get(account.id) ?? nobody
   }
 
-  async change(account: Account, change: { readonly add?: readonly Jid[], readonly remove?: readonly Jid[] | 'all' }): Promise<void> {
+  async change(
+    account: Account,
+    change: { readonly add?: readonly Jid[], readonly remove?: readonly Jid[] | 'all' },
+  ): Promise<void> {
     const { add = [], remove = [] } = change
     const list = new Set(remove === 'all' ? [] : this.list(account))
     for (const jid of remove === 'all' ? [] : remove) list.delete(jid.toString())
     for (const jid of add) list.add(jid.toString())
     if (list.size > xmppLimits.blockedMax) {
-      throw new StanzaError('resource-constraint', `at most ${xmppLimits.blockedMax} addresses can be blocked`)
+      throw new StanzaError(
+        'resource-constraint', `at most ${xmppLimits.blockedMax} addresses can be blocked`,
+      )
     }
     const value = encode(listCodec, { jids: [...list].sort() })
     await this.#host.context.kv.write([{ type: 'put', key: keyOf(account), value }])
@@ -86,7 +95,11 @@ export function serveBlocking(host: XmppHost): { readonly blocking: Blocking, re
         if (name === 'block' && jids.length === 0) throw new StanzaError('bad-request', 'nobody is named')
         if (name === 'block') await block(host, blocking, { account, jids })
         else await unblock(host, blocking, { account, jids })
-        push(host, account, el(blockingNs, name, {}, ...jids.map((jid) => el(blockingNs, 'item', { jid: jid.toString() }))))
+        push(
+          host,
+          account,
+          el(blockingNs, name, {}, ...jids.map((jid) => el(blockingNs, 'item', { jid: jid.toString() }))),
+        )
         return undefined
       },
     })
@@ -106,11 +119,17 @@ async function block(
   blocking: Blocking,
   { account, jids }: { readonly account: Account, readonly jids: readonly Jid[] },
 ): Promise<void> {
-  if (jids.some((jid) => jid.bare === account.jid.bare)) throw new StanzaError('not-allowed', 'nobody blocks themselves')
+  if (jids.some((jid) => jid.bare === account.jid.bare)) {
+    throw new StanzaError('not-allowed', 'nobody blocks themselves')
+  }
   const before = account.roster.subscribers().map((jid) => Jid.parse(jid)!)
   const wereSeen = before.filter((jid) => !blocking.isBlocked(account, jid))
   await blocking.change(account, { add: jids })
-  showTo(host, account, { contacts: wereSeen.filter((jid) => blocking.isBlocked(account, jid)), isGone: true })
+  showTo(
+    host,
+    account,
+    { contacts: wereSeen.filter((jid) => blocking.isBlocked(account, jid)), isGone: true },
+  )
 }
 
 async function unblock(
@@ -121,7 +140,11 @@ async function unblock(
   const before = account.roster.subscribers().map((jid) => Jid.parse(jid)!)
   const wereBlocked = before.filter((jid) => blocking.isBlocked(account, jid))
   await blocking.change(account, { remove: jids.length === 0 ? 'all' : jids })
-  showTo(host, account, { contacts: wereBlocked.filter((jid) => !blocking.isBlocked(account, jid)), isGone: false })
+  showTo(
+    host,
+    account,
+    { contacts: wereBlocked.filter((jid) => !blocking.isBlocked(account, jid)), isGone: false },
+  )
 }
 
 function showTo(

@@ -41,7 +41,9 @@ export function serveArchive(host: XmppHost, archive: Archive): void {
     async handle(request) {
       await ownerOf(host, request)
       if (request.type === 'set' && request.payload.attrs.default !== 'always') {
-        throw new StanzaError('feature-not-implemented', 'everything is archived here; mark a message with no-store')
+        throw new StanzaError(
+          'feature-not-implemented', 'everything is archived here; mark a message with no-store',
+        )
       }
       return prefs
     },

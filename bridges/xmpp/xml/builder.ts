@@ -15,7 +15,7 @@ import { ns } from './names.ts'
 
 /** Conditions of RFC 6120 §4.9.3 that reading can end with. */
 export type ReadFailure = 'not-well-formed' | 'restricted-xml' | 'policy-violation' | 'unsupported-encoding'
-  | 'bad-format'
+  | 'bad-format' | 'bad-namespace-prefix'
 
 export interface BuilderListener {
   /** The first tag, when elements of depth `level` are wanted and that is above 0. */
@@ -36,21 +36,31 @@ interface Open {
 
 const whitespace = /^[ \t\r\n]*$/
 
+/** Ends the parser in the middle of its input: what is nested in the rest would cost it seconds. */
+const over = new Error('nothing more is read')
+
 export class ElementBuilder {
-  readonly #parser = new SaxesParser({ xmlns: true, position: false })
+  /** XML 1.1 would let control characters in. */
+  readonly #parser = new SaxesParser({
+    xmlns: true, position: false, defaultXMLVersion: '1.0', forceXMLVersion: true,
+  })
   readonly #listener: BuilderListener
   /** 0: the document is the element; 1: its children are. */
   readonly #level: 0 | 1
   readonly #stack: Open[] = []
   #nodes = 0
+  #attributes = 0
   #isOver = false
   /** Characters when the last element of the wanted depth ended. */
   #boundary = 0
+  /** Of one element of the wanted depth, with what stands before it. */
+  charactersMax = Number.POSITIVE_INFINITY
 
   constructor(listener: BuilderListener, level: 0 | 1) {
     this.#listener = listener
     this.#level = level
     const parser = this.#parser
+    parser.on('attribute', () => this.#attribute())
     parser.on('opentag', (tag) => this.#open(tag))
     parser.on('closetag', () => this.#close())
     parser.on('text', (text) => this.#text(text))
@@ -81,32 +91,50 @@ export class ElementBuilder {
   }
 
   write(text: string): void {
-    if (!this.#isOver) this.#parser.write(text)
+    this.#parsed(() => {
+      this.#parser.write(text)
+      this.#checkSize()
+    })
   }
 
   /** No more input: of a single document. */
   close(): void {
-    if (!this.#isOver) this.#parser.close()
+    this.#parsed(() => { this.#parser.close() })
+  }
+
+  #parsed(step: () => void): void {
+    if (this.#isOver) return
+    try {
+      step()
+    } catch (error) {
+      if (error !== over) throw error
+    }
+  }
+
+  #checkSize(): void {
+    if (this.pending <= this.charactersMax) return
+    this.#fail('policy-violation', `a stanza has more than ${this.charactersMax} characters`)
+  }
+
+  /** Counted one by one, before the parser compares all of them. */
+  #attribute(): void {
+    if (++this.#attributes <= xmppLimits.xmlAttributesMax) return
+    this.#fail('policy-violation', `an element has more than ${xmppLimits.xmlAttributesMax} attributes`)
   }
 
   #open(tag: SaxesTagNS): void {
-    if (this.#isOver) return
+    this.#attributes = 0
+    // Nobody could write it again: no other prefix than `xml` may name it (Namespaces in XML §3).
+    if (tag.uri === ns.xml) this.#fail('bad-namespace-prefix', 'an element of the namespace of XML itself')
     if (this.#stack.length >= xmppLimits.xmlDepthMax) {
       this.#fail('policy-violation', `elements are nested deeper than ${xmppLimits.xmlDepthMax}`)
-      return
     }
     if (++this.#nodes > xmppLimits.xmlElementsMax) {
       this.#fail('policy-violation', `a stanza has more than ${xmppLimits.xmlElementsMax} elements`)
-      return
     }
     const attrs: Record<string, string> = {}
-    let count = 0
     for (const key in tag.attributes) {
       const { prefix, local, uri, value } = tag.attributes[key]!
-      if (++count > xmppLimits.xmlAttributesMax) {
-        this.#fail('policy-violation', `an element has more than ${xmppLimits.xmlAttributesMax} attributes`)
-        return
-      }
       if (prefix === 'xmlns' || (prefix === '' && local === 'xmlns')) continue
       attrs[prefix === '' ? local : prefix === 'xml' ? `xml:${local}` : `{${uri}}${local}`] = value
     }
@@ -115,30 +143,32 @@ export class ElementBuilder {
     if (this.#level === 1 && this.#stack.length === 1) {
       this.#boundary = this.#parser.position
       this.#listener.root(new XmlElement(open, attrs, []), tag.ns[''] ?? '')
+      this.#goOn()
     }
   }
 
   #close(): void {
-    if (this.#isOver) return
     const open = this.#stack.pop()!
     const depth = this.#stack.length
     if (depth < this.#level) {
       this.#isOver = true
       this.#listener.end()
-      return
+      throw over
     }
     const element = new XmlElement(open, open.attrs, open.children)
     if (depth > this.#level) {
       this.#stack[depth - 1]!.children.push(element)
       return
     }
+    this.#checkSize()
     this.#boundary = this.#parser.position
     this.#nodes = 0
     this.#listener.element(element)
+    this.#goOn()
   }
 
   #text(text: string): void {
-    if (this.#isOver || text === '') return
+    if (text === '') return
     const depth = this.#stack.length
     if (depth <= this.#level) {
       if (!whitespace.test(text)) this.#fail('bad-format', 'text between stanzas')
@@ -150,10 +180,15 @@ export class ElementBuilder {
     else children.push(text)
   }
 
-  #fail(condition: ReadFailure, text: string): void {
-    if (this.#isOver) return
+  /** A listener may have said `stop`. */
+  #goOn(): void {
+    if (this.#isOver) throw over
+  }
+
+  #fail(condition: ReadFailure, text: string): never {
     this.#isOver = true
     this.#listener.failed(condition, text)
+    throw over
   }
 }
 

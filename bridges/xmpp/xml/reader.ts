@@ -21,14 +21,12 @@ export class XmlStreamReader {
   readonly #decoder = new TextDecoder('utf-8', { fatal: true })
   readonly #builder: ElementBuilder
   readonly #listener: XmlStreamReaderListener
-  #charactersMax: number
   #isOver = false
   /** Between stanzas, and nothing but white space was read since the last: keep-alives are dropped. */
   #isIdle = true
 
   constructor(listener: XmlStreamReaderListener, { charactersMax }: { charactersMax: number }) {
     this.#listener = listener
-    this.#charactersMax = charactersMax
     this.#builder = new ElementBuilder({
       root: (header, defaultNs) => listener.open(header, defaultNs),
       element: (element) => listener.element(element),
@@ -38,11 +36,12 @@ export class XmlStreamReader {
       },
       failed: (condition, text) => this.#fail(condition, text),
     }, 1)
+    this.#builder.charactersMax = charactersMax
   }
 
   /** Of one stanza, in characters (each is one to four bytes). More after login. */
   set charactersMax(most: number) {
-    this.#charactersMax = most
+    this.#builder.charactersMax = most
   }
 
   /** Takes any piece of the stream; listeners are called before it returns. */
@@ -61,10 +60,6 @@ export class XmlStreamReader {
     this.#builder.write(text)
     if (this.#isOver) return
     const { depth, pending } = this.#builder
-    if (pending > this.#charactersMax) {
-      this.#fail('policy-violation', `a stanza has more than ${this.#charactersMax} characters`)
-      return
-    }
     this.#isIdle = depth <= 1 && pending <= text.length - text.trimEnd().length
   }
 

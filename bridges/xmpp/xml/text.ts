@@ -9,7 +9,9 @@ import type { XmlElement } from './element.ts'
 export { writeElement } from './writer.ts'
 
 /** The one element that `text` is, or why it is none. */
-export function parseElement(text: string): XmlElement | { readonly condition: ReadFailure, readonly text: string } {
+export function parseElement(text: string): XmlElement | {
+  readonly condition: ReadFailure, readonly text: string,
+} {
   let found: XmlElement | undefined
   let failure: { readonly condition: ReadFailure, readonly text: string } | undefined
   const builder = new ElementBuilder({

@@ -55,7 +55,8 @@ function written({ name, ns: own, attrs, children }: XmlElement, around: string)
   for (const key in attrs) {
     const value = escaped(attrs[key]!)
     if (key.startsWith('{')) {
-      const end = key.indexOf('}')
+      // The last: a namespace may hold anything, a name no brace.
+      const end = key.lastIndexOf('}')
       const prefix = `n${foreign++}`
       text += ` xmlns:${prefix}='${escaped(key.slice(1, end))}' ${prefix}:${key.slice(end + 1)}='${value}'`
     } else {

@@ -21,8 +21,12 @@ async function open(): Promise<XmppHouse> {
   return house
 }
 
-async function ask(session: LoggedIn, type: 'get' | 'set', payload: LtxElement, to?: string): Promise<LtxElement> {
-  return await session.client.iqCaller.request(xml('iq', { type, ...to === undefined ? {} : { to } }, payload))
+async function ask(
+  session: LoggedIn, type: 'get' | 'set', payload: LtxElement, to?: string,
+): Promise<LtxElement> {
+  return await session.client.iqCaller.request(
+    xml('iq', { type, ...to === undefined ? {} : { to } }, payload),
+  )
 }
 
 async function refusal(asking: Promise<unknown>): Promise<string> {
@@ -30,7 +34,8 @@ async function refusal(asking: Promise<unknown>): Promise<string> {
 }
 
 function isPresence(from: string, type?: string): (stanza: LtxElement) => boolean {
-  return ({ name, attrs }) => name === 'presence' && attrs['from']?.startsWith(from) === true && attrs['type'] === type
+  return ({ name, attrs }) =>
+    name === 'presence' && attrs['from']?.startsWith(from) === true && attrs['type'] === type
 }
 
 /** Both see each other. */
@@ -64,16 +69,22 @@ test('a message reaches every device of both, once', async () => {
   const phone = await house.login('alice', 'phone')
   const laptop = await house.login('alice', 'laptop')
   const bob = await house.login('bob')
-  for (const session of [phone, laptop, bob]) await ask(session, 'set', xml('enable', { xmlns: 'urn:xmpp:carbons:2' }))
+  for (const session of [phone, laptop, bob]) await ask(
+    session, 'set', xml('enable', { xmlns: 'urn:xmpp:carbons:2' }),
+  )
   await bob.say('alice@a.test', 'to all of you')
-  await Promise.all([phone, laptop].map((one) => one.find((stanza) => stanza.getChildText('body') === 'to all of you')))
+  await Promise.all(
+    [phone, laptop].map((one) => one.find((stanza) => stanza.getChildText('body') === 'to all of you')),
+  )
   await phone.say('bob@a.test', 'from the phone')
   await bob.find((stanza) => stanza.getChildText('body') === 'from the phone')
   const copy = await laptop.find((stanza) => stanza.getChild('sent') !== undefined)
   assert.is(copy.attrs['from'], 'alice@a.test')
   const inner = copy.getChild('sent')!.getChild('forwarded')!.getChild('message')!
   assert.equal([inner.attrs['to'], inner.getChildText('body')], ['bob@a.test', 'from the phone'])
-  assert.equal([phone.texts, laptop.texts, bob.texts], [['to all of you'], ['to all of you'], ['from the phone']])
+  assert.equal(
+    [phone.texts, laptop.texts, bob.texts], [['to all of you'], ['to all of you'], ['from the phone']],
+  )
 })
 
 test('what was written to somebody who is away waits, and is handed over once', async () => {
@@ -108,7 +119,9 @@ test('the archive gives everything back, in pages and by partner, to its owner a
       stanza.getChild('result')!.getChild('forwarded')!.getChild('message')!.getChildText('body'))
     return { fin: answer.getChild('fin')!, texts }
   }
-  const set = (...inside: LtxElement[]): LtxElement => xml('set', { xmlns: 'http://jabber.org/protocol/rsm' }, ...inside)
+  const set = (...inside: LtxElement[]): LtxElement => xml(
+    'set', { xmlns: 'http://jabber.org/protocol/rsm' }, ...inside,
+  )
   const first = await page(set(xml('max', {}, '4')))
   assert.equal(first.texts, ['text 0', 'text 1', 'text 2', 'text 3'])
   assert.is(first.fin.attrs['complete'], undefined)
@@ -156,14 +169,23 @@ test('a blocked address is neither heard nor told', async () => {
 test('service discovery offers what is there', async () => {
   const house = await open()
   const alice = await house.login('alice')
-  const info = await ask(alice, 'get', xml('query', { xmlns: 'http://jabber.org/protocol/disco#info' }), 'a.test')
+  const info = await ask(
+    alice, 'get', xml('query', { xmlns: 'http://jabber.org/protocol/disco#info' }), 'a.test',
+  )
   const features = info.getChild('query')!.getChildren('feature').map(({ attrs }) => attrs['var'])
-  for (const one of ['urn:xmpp:carbons:2', 'urn:xmpp:blocking', 'urn:xmpp:ping', 'msgoffline', 'vcard-temp']) {
+  const offered = ['urn:xmpp:carbons:2', 'urn:xmpp:blocking', 'urn:xmpp:ping', 'msgoffline', 'vcard-temp']
+  for (const one of offered) {
     assert.ok(features.includes(one), one)
   }
-  const own = await ask(alice, 'get', xml('query', { xmlns: 'http://jabber.org/protocol/disco#info' }), 'alice@a.test')
+  const own = await ask(
+    alice, 'get', xml('query', { xmlns: 'http://jabber.org/protocol/disco#info' }), 'alice@a.test',
+  )
   const account = own.getChild('query')!.getChildren('feature').map(({ attrs }) => attrs['var'])
-  assert.ok(account.includes('urn:xmpp:mam:2') && account.includes('http://jabber.org/protocol/pubsub#publish-options'))
+  assert.ok(
+    account.includes('urn:xmpp:mam:2') && account.includes(
+      'http://jabber.org/protocol/pubsub#publish-options',
+    )
+  )
 })
 
 test.run()

@@ -12,6 +12,7 @@ import { systemRandom } from '../../../../crypto/random.ts'
 import { silentLog } from '../../../../node/ports.ts'
 import { memoryKv } from '../../../../protocol/memory-kv.ts'
 import { systemClock } from '../../../../protocol/system-clock.ts'
+import { bindingsOf } from '../../../../bridges/xmpp/c2s/channel-bindings.ts'
 import { XMPPConnector } from '../../../../bridges/xmpp/c2s/xmpp-connector.ts'
 import { StreamListener } from '../../../../bridges/xmpp/stream/stream-listener.ts'
 import { Visits } from '../../../../bridges/xmpp/stream/visits.ts'
@@ -52,7 +53,7 @@ test.after(() => connector.stop())
 
 type Binding = 'tls-exporter' | 'tls-server-end-point'
 
-function bindingOf(socket: TLSSocket, type: Binding): Buffer {
+function ownBinding(socket: TLSSocket, type: Binding): Buffer {
   if (type === 'tls-server-end-point') {
     return createHash('sha256').update(socket.getPeerX509Certificate()!.raw).digest()
   }
@@ -73,7 +74,7 @@ async function login(
   const features = await client.hears('</stream:features>')
   const scram = new ScramClient({
     hash: mechanism.includes('256') ? 'sha256' : 'sha1', username: 'alice', password,
-    flag: `p=${type}`, binding: bindingOf(socket, type),
+    flag: `p=${type}`, binding: ownBinding(socket, type),
   })
   client.say(`<auth xmlns='${saslNs}' mechanism='${mechanism}'>${base64(scram.first())}</auth>`)
   const answer = await client.hears(/<\/(?:challenge|failure)>/)
@@ -101,6 +102,18 @@ test('offers the end point alone under TLS 1.2, and binds by it', async () => {
   assert.match(features, /tls-server-end-point/)
   assert.not.match(features, /tls-exporter/)
   assert.is((await login(port, { type: 'tls-exporter', maxVersion: 'TLSv1.2' })).outcome, 'not-authorized')
+})
+
+test('takes the binding that TLS 1.3 replaced where its value is known, and announces it never', () => {
+  const facts = {
+    protocol: 'TLSv1.3', exporter: Buffer.from('exporter'), endPoint: undefined, peerCertificate: undefined,
+    authorizationError: undefined, serverName: undefined,
+  }
+  const { types, data } = bindingsOf({ ...facts, peerFinished: Buffer.from('finished') })
+  assert.equal(types, ['tls-exporter'])
+  assert.equal(data('tls-unique'), Buffer.from('finished'))
+  assert.is(bindingsOf(facts).data('tls-unique'), undefined)
+  assert.equal(bindingsOf(undefined).types, [])
 })
 
 test('notices somebody between, by either type, whose certificate the client takes', async () => {

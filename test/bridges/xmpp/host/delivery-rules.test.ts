@@ -13,7 +13,8 @@ import { suite } from '../../../helpers/harness.ts'
 const test = suite('bridges/xmpp/host/delivery-rules')
 
 const kinds = [
-  'message', 'message normal', 'message chat', 'message groupchat', 'message headline', 'message error', 'message odd',
+  'message', 'message normal', 'message chat', 'message groupchat', 'message headline',
+  'message error', 'message odd',
   'presence', 'presence unavailable', 'iq get', 'iq set', 'iq result', 'iq error',
 ] as const
 
@@ -55,7 +56,11 @@ const situations: Readonly<Record<string, readonly Resources[]>> = {
   'negative': [[at('phone', -1)], [at('phone', -128), at('pad', -5)], [at('pad'), at('phone', -1)]],
   'one': [[at('phone', 0)], [at('phone', 127)]],
   'several': [[at('phone', 0), at('pad', 0)], [at('pad', 5), at('phone', 1), at('desk', 127)]],
-  'mixed': [[at('phone', -1), at('pad', 3)], [at('phone', 0), at('pad', -3), at('desk')], [at('phone'), at('pad', 0)]],
+  'mixed': [
+    [at('phone', -1), at('pad', 3)],
+    [at('phone', 0), at('pad', -3), at('desk')],
+    [at('phone'), at('pad', 0)],
+  ],
 }
 
 function expected(letter: string, resources: Resources): string {
@@ -86,13 +91,17 @@ function decided(kind: string, target: { resource: string, resources: Resources 
 
 let cases = 0
 for (const line of table.trim().split('\n').slice(1)) {
-  const [situation, address, ...letters] = line.trim().split(/ {2,}| (?=[A-Z](?: |$))/) as [string, string, ...string[]]
+  const [
+    situation, address, ...letters
+  ] = line.trim().split(/ {2,}| (?=[A-Z](?: |$))/) as [string, string, ...string[]]
   assert.is(letters.length, kinds.length, line)
   const resource = { bare: '', full: 'phone', match: 'phone', other: 'gone' }[address]!
   for (const [column, kind] of kinds.entries()) {
     for (const resources of situations[situation]!) {
       cases++
-      const who = resources?.map((one) => `${one.resource} ${one.priority ?? 'connected'}`).join(', ') ?? 'none'
+      const who = resources?.map(
+        (one) => `${one.resource} ${one.priority ?? 'connected'}`,
+      ).join(', ') ?? 'none'
       test(`${kind} to ${address} of an account with: ${situation} (${who})`, () => {
         assert.is(decided(kind, { resource, resources }), expected(letters[column]!, resources))
       })

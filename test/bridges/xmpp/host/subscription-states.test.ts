@@ -6,7 +6,9 @@ import * as assert from 'uvu/assert'
 import {
   inbound, noSubscription, outbound, subscriptionName,
 } from '../../../../bridges/xmpp/host/subscription-states.ts'
-import type { SubscriptionState, SubscriptionType } from '../../../../bridges/xmpp/host/subscription-states.ts'
+import type {
+  SubscriptionState, SubscriptionType,
+} from '../../../../bridges/xmpp/host/subscription-states.ts'
 import { suite } from '../../../helpers/harness.ts'
 
 const test = suite('bridges/xmpp/host/subscription-states')
@@ -27,7 +29,8 @@ const states: Readonly<Record<string, SubscriptionState>> = {
 
 function nameOf(state: SubscriptionState): string {
   const base = { none: 'None', to: 'To', from: 'From', both: 'Both' }[subscriptionName(state)]
-  return `${base}${state.ask ? '+Out' : ''}${state.pendingIn ? '+In' : ''}${state.approved ? '+Approved' : ''}`
+  const { ask, pendingIn, approved } = state
+  return `${base}${ask ? '+Out' : ''}${pendingIn ? '+In' : ''}${approved ? '+Approved' : ''}`
 }
 
 /** `·`: no change. Tables A.2.1 to A.2.4 and A.3.1 to A.3.4, as next state and whether it goes on. */
@@ -37,7 +40,8 @@ const tables: Readonly<Record<string, string>> = {
   'out unsubscribe': `None · yes | None+Out → None yes | None+In · yes | None+Out+In → None+In yes
     | To → None yes | To+In → None+In yes | From · yes | From+Out → From yes | Both → From yes`,
   'out subscribed': `None → None+Approved no | None+Out → None+Out+Approved no | None+In → From yes
-    | None+Out+In → From+Out yes | To → To+Approved no | To+In → Both yes | From · no | From+Out · no | Both · no`,
+    | None+Out+In → From+Out yes | To → To+Approved no | To+In → Both yes
+    | From · no | From+Out · no | Both · no`,
   'out unsubscribed': `None · no | None+Out · no | None+In → None yes | None+Out+In → None+Out yes
     | To · no | To+In → To yes | From → None yes | From+Out → None+Out yes | Both → To yes`,
   'in subscribe': `None → None+In yes | None+Out → None+Out+In yes | None+In · no | None+Out+In · no
