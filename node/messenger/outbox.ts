@@ -33,6 +33,7 @@ import { Destination } from './destination.ts'
 import type { DepositOutcome, OfferedBatch } from './destination.ts'
 import { outgoingCodec } from './records.ts'
 import type { OutgoingEnvelope } from './records.ts'
+import { refusal, refusalCodes } from './refusals.ts'
 
 /** Home may take this long before the replicas are asked too. */
 const homePatienceMs = 2_000
@@ -142,7 +143,15 @@ export class Outbox {
     }
     const accepting = this.#accept(device, frame, parsed.value)
     this.#accepting.set(id, accepting.catch(() => {}).then(() => { this.#accepting.delete(id) }))
-    await accepting
+    try {
+      await accepting
+    } catch (error) {
+      const code = errorCode(error)
+      if (code === undefined) throw error
+      // The database is full or away: named by its envelope, so that the device offers it again soon.
+      this.#components.log.warn({ err: error, code }, 'an envelope could not be taken over')
+      this.#options.onReceipt(device, refusal(id, code))
+    }
   }
 
   async #accept(device: string, frame: SubmitFrame, envelope: EnvelopeFacts): Promise<void> {
@@ -476,19 +485,6 @@ export class Outbox {
 
 const nothingOffered: DepositOutcome = {
   ok: true, level: 0, reply: { results: [], receipt: undefined, tombstones: [] },
-}
-
-const refusalCodes: Partial<Record<DepositResult, string>> = {
-  [depositResults.overQuota]: 'INBOX_FULL',
-  [depositResults.busy]: 'HOLDER_BUSY',
-  [depositResults.noBox]: 'INBOX_GONE',
-}
-
-function refusal(id: EnvelopeId, code: string): ReceiptFrame {
-  return {
-    type: 'receipt', envelopeId: id, state: receiptStates.refused, have: 0, want: 0,
-    route: routes.none, level: 0, proofs: [], code,
-  }
 }
 
 function sameNodes(a: readonly NodeId[], b: readonly NodeId[]): boolean {

@@ -11,6 +11,7 @@ import { openNodeStore } from '../../node/node-store.ts'
 import { aloneHousehold, silentLog } from '../../node/ports.ts'
 import { Accounts } from '../../node/router/accounts.ts'
 import { openStore } from '../../node/storage/open-store.ts'
+import type { SqlAddress } from '../../node/storage/sql/sql-driver.ts'
 import { parseStoreAddress } from '../../node/storage/store-address.ts'
 import { nodeIdFromKey } from '../../protocol/ids.ts'
 import { systemClock } from '../../protocol/system-clock.ts'
@@ -32,18 +33,28 @@ export interface HouseBase {
 
 export const houseBases: readonly HouseBase[] = [
   {
-    name: 'PostgreSQL', isHere: hasPostgresql, start: () => startPostgresql(),
-    url: (server) => `postgresql://openim@localhost/postgres?socket=${postgresqlAddress(server).host}`,
+    name: 'PostgreSQL',
+    isHere: hasPostgresql,
+    start: () => startPostgresql(),
+    url: (server) => sqlUrl('postgresql', postgresqlAddress(server)),
   },
   {
-    name: 'MariaDB', isHere: hasMariadb, start: () => startMariadb(),
-    url: (server) => `mariadb://root@localhost/test?socket=${mariadbAddress(server).host}`,
+    name: 'MariaDB',
+    isHere: hasMariadb,
+    start: () => startMariadb(),
+    url: (server) => sqlUrl('mariadb', mariadbAddress(server)),
   },
   {
-    name: 'Redis', isHere: hasRedis, start: () => startRedis(),
+    name: 'Redis',
+    isHere: hasRedis,
+    start: () => startRedis(),
     url: (server) => `redis://localhost?socket=${redisAddress(server).host}`,
   },
 ]
+
+function sqlUrl(scheme: string, { host, user, database }: SqlAddress): string {
+  return `${scheme}://${user}@localhost/${database}?socket=${host}`
+}
 
 /** Somebody at home in the household: an account's first device. */
 export interface Resident {
@@ -74,7 +85,10 @@ export class HouseGround {
   }
 
   /** All of it runs. */
-  static async open(base: HouseBase, processes: number, residents: readonly Resident[]): Promise<HouseGround> {
+  static async open(
+    base: HouseBase,
+    { processes, residents }: { processes: number, residents: readonly Resident[] },
+  ): Promise<HouseGround> {
     const server = await base.start()
     const url = base.url(server)
     const nodes: CliNode[] = []

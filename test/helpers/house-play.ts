@@ -24,6 +24,7 @@ import { sleep } from '../../protocol/timers.ts'
 import { CliNode, eventually } from './cli-node.ts'
 import { HouseGround } from './house-ground.ts'
 import type { HouseBase, Resident } from './house-ground.ts'
+import { randomInteger } from './seeded-random.ts'
 
 const system = { clock: systemClock, random: systemRandom }
 /** Without a fault for so long before a text was written, and until it came: a calm one. */
@@ -68,7 +69,7 @@ export interface HouseReport {
 export async function playHousehold(plan: HousePlan): Promise<HouseReport> {
   const devices: HouseDevice[] = []
   for (let i = 0; i < plan.devices; i++) devices.push(await HouseDevice.make(`d${i}`))
-  const ground = await HouseGround.open(plan.base, plan.processes, devices)
+  const ground = await HouseGround.open(plan.base, { processes: plan.processes, residents: devices })
   const elsewhere = await CliNode.init('elsewhere')
   try {
     await elsewhere.start(ground.p2p)
@@ -92,7 +93,10 @@ class HouseDevice implements Resident {
   at = -1
   client!: Client
 
-  private constructor(name: string, parts: { store: MemoryStore, account: Awaited<ReturnType<typeof createAccount>> }) {
+  private constructor(
+    name: string,
+    parts: { store: MemoryStore, account: Awaited<ReturnType<typeof createAccount>> },
+  ) {
     this.name = name
     this.address = parts.account.address
     this.#own = parts.account.linkKeys
@@ -112,7 +116,7 @@ class HouseDevice implements Resident {
     this.client = await Client.open({
       ...system, kv: this.#store.kv,
       connect: (listener) => new DeviceSession({ ...system, dialer: { dial: async (signal) => {
-        const picked = Math.floor(Math.random() * ways.length)
+        const picked = randomInteger(systemRandom, ways.length)
         const link = await ways[picked]!.dialer.dial(signal)
         this.at = picked
         return link
@@ -130,9 +134,6 @@ class HouseDevice implements Resident {
 /** One who writes to another. */
 interface Line {
   readonly name: string
-  /** Both are devices of the household. */
-  readonly from?: HouseDevice
-  readonly to?: HouseDevice
   readonly sent: string[]
   send(text: string): Promise<unknown>
   received(): Promise<string[]>
@@ -195,7 +196,8 @@ class HousePlay {
       lines.push({
         name: `${device.name} outwards`, sent: [],
         send: (text) => this.#sendFrom(device, text),
-        received: async () => textsIn(await wholeHistory((query) => control.call('history', query)), device.name),
+        received: async () =>
+          textsIn(await wholeHistory((query) => control.call('history', query)), device.name),
       }, {
         name: `${device.name} inwards`, sent: [],
         send: (text) => control.call('send', { contact: device.name, text }),
@@ -219,7 +221,7 @@ class HousePlay {
       this.#arrivals.push({ sentMs: sent.atMs, gotMs: systemClock.monotonicMs() })
     })
     return {
-      name: `${from.name} to ${to.name}`, sent: [], from, to,
+      name: `${from.name} to ${to.name}`, sent: [],
       send: (text) => this.#sendFrom(from, text),
       received: async () => textsIn(await wholeHistory((query) => to.client.history(query))),
     }
@@ -232,8 +234,8 @@ class HousePlay {
   }
 
   async #write(line: Line, ending: number): Promise<void> {
-    const everyMs = 1_000 / this.#plan.perSecond
-    await sleep(systemClock, Math.random() * everyMs)
+    const everyMs = Math.ceil(1_000 / this.#plan.perSecond)
+    await sleep(systemClock, randomInteger(systemRandom, everyMs))
     while (systemClock.monotonicMs() < ending) {
       const text = `${line.name}: ${line.sent.length}`
       line.sent.push(text)
@@ -285,11 +287,19 @@ class HousePlay {
   async #settled(lines: readonly Line[]): Promise<void> {
     const startedMs = systemClock.monotonicMs()
     let missing = -1
+    let toldMs = startedMs
     while (missing !== 0 && systemClock.monotonicMs() - startedMs < this.#plan.drainMs) {
       missing = 0
+      const waiting: string[] = []
       for (const line of lines) {
         const got = new Set(await line.received())
-        missing += line.sent.filter((text) => !got.has(text)).length
+        const count = line.sent.filter((text) => !got.has(text)).length
+        if (count > 0) waiting.push(`${line.name} ${count}`)
+        missing += count
+      }
+      if (systemClock.monotonicMs() - toldMs > 10_000) {
+        toldMs = systemClock.monotonicMs()
+        this.#plan.say?.(`${missing} still to come: ${waiting.join(', ')}`)
       }
       if (missing > 0) await sleep(systemClock, 500)
     }

@@ -1,7 +1,8 @@
 /**
  * A household as it runs at home: two whole nodes on one real Redis, which share the account, the
  * data key and the door key, and have a peer identity each. What one hosts the other takes over,
- * and a friend elsewhere writes on.
+ * and a friend elsewhere writes on. Then three processes of the CLI on each database, killed like
+ * their server (the long form: `npm run campaign -- household`).
  */
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -17,6 +18,8 @@ import { parseStoreAddress } from '../../node/storage/store-address.ts'
 import { systemClock } from '../../protocol/system-clock.ts'
 import { sleep } from '../../protocol/timers.ts'
 import { suite } from '../helpers/harness.ts'
+import { houseBases } from '../helpers/house-ground.ts'
+import { playHousehold } from '../helpers/house-play.ts'
 import { hasRedis, redisAddress, startRedis } from '../helpers/redis-server.ts'
 
 const test = suite('scenes/household', { timeoutMs: 60_000, leakGraceMs: 10_000 })
@@ -116,5 +119,20 @@ it('two nodes on one Redis host one account, and one goes on when the other stop
     await server.remove()
   }
 })
+
+for (const base of houseBases) {
+  const here = test.skipUnless(base.isHere, `${base.name} is not installed`)
+  here(`six devices lose nothing when processes and ${base.name} are killed under them`, async () => {
+    const report = await playHousehold({
+      base, processes: 3, devices: 6, abroad: 2, seconds: 10, perSecond: 2,
+      killEveryMs: 5_000, databaseKills: 1, drainMs: 30_000,
+    })
+    const { written, lost, doubled, disordered, fallen, kills, databaseKills } = report
+    assert.ok(written > 50, `${written} texts`)
+    assert.equal([lost, doubled, disordered], [0, 0, 0])
+    assert.equal(fallen, [], 'none ended by itself')
+    assert.equal({ kills, databaseKills }, { kills: 2, databaseKills: 1 })
+  })
+}
 
 test.run()

@@ -150,6 +150,22 @@ test('a full disk under our own inboxes delays their mail and hurts nobody else'
   await scene.end()
 })
 
+test('what a database that is away does not take is named to its device, which offers it again', async () => {
+  const scene = await OutboxScene.open('away')
+  const { kv } = scene.sender.store
+  const write = kv.write.bind(kv)
+  kv.write = async () => { throw new OpenIMError('STORE_AWAY', 'the database does not answer') }
+  const envelope = scene.inbox.envelope()
+  const id = await scene.begin({ envelope })
+  const { state, code } = scene.last(id)
+  assert.equal({ state, code }, { state: receiptStates.refused, code: 'STORE_AWAY' })
+  assert.is(scene.outbox.size, 0)
+  kv.write = write
+  await scene.begin({ envelope })
+  await scene.until(id, receiptStates.stored)
+  await scene.end()
+})
+
 test('a store that closes under way leaves no rejection behind', async () => {
   const scene = await OutboxScene.open('closed', { syncDelayMs: 3 })
   const ids = await scene.submitMany(100)
