@@ -20,7 +20,8 @@ const test = suite('docs', { timeoutMs: 60_000 })
 // ── Error codes ─────────────────────────────────────────────────────────────────────────────
 
 /** Look like codes and are none of ours: the environment, Node, LevelDB, XMPP's forms, kad-dht's events. */
-const notOurs = /^(?:OPENIM|XDG|NO_COLOR|ERR|LEVEL|UV)_|^NO_COLOR$|^(?:FORM_TYPE|FIND_NODE|FINAL_PEER|PEER_RESPONSE)$/
+const notOurs =
+  /^(?:OPENIM|XDG|NO_COLOR|ERR|LEVEL|UV)_|^NO_COLOR$|^(?:FORM_TYPE|FIND_NODE|FINAL_PEER|PEER_RESPONSE)$/
 const codePattern = /(['"`])([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)\1/g
 
 interface Use {

@@ -75,6 +75,8 @@ export interface XmppBridgeOptions {
   /** The certificate for a name; asked at each handshake, so a renewed one is used at once. */
   readonly secureContext: SecureContexts
   readonly version: string
+  /** Keeps every message of an account (XEP-0313); true when left out. Else only what waits is kept. */
+  readonly isArchiving?: boolean
   /** PLAIN inside of TLS, for clients without SCRAM. */
   readonly isPlainAllowed?: boolean
   /** Where abuse is told (XEP-0157): `mailto:` or `xmpp:` addresses. */
@@ -106,7 +108,8 @@ export class XmppBridge {
     this.#options = options
     const store = new Archive({ kv, clock })
     const archive = {
-      isArchivable,
+      isKept: isArchivable,
+      isArchiving: options.isArchiving ?? true,
       nextId: (account: string) => store.nextId(account),
       operations: (
         account: string, entry: Parameters<Archive['operations']>[1],
@@ -191,7 +194,7 @@ export class XmppBridge {
     serveVersion(host, { version: this.#options.version })
     serveCarbons(host)
     servePrivateXml(host)
-    serveArchive(host, archive)
+    if (this.#options.isArchiving ?? true) serveArchive(host, archive)
     host.context.iq.addFeatures('server', 'msgoffline', 'urn:xmpp:sm:3')
     host.use(blockingHooks)
     host.use(pepHooks)

@@ -101,7 +101,7 @@ modules:
   mod_client_state: {}
   mod_disco: {}
   mod_last: {}
-  mod_mam: {assume_mam_usage: true, default: always}
+  mod_mam: {assume_mam_usage: true, default: ${prepared.hasArchive === false ? 'never' : 'always'}}
   mod_muc: {access: [{allow: all}], default_room_options: {persistent: false}}
   mod_offline: {}
   mod_ping: {}

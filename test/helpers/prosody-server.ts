@@ -80,6 +80,7 @@ function configuration(prepared: Prepared, folder: string): string {
     storage = "internal"
     allow_registration = true
     archive_expires_after = "1w"
+    default_archive_policy = ${prepared.hasArchive ?? true}
     unbound = {
       resolvconf = false, hoststxt = false, forward = "127.0.0.1@${dnsPort}",
       options = { ["do-not-query-localhost:"] = "no", ["local-zone:"] = "test. transparent" },

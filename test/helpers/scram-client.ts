@@ -14,6 +14,9 @@ export interface ScramClientOptions {
   readonly binding?: Uint8Array
 }
 
+/** Salted passwords: a client keeps its own, too. */
+const known = new Map<string, Buffer>()
+
 export class ScramClient {
   readonly #options: ScramClientOptions
   readonly #gs2: string
@@ -35,7 +38,10 @@ export class ScramClient {
     const { hash, password, binding = new Uint8Array(0) } = this.#options
     const [, nonce, salt, iterations] = /^r=([^,]+),s=([^,]+),i=(\d+)$/.exec(serverFirst)!
     const length = hash === 'sha1' ? 20 : 32
-    const salted = pbkdf2Sync(password, Buffer.from(salt!, 'base64'), Number(iterations), length, hash)
+    const key = [hash, password, salt, iterations].join()
+    const salted = known.get(key)
+      ?? pbkdf2Sync(password, Buffer.from(salt!, 'base64'), Number(iterations), length, hash)
+    known.set(key, salted)
     const hmac = (key: Uint8Array, text: string): Buffer => createHmac(hash, key).update(text).digest()
     const clientKey = hmac(salted, 'Client Key')
     const storedKey = createHash(hash).update(clientKey).digest()

@@ -25,6 +25,9 @@ export interface XmppClient {
   on(event: 'error', listener: (error: Error) => void): void
   on(event: 'online' | 'offline' | 'disconnect', listener: () => void): void
   readonly reconnect: { stop(): void }
+  /** Its inside. */
+  readonly parser: object | null
+  _onData(bytes: Buffer): void
   readonly iqCaller: { request(iq: LtxElement, timeoutMs?: number): Promise<LtxElement> }
 }
 
@@ -65,10 +68,17 @@ export class LoggedIn {
     })
   }
 
-  static async open({ jid, password, port, resource = 'test', isAvailable = true }: LoginOptions): Promise<LoggedIn> {
+  static async open(
+    { jid, password, port, resource = 'test', isAvailable = true }: LoginOptions,
+  ): Promise<LoggedIn> {
     const [username, domain] = jid.split('@')
     const entity = client({ service: `xmpp://127.0.0.1:${port}`, domain, username, password, resource })
     entity.reconnect.stop()
+    // It throws where nobody can catch it when bytes come after the end of its stream.
+    const take = entity._onData.bind(entity)
+    entity._onData = (bytes) => {
+      if (entity.parser !== null) take(bytes)
+    }
     const session = new LoggedIn(entity)
     await entity.start()
     if (isAvailable) await entity.send(xml('presence'))

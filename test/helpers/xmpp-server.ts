@@ -30,6 +30,8 @@ export interface XmppServerOptions {
   readonly needsCertificate?: boolean
   /** Which records other servers find. Default both. */
   readonly doors?: readonly ('starttls' | 'tls')[]
+  /** Whether messages are archived without being asked for. Default true. */
+  readonly hasArchive?: boolean
   /** More lines for its configuration, in its own language, at the top level. */
   readonly extra?: string
 }

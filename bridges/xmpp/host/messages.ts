@@ -27,8 +27,10 @@ import type { Resource } from './resource.ts'
 
 /** The archive of each account (XEP-0313), as far as delivery needs it. */
 export interface MessageArchive {
-  /** Whether a message belongs in it (`store`, `no-store`, what it carries). */
-  isArchivable(message: XmlElement): boolean
+  /** Whether a message is one that a person would miss (`store`, `no-store`, what it carries). */
+  isKept(message: XmlElement): boolean
+  /** Else messages are kept only while nobody takes them. */
+  readonly isArchiving: boolean
   /** A fresh id, above all earlier ones of the account. */
   nextId(account: string): string
   /** To be written in one batch with what else belongs to the message. `peer` is the other end. */
@@ -65,7 +67,7 @@ export class Messages {
     const isToSelf = to.bare === account.jid.bare
     let kept: Promise<unknown> = Promise.resolve()
     // To ourselves: archived once, by the receiving side.
-    if (!isToSelf && archive.isArchivable(stanza)) {
+    if (!isToSelf && archive.isArchiving && archive.isKept(stanza)) {
       const id = archive.nextId(account.id)
       kept = this.#context.kv.write(archive.operations(account.id, { id, peer: to, message: stanza }))
     }
@@ -104,13 +106,14 @@ export class Messages {
     if (delivery.kind === 'refuse') throw new StanzaError(delivery.condition, 'the recipient is not there')
     const message = this.#sanitised(account, given)
     const { archive } = this.#parts
-    if (!archive.isArchivable(message)) {
-      // Nothing to keep it for: chat states and the like are for those who are there.
-      if (delivery.kind === 'offline') return
+    const isTaken = delivery.kind === 'deliver'
+    if (!archive.isKept(message) || (isTaken && !archive.isArchiving)) {
+      // Chat states and the like are for those who are there.
+      if (!isTaken) return
       await account.inOrder(Promise.resolve(), () => this.#hand(account, delivery.to, message))
       return
     }
-    const targets = delivery.kind === 'deliver' ? delivery.to : []
+    const targets = isTaken ? delivery.to : []
     await this.#keepAndHand(account, { from, to, message, targets, extra })
   }
 
@@ -140,7 +143,9 @@ export class Messages {
     const isToSelf = from.bare === account.jid.bare
     const stamped = marked.plus(delayOf(account.jid.domain, this.#context.clock.now()))
     const written = this.#context.kv.write([
-      ...archive.operations(account.id, { id, peer: isToSelf ? to : from, message: marked }),
+      ...archive.isArchiving
+        ? archive.operations(account.id, { id, peer: isToSelf ? to : from, message: marked })
+        : [],
       offline.operation(account.id, { id, stanza: stamped }),
       ...extra,
     ])

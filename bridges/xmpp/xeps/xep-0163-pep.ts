@@ -32,8 +32,8 @@ const pubsubOwner = `${ns.pubsub}#owner`
 const features = [
   'access-open', 'access-presence', 'access-whitelist', 'auto-create', 'auto-subscribe', 'config-node',
   'config-node-max', 'create-and-configure', 'create-nodes', 'delete-items', 'delete-nodes',
-  'filtered-notifications', 'item-ids', 'last-published', 'multi-items', 'persistent-items', 'publish', 'publish-options',
-  'purge-nodes',  'retract-items', 'retrieve-items', 'retrieve-default',
+  'filtered-notifications', 'item-ids', 'last-published', 'multi-items', 'persistent-items', 'publish',
+  'publish-options', 'purge-nodes', 'retract-items', 'retrieve-items', 'retrieve-default',
 ] as const
 
 export interface PepObserver {

@@ -369,6 +369,18 @@ test('loses and doubles nothing over a hundred cuts at any moment', async () => 
   assert.is(scene.host.arrived, sent)
 })
 
+test('hands back what is not acknowledged when the server stops, before it has stopped', async () => {
+  const scene = new Scene()
+  const { stream } = await scene.online('alice')
+  const { stream: cut } = await scene.online('bob')
+  await cut.cut()
+  scene.toAlice('1', '2')
+  await scene.sessions.stop()
+  assert.is(stream.condition, 'system-shutdown')
+  assert.is(scene.host.ended.length, 2)
+  assert.equal(scene.host.waiting.get('alice')!.map((one) => one.childText('body')), ['1', '2'])
+})
+
 test('ends the sessions of a revoked app password, and those of no other', async () => {
   const scene = new Scene()
   const { stream } = await scene.online('alice')

@@ -1,0 +1,48 @@
+/**
+ * The XMPP bridge in a process of its own, so that its CPU time and memory are its own: on the embedded
+ * database in a folder that is removed, with accounts `load0` … and one app password for all. Prints
+ * one line when it is ready; ends with its standard input.
+ */
+import { readFileSync, rmSync } from 'node:fs'
+import { mkdtemp } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createSecureContext } from 'node:tls'
+import { systemRandom } from '../../crypto/random.ts'
+import { XmppBridge } from '../../bridges/xmpp/xmpp-bridge.ts'
+import { silentLog } from '../../node/ports.ts'
+import { openNodeStore } from '../../node/node-store.ts'
+import { openStore } from '../../node/storage/open-store.ts'
+import { systemClock } from '../../protocol/system-clock.ts'
+import { scopedKv } from '../../protocol/client/kv.ts'
+
+interface Given {
+  readonly domain: string
+  readonly cert: string
+  readonly key: string
+  readonly accounts: number
+  readonly password: string
+  readonly isArchiving: boolean
+}
+
+const given = JSON.parse(process.argv[2]!) as Given
+const directory = await mkdtemp(join(tmpdir(), 'openim-bench-xmpp-'))
+process.on('exit', () => rmSync(directory, { recursive: true, force: true }))
+const system = { clock: systemClock, random: systemRandom, log: silentLog }
+const store = await openStore(system, { directory, address: undefined })
+const nodeStore = await openNodeStore({ ...system, store, dataKey: systemRandom.bytes(32) })
+const context = createSecureContext({ cert: readFileSync(given.cert), key: readFileSync(given.key) })
+const bridge = await XmppBridge.open({
+  ...system, kv: scopedKv(nodeStore.store.kv, 'bridge/xmpp/'), directory,
+  owner: { name: 'owner', address: 'oim1' }, client: () => undefined,
+}, {
+  domain: given.domain, version: '0', secureContext: () => context, isArchiving: given.isArchiving,
+  listen: { clients: { host: '127.0.0.1', port: 0 } },
+})
+for (let i = 0; i < given.accounts; i++) {
+  const account = await bridge.host.accounts.create(`load${i}`)
+  await bridge.connector.credentials.set(account, { name: 'load', password: given.password })
+}
+await bridge.start()
+process.stdout.write(`${JSON.stringify({ pid: process.pid, place: bridge.addresses()['xmpp'] })}\n`)
+process.stdin.resume().on('end', () => process.exit())
