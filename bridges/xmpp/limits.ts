@@ -21,6 +21,9 @@ export const xmppLimits = {
   /** Elements of one stanza, and attributes of one element. */
   xmlElementsMax: 20_000,
   xmlAttributesMax: 100,
+  /** Addresses that are kept parsed, and characters of the longest of them: under 2 MB in all. */
+  jidsKeptMax: 2_000,
+  jidKeptCharactersMax: 256,
   /** Of one account's roster: entries. Prosody and ejabberd have none; a person has hundreds. */
   rosterItemsMax: 2_000,
   /** Of one roster entry. */

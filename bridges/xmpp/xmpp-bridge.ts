@@ -12,6 +12,7 @@ import { hostname } from 'node:os'
 import type { BridgeHost } from '../../node/bridge-host.ts'
 import { Archive } from './archive/archive.ts'
 import { isArchivable } from './archive/archivable.ts'
+import { archiveMetadata } from './archive/mam.ts'
 import { XMPPConnector } from './c2s/xmpp-connector.ts'
 import type { Door } from './c2s/xmpp-connector.ts'
 import { HostForClients } from './host/client-host.ts'
@@ -107,9 +108,10 @@ export class XmppBridge {
     this.#node = node
     this.#options = options
     const store = new Archive({ kv, clock })
+    const isArchiving = options.isArchiving ?? true
     const archive = {
       isKept: isArchivable,
-      isArchiving: options.isArchiving ?? true,
+      isArchiving,
       nextId: (account: string) => store.nextId(account),
       operations: (
         account: string, entry: Parameters<Archive['operations']>[1],
@@ -129,7 +131,10 @@ export class XmppBridge {
     this.#doors = this.#makeDoors()
     this.connector = new XMPPConnector({
       clock, random, kv, log,
-      host: new HostForClients(this.host, { forms: () => this.#forms() }),
+      host: new HostForClients(this.host, {
+        forms: () => this.#forms(),
+        bound: async ({ id }) => isArchiving ? [await archiveMetadata(store, id)] : [],
+      }),
       doors: this.#doors.map(({ door }) => door),
       secureContext: options.secureContext,
     }, { domain, ...options.isPlainAllowed === undefined ? {} : { isPlainAllowed: options.isPlainAllowed } })

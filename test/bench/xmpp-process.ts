@@ -1,6 +1,6 @@
 /**
  * The XMPP bridge in a process of its own, so that its CPU time and memory are its own: on the embedded
- * database in a folder that is removed, with accounts `load0` … and one app password for all. Prints
+ * database in a folder that is removed, with accounts `loada0` …, `loadb0` … and one app password for all. Prints
  * one line when it is ready; ends with its standard input.
  */
 import { readFileSync, rmSync } from 'node:fs'
@@ -39,9 +39,11 @@ const bridge = await XmppBridge.open({
   domain: given.domain, version: '0', secureContext: () => context, isArchiving: given.isArchiving,
   listen: { clients: { host: '127.0.0.1', port: 0 } },
 })
-for (let i = 0; i < given.accounts; i++) {
-  const account = await bridge.host.accounts.create(`load${i}`)
-  await bridge.connector.credentials.set(account, { name: 'load', password: given.password })
+for (const role of ['a', 'b']) {
+  for (let i = 0; i < given.accounts; i++) {
+    const account = await bridge.host.accounts.create(`load${role}${i}`)
+    await bridge.connector.credentials.set(account, { name: 'load', password: given.password })
+  }
 }
 await bridge.start()
 process.stdout.write(`${JSON.stringify({ pid: process.pid, place: bridge.addresses()['xmpp'] })}\n`)

@@ -26,8 +26,8 @@ import { SmallHost } from './xmpp-small-host.ts'
 export const exporter = Buffer.alloc(32, 7)
 
 const tlsFacts: TlsFacts = {
-  protocol: 'TLSv1.3', exporter, endPoint: Buffer.alloc(32, 8), peerCertificate: undefined,
-  authorizationError: undefined, serverName: 'a.test',
+  protocol: 'TLSv1.3', exporter, endPoint: Buffer.alloc(32, 8), peerFinished: undefined,
+  peerCertificate: undefined, authorizationError: undefined, serverName: 'a.test',
 }
 
 /** What clients' streams share. */

@@ -69,7 +69,12 @@ export class GatewayNode {
       },
       isOurs: (name) => name === domain || name.endsWith(`.${domain}`),
       secureContext,
-      log: { info: (facts, message) => { this.told.push(`${message} ${JSON.stringify(facts)}`) } },
+      log: {
+        info: (facts, message) => {
+          this.told.push(`${message} ${JSON.stringify(facts)}`)
+          this.#look()
+        },
+      },
     })
     const visits = new Visits(systemClock, { totalMax: 1_000, perAddressMax: 1_000 })
     const components = { clock: systemClock, log: silentLog, visits }

@@ -10,9 +10,7 @@ import type { TlsFacts, XmlStream } from '../stream/xml-stream.ts'
  * OpenSSL at both ends it is the client's Finished message, which somebody between cannot make equal on
  * two connections: it authenticates the transcript of its own with a key of its own.
  */
-export function bindingsOf(
-  tls: (TlsFacts & { readonly peerFinished?: Uint8Array | undefined }) | undefined,
-): ChannelBindings {
+export function bindingsOf(tls: TlsFacts | undefined): ChannelBindings {
   if (tls === undefined) return noChannelBindings
   const found = new Map<string, Uint8Array>()
   if (tls.exporter !== undefined) found.set('tls-exporter', tls.exporter)

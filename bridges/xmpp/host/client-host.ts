@@ -18,6 +18,8 @@ interface Bound {
 }
 
 export interface HostForClientsOptions {
+  /** What belongs in `<bound/>` (XEP-0386). */
+  readonly bound: (account: Account) => Promise<readonly XmlElement[]>
   /** Data forms of the server's own service discovery, which its capabilities name. */
   readonly forms: () => readonly XmlElement[]
 }
@@ -43,7 +45,7 @@ export class HostForClients implements ClientHost {
     const resource = this.#host.bind(account, session)
     resource.wantsCarbons = wantsCarbons
     this.#bound.set(session, { account, resource })
-    return []
+    return await this.#options.bound(account)
   }
 
   async receive(session: HostedSession, stanza: XmlElement): Promise<void> {

@@ -195,6 +195,7 @@ export class Messages {
   async handWaiting(account: Account, resource: Resource): Promise<void> {
     const { offline } = this.#parts
     for await (const { id, stanza } of offline.waiting(account.id)) {
+      await resource.session.room()
       if (account.resource(resource.resource) !== resource) return
       resource.session.send(stanza, () => offline.strike(account.id, id))
     }

@@ -14,6 +14,8 @@ export interface SessionPort {
    * when the client has it for certain (XEP-0198), or, where it counts nothing, when the socket took it.
    */
   send(stanza: XmlElement, arrived?: () => void): void
+  /** Settles when there is room for more: before each of many. */
+  room(): Promise<void>
   /** The stream is cut and may be resumed. */
   readonly isHibernating: boolean
   /** Ends it with a stream error. */

@@ -304,6 +304,7 @@ export function tlsFacts(socket: TLSSocket, side: 'server' | 'client'): TlsFacts
       ? socket.exportKeyingMaterial(exporterBytes, exporterLabel, Buffer.alloc(0))
       : undefined,
     endPoint: own === undefined ? undefined : endPointHash(own),
+    peerFinished: side === 'server' ? socket.getPeerFinished() : undefined,
     peerCertificate: socket.getPeerX509Certificate(),
     authorizationError: authorizationError === null || authorizationError === undefined
       ? undefined

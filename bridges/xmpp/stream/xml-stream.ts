@@ -48,6 +48,8 @@ export interface TlsFacts {
   readonly exporter: Buffer | undefined
   /** Hash of our certificate, at the server's end (RFC 5929 §4.1). */
   readonly endPoint: Buffer | undefined
+  /** The client's Finished message, at the server's end: `tls-unique` up to TLS 1.2 (RFC 5929 §3). */
+  readonly peerFinished: Buffer | undefined
   /** What the peer showed, with its `issuerCertificate` chain; checked by nobody yet at a server. */
   readonly peerCertificate: X509Certificate | undefined
   /** At a client: what Node's complete check says; `undefined`: it is good. */

@@ -16,11 +16,14 @@ export function serveArchive(host: XmppHost, archive: Archive): void {
   iq.add({
     target: 'account', ns: ns.mam, name: 'query', type: 'set',
     async handle(request) {
-      const { account } = await ownerOf(host, request)
+      const { account, resource } = await ownerOf(host, request)
       const { messages, fin } = await answerQuery(archive, request.payload, {
         owner: account.id, from: account.jid, to: request.from,
       })
-      for (const message of messages) await route(message)
+      for (const message of messages) {
+        await resource?.session.room()
+        await route(message)
+      }
       return fin
     },
   })

@@ -51,6 +51,8 @@ export class ElementBuilder {
   #nodes = 0
   #attributes = 0
   #isOver = false
+  /** Characters of all pieces; the parser's own position is right in the middle of one alone. */
+  #written = 0
   /** Characters when the last element of the wanted depth ended. */
   #boundary = 0
   /** Of one element of the wanted depth, with what stands before it. */
@@ -82,7 +84,7 @@ export class ElementBuilder {
 
   /** Characters since the last element of the wanted depth. */
   get pending(): number {
-    return this.#parser.position - this.#boundary
+    return this.#written - this.#boundary
   }
 
   /** Nothing more is told, whatever the rest of the input is. */
@@ -93,7 +95,8 @@ export class ElementBuilder {
   write(text: string): void {
     this.#parsed(() => {
       this.#parser.write(text)
-      this.#checkSize()
+      this.#written += text.length
+      this.#checkSize(this.pending)
     })
   }
 
@@ -111,8 +114,8 @@ export class ElementBuilder {
     }
   }
 
-  #checkSize(): void {
-    if (this.pending <= this.charactersMax) return
+  #checkSize(characters: number): void {
+    if (characters <= this.charactersMax) return
     this.#fail('policy-violation', `a stanza has more than ${this.charactersMax} characters`)
   }
 
@@ -160,7 +163,7 @@ export class ElementBuilder {
       this.#stack[depth - 1]!.children.push(element)
       return
     }
-    this.#checkSize()
+    this.#checkSize(this.#parser.position - this.#boundary)
     this.#boundary = this.#parser.position
     this.#nodes = 0
     this.#listener.element(element)
