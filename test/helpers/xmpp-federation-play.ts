@@ -172,7 +172,8 @@ export async function playFederation(options: FederationPlay): Promise<Federatio
   const report = {
     sent: outgoing.length + incoming.length,
     lost: {
-      out: outgoing.filter((text) => !at.has(text)).length, in: incoming.filter((text) => !here.has(text)).length,
+      out: outgoing.filter((text) => !at.has(text)).length,
+      in: incoming.filter((text) => !here.has(text)).length,
     },
     doubled: { out: repeats(live), in: repeats(arrived) },
     returned: play.told.size,
@@ -212,14 +213,16 @@ async function logIn(server: XmppServer): Promise<LoggedIn> {
 async function archiveOf(session: LoggedIn): Promise<string[]> {
   const found: string[] = []
   session.client.on('stanza', (stanza) => {
-    const text = stanza.getChild('result', mamNs)?.getChild('forwarded')?.getChild('message')?.getChildText('body')
+    const forwarded = stanza.getChild('result', mamNs)?.getChild('forwarded')
+    const text = forwarded?.getChild('message')?.getChildText('body')
     if (text !== undefined && text !== null) found.push(text)
   })
   for (let after: string | undefined; ;) {
     const position = after === undefined ? [] : [xml('after', {}, after)]
     const set = xml('set', { xmlns: rsmNs }, xml('max', {}, '250'), ...position)
     const query = xml('query', { xmlns: mamNs }, set)
-    const answer: LtxElement = await session.client.iqCaller.request(xml('iq', { type: 'set' }, query), 20_000)
+    const iq = xml('iq', { type: 'set' }, query)
+    const answer: LtxElement = await session.client.iqCaller.request(iq, 20_000)
     const fin = answer.getChild('fin', mamNs)
     after = fin?.getChild('set', rsmNs)?.getChildText('last') ?? undefined
     if (fin?.attrs['complete'] === 'true' || after === undefined) return found

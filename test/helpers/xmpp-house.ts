@@ -15,6 +15,7 @@ import { XmppBridge } from '../../bridges/xmpp/xmpp-bridge.ts'
 import type { XmppBridgeOptions } from '../../bridges/xmpp/xmpp-bridge.ts'
 import { TestCA } from './xmpp-ca.ts'
 import { LoggedIn } from './xmpp-client.ts'
+import type { XmppGround } from './xmpp-server.ts'
 
 export interface XmppHouseOptions {
   readonly domain?: string
@@ -23,9 +24,11 @@ export interface XmppHouseOptions {
   readonly owner?: string
   readonly client?: () => ClientApi | undefined
   readonly bridge?: Partial<XmppBridgeOptions>
+  /** Other servers: found by its name server, believed by its authority. */
+  readonly ground?: XmppGround
 }
 
-const ca = TestCA.create('openIM house')
+const houseAuthority = TestCA.create('openIM house')
 
 export class XmppHouse {
   readonly domain: string
@@ -42,8 +45,10 @@ export class XmppHouse {
 
   static async open(options: XmppHouseOptions = {}): Promise<XmppHouse> {
     const { domain = 'a.test', kv = memoryKv(), owner = 'owner', client = () => undefined } = options
+    const { ground } = options
+    const ca = ground?.ca ?? houseAuthority
     setDefaultCACertificates([...getCACertificates('bundled').slice(0, 1), ca.pem])
-    const leaf = ca.issue({ dns: [domain, 'localhost'] })
+    const leaf = ca.issue({ dns: [domain, `*.${domain}`, 'localhost'] })
     const context = createSecureContext({ cert: leaf.fullChain, key: leaf.key })
     const node: BridgeHost = {
       clock: systemClock, random: systemRandom, log: silentLog, kv, directory: '/nonexistent',
@@ -52,14 +57,19 @@ export class XmppHouse {
     const any = { host: '127.0.0.1', port: 0 }
     const bridge = await XmppBridge.open(node, {
       domain, version: '0.0.0', secureContext: () => context, listen: { clients: any, web: any },
+      ...ground === undefined ? {} : federation(ground),
       ...options.bridge,
     })
     await bridge.start()
+    if (ground !== undefined) {
+      const { 'xmpp-server': starttls, 'xmpps-server': tls } = bridge.addresses()
+      ground.publish(domain, { starttls: portOf(starttls!), tls: portOf(tls!) })
+    }
     return new XmppHouse(domain, bridge, kv)
   }
 
   get port(): number {
-    return Number(this.bridge.addresses()['xmpp']!.split(':').at(-1))
+    return portOf(this.bridge.addresses()['xmpp']!)
   }
 
   /** Makes the account when there is none, and an app password for it. */
@@ -80,4 +90,16 @@ export class XmppHouse {
     await Promise.all(this.#clients.map((client) => client.close().catch(() => {})))
     await this.bridge.stop()
   }
+}
+
+function federation({ ca, dns }: XmppGround): Pick<XmppBridgeOptions, 'listen' | 's2s'> {
+  const any = { host: '127.0.0.1', port: 0 }
+  return {
+    listen: { clients: any, web: any, servers: any, serversTls: any },
+    s2s: { policy: {}, resolver: { dnsServers: [dns.server], timeoutMs: 1_000 }, roots: [ca.pem] },
+  }
+}
+
+function portOf(place: string): number {
+  return Number(place.split(':').at(-1))
 }

@@ -25,21 +25,27 @@ export interface ReadStream {
 }
 
 const namespaces = [
-  ns.client, ns.client, ns.client, ns.stream, ns.forward, '', `a}b='' /><evil/><c d='`, 'a&b', 'urn:ü"\'', 'urn: x',
+  ns.client, ns.client, ns.client, ns.stream, ns.forward, '', `a}b='' /><evil/><c d='`,
+  'a&b', 'urn:ü"\'', 'urn: x',
 ]
 const names = ['message', 'body', 'x', 'a.b-c_d', 'n0', 'ü', '字', 'xmlns-x']
 const attributeNames = [
-  'to', 'from', 'n0', 'xml:lang', 'constructor', '{urn:a}b', `{a}b='' />}c`, '{urn:a}to', '{ü&"\'<}x', '{jabber:client}to',
+  'to', 'from', 'n0', 'xml:lang', 'constructor', '{urn:a}b', `{a}b='' />}c`,
+  '{urn:a}to', '{ü&"\'<}x', '{jabber:client}to',
 ]
 const texts = [
-  'hello', '<', '&', '>', '"', '\'', ']]>', '\r', '\n', '\r\n', '\t', ' ', '\u0085', '\u2028', '🙂', '\ufffd', '&amp;',
+  'hello', '<', '&', '>', '"', '\'', ']]>', '\r', '\n', '\r\n', '\t', ' ', '\u0085', '\u2028', '🙂', '\ufffd',
+  '&amp;',
   '<!--', '<![CDATA[', '</message>', 'ü', '\u{10ffff}', '\u007f', '\u00a0',
 ]
 /** Pieces that parsers have disagreed about. */
 const hostile = [
-  '<', '>', '/>', '&', '&#0;', '&#x1;', '&lt;', '&foo;', ']]>', '<![CDATA[', '<!--', '-->', '<?xml version=\'1.1\'?>',
-  '<!DOCTYPE a [<!ENTITY b "c">]>', '</stream:stream>', '</message>', '<xml:a/>', '<a:b/>', ` xmlns=''`, ` xmlns:n0='x'`,
-  ` n0:a='' n1:a=''`, '\'', '"', '\0', '\ufffe', '<message>', ' ', '\r\n', '<stream:error/>', ` to='x' to='y'`,
+  '<', '>', '/>', '&', '&#0;', '&#x1;', '&lt;', '&foo;', ']]>', '<![CDATA[', '<!--', '-->',
+  '<?xml version=\'1.1\'?>',
+  '<!DOCTYPE a [<!ENTITY b "c">]>', '</stream:stream>', '</message>', '<xml:a/>', '<a:b/>',
+  ` xmlns=''`, ` xmlns:n0='x'`,
+  ` n0:a='' n1:a=''`, '\'', '"', '\0', '\ufffe', '<message>', ' ', '\r\n', '<stream:error/>',
+  ` to='x' to='y'`,
 ]
 
 export function streamFuzzCase(seed: string): void {

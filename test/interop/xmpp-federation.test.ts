@@ -63,6 +63,17 @@ async function inwards(from: LoggedIn, to: GatewayNode): Promise<string> {
   return to.texts.includes(text) ? 'ok' : (await bounce).getChild('error')?.getChildText('text') ?? ''
 }
 
+const lookupTries = 5
+
+/** ejabberd now and then finds no address in the answer it has, and says so at once. */
+async function inwardsAtLast(from: LoggedIn, to: GatewayNode): Promise<string> {
+  for (let tries = 1; ; tries++) {
+    const answer = await inwards(from, to)
+    if (!answer.startsWith('DNS lookup failed') || tries === lookupTries) return answer
+    await new Promise((resolve) => { setTimeout(resolve, 500) })
+  }
+}
+
 /** The rows of the table: what a peer may show. */
 const rows: Readonly<Record<string, (domain: string) => Issued>> = {
   'good': (domain) => ground.ca.issue({ dns: [domain] }),
@@ -86,9 +97,10 @@ areHere('messages go both ways with Prosody and ejabberd, over direct TLS and ST
     for (const server of [a, b]) {
       const alice = await logIn(server)
       assert.is(await outwards(ours, alice, `alice@${server.domain}`), 'ok')
-      assert.is(await inwards(alice, ours), 'ok')
+      assert.is(await inwardsAtLast(alice, ours), 'ok')
     }
-    assert.equal(ours.gateway.streams.map(({ theirs, direction, by }) => `${direction} ${theirs} ${by}`).sort(), [
+    const streams = ours.gateway.streams.map(({ theirs, direction, by }) => `${direction} ${theirs} ${by}`)
+    assert.equal([...new Set(streams)].sort(), [
       'in a.test certificate', 'in b.test certificate', 'out a.test certificate', 'out b.test certificate',
     ])
   }

@@ -4,7 +4,7 @@
  * ```text
  *   Certificate ::= SEQUENCE { tbsCertificate, signatureAlgorithm, signature }
  *   tbsCertificate ::= SEQUENCE { [0] version, serial, algorithm, issuer, validity, subject,
- *                                 subjectPublicKeyInfo, [1] issuerUniqueID, [2] subjectUniqueID, [3] extensions }
+ *                                 subjectPublicKeyInfo, [1] [2] unique ids, [3] extensions }
  * ```
  */
 import {

@@ -152,7 +152,7 @@ class PathSearch {
       .some(({ x509 }) => x509.raw.equals(leaf.x509.raw))
     if (isRoot || this.#climb([leaf])) return { ok: true }
     if (this.#refusal !== undefined) return this.#refusal
-    const isOwn = keyOf(leaf.fields.subject) === keyOf(leaf.fields.issuer) && leaf.x509.verify(leaf.x509.publicKey)
+    const isOwn = keyOf(leaf.fields.subject) === keyOf(leaf.fields.issuer) && isSigned(leaf, leaf)
     return isOwn ? refused('self-signed', 'is self-signed')
       : refused('untrusted', 'was issued by an authority that is not trusted here')
   }
@@ -262,7 +262,8 @@ function isWithin(fields: CertificateFields, constraints: NameConstraints): bool
   return domains.every((domain) => {
     // A wildcard reaches into an excluded tree below it.
     const reach = domain.replace(/^\*\./, '')
-    const isExcluded = excludedDns.some((tree) => isBelow(reach, tree) || (reach !== domain && isBelow(tree, reach)))
+    const isExcluded = excludedDns.some((tree) =>
+      isBelow(reach, tree) || (reach !== domain && isBelow(tree, reach)))
     return !isExcluded && (permittedDns.length === 0 || permittedDns.some((tree) => isBelow(reach, tree)))
   })
 }
@@ -278,7 +279,8 @@ function parse(certificate: Uint8Array | string): Certificate | undefined {
     return { x509, fields: readCertificate(x509.raw) }
   } catch (error) {
     // OpenSSL's own refusals are plain errors; ours is named.
-    if (error instanceof DerError || (error as { code?: string }).code?.startsWith('ERR_') === true) return undefined
+    const { code = '' } = error as { code?: string }
+    if (error instanceof DerError || code.startsWith('ERR_')) return undefined
     throw error
   }
 }

@@ -62,7 +62,8 @@ function readAt(bytes: Uint8Array, start: number): { value: DerValue, end: numbe
     if (size === 0 || size > 3) throw new DerError('a length that is indefinite or too large')
     length = 0
     for (let i = 0; i < size; i++) length = length * 256 + (bytes[at++] ?? 0)
-    if (length < 0x80 || length < 256 ** (size - 1)) throw new DerError('a length in more bytes than it needs')
+    const isLonger = length < 0x80 || length < 256 ** (size - 1)
+    if (isLonger) throw new DerError('a length in more bytes than it needs')
   }
   const end = at + length
   if (end > bytes.length) throw new DerError('ends within a value')
@@ -99,8 +100,9 @@ export function derBoolean({ tag, content }: DerValue): boolean {
 
 /** A small number that is not negative. */
 export function derCount({ tag, content }: DerValue): number {
-  const isPadded = content.length > 1 && content[0] === 0 && content[1]! < 0x80
-  if (tag !== derTags.integer || content.length === 0 || content.length > 4 || content[0]! >= 0x80 || isPadded) {
+  const { length } = content
+  const isPadded = length > 1 && content[0] === 0 && content[1]! < 0x80
+  if (tag !== derTags.integer || length === 0 || length > 4 || content[0]! >= 0x80 || isPadded) {
     throw new DerError('no small number')
   }
   return content.reduce((value, byte) => value * 256 + byte, 0)
@@ -124,7 +126,9 @@ export function derTime({ tag, content }: DerValue): number {
   const text = derAscii(content)
   const isShort = tag === derTags.utcTime
   if (!isShort && tag !== derTags.generalizedTime) throw new DerError('no time')
-  const form = isShort ? /^(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)Z$/ : /^(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)Z$/
+  const form = isShort
+    ? /^(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)Z$/
+    : /^(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)Z$/
   const parts = form.exec(text)?.slice(1).map(Number)
   if (parts === undefined) throw new DerError('a time of another form')
   const [year, month, day, hour, minute, second] = parts as [number, number, number, number, number, number]

@@ -122,7 +122,8 @@ export class XMPPGateway implements RemoteDomains {
     const found: StreamDescription[] = []
     for (const [name, link] of this.#links) {
       const [ours, theirs] = name.split(' ') as [string, string]
-      if (link.facts !== undefined) found.push({ direction: 'out', ours, theirs, by: link.facts.by, queued: link.queued })
+      const { facts, queued } = link
+      if (facts !== undefined) found.push({ direction: 'out', ours, theirs, by: facts.by, queued })
     }
     for (const [theirs, proofs] of this.#proofs) {
       for (const { by } of proofs) found.push({ direction: 'in', ours: '', theirs, by, queued: 0 })
@@ -165,7 +166,8 @@ export class XMPPGateway implements RemoteDomains {
     if (to === undefined || from === undefined) return failure('jid-malformed', 'the address is malformed')
     const { policy, isOurs } = this.#components
     if (isOurs(to.domain) || !isOurs(from.domain)) {
-      return failure('internal-server-error', `${to.domain} is not reached over federation from ${from.domain}`)
+      const text = `${to.domain} is not reached over federation from ${from.domain}`
+      return failure('internal-server-error', text)
     }
     if (policy.isBlocked(to.domain)) return failure('not-allowed', `${to.domain} is blocked on this server`)
     // Answers are as many as the questions, which others are held to.
@@ -291,7 +293,8 @@ export class XMPPGateway implements RemoteDomains {
     }
     const sender = Jid.parse(from!)!.bare
     if (mayBounce(stanza) && !this.#senderRates.take(sender)) {
-      const error = new StanzaError('policy-violation', { type: 'wait', text: 'you send too much; wait a minute' })
+      const text = 'you send too much; wait a minute'
+      const error = new StanzaError('policy-violation', { type: 'wait', text })
       await this.send(toError(stanza, error))
       return
     }
@@ -302,8 +305,9 @@ export class XMPPGateway implements RemoteDomains {
     if (this.#verifying >= xmppLimits.s2sVerifyingMax) return 'no-answer'
     this.#verifying++
     try {
-      const { clock, resolver, policy, secureContext } = this.#components
-      return await askAuthority({ clock, resolver, policy, secureContext: secureContext(pair.receiving) }, pair, key)
+      const { clock, resolver, policy } = this.#components
+      const secureContext = this.#components.secureContext(pair.receiving)
+      return await askAuthority({ clock, resolver, policy, secureContext }, pair, key)
     } finally {
       this.#verifying--
     }
@@ -311,8 +315,12 @@ export class XMPPGateway implements RemoteDomains {
 
   #tell(domain: string, event: OutboundFacts | S2sFailure): void {
     const { log } = this.#components
-    if ('ok' in event) log?.info({ domain, condition: event.condition, reason: event.text }, 'another server was not reached')
-    else log?.info({ domain, ...event }, 'a stream to another server stands')
+    if ('ok' in event) {
+      const { condition, text } = event
+      log?.info({ domain, condition, reason: text }, 'another server was not reached')
+    } else {
+      log?.info({ domain, ...event }, 'a stream to another server stands')
+    }
   }
 }
 

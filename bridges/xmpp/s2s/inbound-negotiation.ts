@@ -76,9 +76,9 @@ export class InboundNegotiation {
     const from = domainIn(header.from)
     const isFirst = this.#id === ''
     this.#id = this.#context.newStreamId()
-    const answer: InboundAction = { do: 'header', header: {
-      from: to !== undefined && this.#context.isOurs(to) ? to : undefined, to: from, id: this.#id, version: '1.0',
-    } }
+    const served = to !== undefined && this.#context.isOurs(to) ? to : undefined
+    const own = { from: served, to: from, id: this.#id, version: '1.0' }
+    const answer: InboundAction = { do: 'header', header: own }
     const refuse = (condition: StreamCondition, text: string): InboundAction[] =>
       [answer, ...this.#close(condition, text)]
     if (to === undefined) return refuse('improper-addressing', 'the stream is addressed to nobody')
@@ -129,13 +129,15 @@ export class InboundNegotiation {
   }
 
   /** What came of a `verify` action. Without an answer there is no proof, and the other end may try again. */
-  verified({ originating, receiving, id }: DialbackPair, outcome: 'valid' | 'invalid' | 'no-answer'): InboundAction[] {
+  verified(pair: DialbackPair, outcome: 'valid' | 'invalid' | 'no-answer'): InboundAction[] {
+    const { originating, receiving, id } = pair
     const key = `${originating} ${receiving}`
     const request = this.#asking.get(key)
     if (this.#isOver || request === undefined || id !== this.#id) return []
     this.#asking.delete(key)
     if (outcome === 'no-answer') {
-      const error = { condition: 'remote-server-timeout', type: 'cancel', text: 'your own server gave no answer' }
+      const text = 'your own server gave no answer'
+      const error = { condition: 'remote-server-timeout', type: 'cancel', text }
       return [{ do: 'send', element: dialbackError(request, error) }]
     }
     if (outcome === 'invalid') {
@@ -145,7 +147,9 @@ export class InboundNegotiation {
   }
 
   #features(): XmlElement {
-    if (!this.#isSecured) return el(ns.stream, 'features', {}, el(ns.tls, 'starttls', {}, el(ns.tls, 'required')))
+    if (!this.#isSecured) {
+      return el(ns.stream, 'features', {}, el(ns.tls, 'starttls', {}, el(ns.tls, 'required')))
+    }
     const isExternal = !this.isProven && this.#from !== undefined && this.#context.judge(this.#from).ok
     return el(ns.stream, 'features', {},
       isExternal ? el(ns.sasl, 'mechanisms', {}, el(ns.sasl, 'mechanism', {}, 'EXTERNAL')) : undefined,
@@ -166,12 +170,14 @@ export class InboundNegotiation {
   #external(element: XmlElement): InboundAction[] {
     const fail = (condition: string): InboundAction[] =>
       [{ do: 'send', element: el(ns.sasl, 'failure', {}, el(ns.sasl, condition)) }, ...this.#countFailure()]
-    if (element.name !== 'auth' || this.isProven) return this.#close('policy-violation', 'this is out of turn')
+    if (element.name !== 'auth' || this.isProven) {
+      return this.#close('policy-violation', 'this is out of turn')
+    }
     if (element.attrs['mechanism'] !== 'EXTERNAL') return fail('invalid-mechanism')
     // `=` is the empty answer: the domain of the header (RFC 6120 §6.4.2).
     const answer = element.text.trim()
     const domain = answer === '' || answer === '=' ? this.#from : domainIn(fromBase64(answer))
-    if (domain === undefined || (this.#from !== undefined && domain !== this.#from)) return fail('invalid-authzid')
+    if (domain === undefined || domain !== (this.#from ?? domain)) return fail('invalid-authzid')
     if (this.#context.isOurs(domain) || this.#context.isBlocked(domain) || !this.#context.judge(domain).ok) {
       return fail('not-authorized')
     }
@@ -193,14 +199,18 @@ export class InboundNegotiation {
     const from = domainIn(element.attrs['from'])
     const to = domainIn(element.attrs['to'])
     const key = keyIn(element)
-    const refuse = (condition: string, errorType: string, text: string): InboundAction[] =>
-      [{ do: 'send', element: dialbackError(element, { condition, type: errorType, text }) }, ...this.#countFailure()]
+    const refuse = (condition: string, errorType: string, text: string): InboundAction[] => {
+      const answer = dialbackError(element, { condition, type: errorType, text })
+      return [{ do: 'send', element: answer }, ...this.#countFailure()]
+    }
     if (from === undefined || to === undefined || key === undefined) {
       return this.#close('improper-addressing', 'dialback needs two domains and a key')
     }
     if (!this.#context.isOurs(to)) return refuse('item-not-found', 'cancel', 'that domain is not served here')
     if (this.#context.isOurs(from)) return this.#close('invalid-from', 'that domain is served here itself')
-    if (this.#context.isBlocked(from)) return refuse('policy-violation', 'cancel', 'that domain is blocked here')
+    if (this.#context.isBlocked(from)) {
+      return refuse('policy-violation', 'cancel', 'that domain is blocked here')
+    }
     if (this.#proven.size >= xmppLimits.s2sDomainsPerStreamMax) {
       return refuse('resource-constraint', 'wait', 'too many domains on one stream')
     }
@@ -256,7 +266,9 @@ export class InboundNegotiation {
       return this.#close('invalid-from', 'the domain it is from is not proven on this stream')
     }
     if (!this.#context.isOurs(to.domain)) return this.#close('host-unknown', 'that domain is not served here')
-    if (this.#context.isBlocked(from.domain)) return this.#close('policy-violation', 'that domain is blocked here')
+    if (this.#context.isBlocked(from.domain)) {
+      return this.#close('policy-violation', 'that domain is blocked here')
+    }
     return [{ do: 'stanza', stanza }]
   }
 

@@ -202,9 +202,8 @@ export class InboundSession {
       this.#handled++
     }
     this.#answer()
-    if (this.#isPaused && this.#resumeTimer === undefined && this.#open.length < xmppLimits.s2sHandlingMax / 2) {
-      this.#resume()
-    }
+    const isRoom = this.#open.length < xmppLimits.s2sHandlingMax / 2
+    if (isRoom && this.#resumeTimer === undefined) this.#resume()
   }
 
   /** Answers `<r/>` once everything before it is handled: a smaller number would only be asked for again. */

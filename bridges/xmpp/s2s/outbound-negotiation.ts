@@ -134,7 +134,9 @@ export class OutboundNegotiation {
   /** Proves us by a key. */
   #prove(): OutboundAction[] {
     const { ours, theirs, purpose } = this.#options
-    if (purpose.to !== 'send' || this.#streamId === undefined) return this.#fail(`${theirs} gave its stream no id`)
+    if (purpose.to !== 'send' || this.#streamId === undefined) {
+      return this.#fail(`${theirs} gave its stream no id`)
+    }
     this.#state = 'dialback'
     const key = purpose.keys.key({ receiving: theirs, originating: ours, id: this.#streamId })
     return [{ do: 'send', element: dialbackResult(ours, theirs, key) }]
@@ -174,7 +176,8 @@ export class OutboundNegotiation {
     const { theirs } = this.#options
     const why = [error?.condition, error?.text].filter((part) => part !== undefined).join(', ')
     const isUnknown = error?.condition === 'host-unknown' || error?.condition === 'host-gone'
-    return this.#fail(why === '' ? `${theirs} ended the stream` : `${theirs} ended the stream: ${oneLine(why)}`,
+    const text = `${theirs} ended the stream`
+    return this.#fail(why === '' ? text : `${text}: ${oneLine(why)}`,
       isUnknown ? { condition: 'remote-server-not-found' } : {})
   }
 

@@ -59,9 +59,10 @@ export class S2sOutbox {
         this.#next = Math.max(this.#next, Number(key.slice(prefix.length)) + 1)
         const text = new TextDecoder().decode(value)
         const line = text.indexOf('\n')
+        const atMs = Number(text.slice(0, line))
         const stanza = readElement(text.slice(line + 1))
         if (stanza === undefined) void this.#write({ type: 'delete', key }).catch(() => {})
-        else found.push(this.#counted({ key, stanza, atMs: Number(text.slice(0, line)), bytes: value.length }))
+        else found.push(this.#counted({ key, stanza, atMs, bytes: value.length }))
       }
       if (page.length < pageEntries) return found
       after = page.at(-1)!.key

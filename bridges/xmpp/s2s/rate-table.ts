@@ -1,6 +1,13 @@
 /** How much each of many may do: a bucket of tokens for each name that was seen of late. */
 import type { Clock } from '../../../protocol/ports.ts'
 
+export interface RateOptions {
+  readonly perSecond: number
+  /** Tokens that one may save up. */
+  readonly burst: number
+  readonly namesMax: number
+}
+
 interface Bucket {
   tokens: number
   atMs: number
@@ -14,10 +21,7 @@ export class RateTable {
   /** Least recently seen first. A forgotten one begins with a full bucket, as it would have by then. */
   readonly #buckets = new Map<string, Bucket>()
 
-  constructor(
-    clock: Clock,
-    { perSecond, burst, namesMax }: { readonly perSecond: number, readonly burst: number, readonly namesMax: number },
-  ) {
+  constructor(clock: Clock, { perSecond, burst, namesMax }: RateOptions) {
     this.#clock = clock
     this.#perSecond = perSecond
     this.#burst = burst

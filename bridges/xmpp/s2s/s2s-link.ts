@@ -23,6 +23,7 @@ import type { XmlElement } from '../xml/element.ts'
 import { ns } from '../xml/names.ts'
 import type { DialbackKeys } from './dialback.ts'
 import { S2sDialer } from './dialer.ts'
+import type { Dialled } from './dialer.ts'
 import type { S2sFailure } from './failure.ts'
 import { OutboundStream } from './outbound-stream.ts'
 import type { OutboundComponents, OutboundFacts } from './outbound-stream.ts'
@@ -30,6 +31,7 @@ import type { Queued } from './outbox.ts'
 import type { S2sResolver } from './resolver.ts'
 
 const pingNs = 'urn:xmpp:ping'
+const pingIdBytes = 12
 /** Bytes in the socket above which stanzas wait with us. */
 const highWaterBytes = 1024 * 1024
 
@@ -85,7 +87,8 @@ export class S2sLink {
     this.#components = components
     this.#ends = ends
     this.#listener = listener
-    this.#pingPrefix = `s2s-${components.random.bytes(12).reduce((text, byte) => text + byte.toString(16).padStart(2, '0'), '')}-`
+    // Nobody who did not get the ping can answer it.
+    this.#pingPrefix = `s2s-${Buffer.from(components.random.bytes(pingIdBytes)).toString('hex')}-`
   }
 
   get facts(): OutboundFacts | undefined {
@@ -191,7 +194,7 @@ export class S2sLink {
     }
   }
 
-  #open(dialled: NonNullable<Awaited<ReturnType<S2sDialer['next']>>>, settled: (failure?: S2sFailure) => void): void {
+  #open(dialled: Dialled, settled: (failure?: S2sFailure) => void): void {
     const { keys, policy } = this.#components
     const { theirs } = this.#ends
     const mayDialback = policy.allowsDialback(theirs)
@@ -332,9 +335,9 @@ export class S2sLink {
     const count = (handled - this.#handled) >>> 0
     if (!Number.isInteger(handled) || count > this.#sent.length) {
       const text = `you acknowledge ${count} stanzas of ${this.#sent.length}`
-      this.#stream?.close({ condition: 'undefined-condition', text, extra: el(ns.sm, 'handled-count-too-high', {
-        'h': String(handled), 'send-count': String(this.#handled + this.#sent.length),
-      }) })
+      const counts = { 'h': String(handled), 'send-count': String(this.#handled + this.#sent.length) }
+      const extra = el(ns.sm, 'handled-count-too-high', counts)
+      this.#stream?.close({ condition: 'undefined-condition', text, extra })
       return
     }
     this.#handled = handled >>> 0
@@ -373,6 +376,7 @@ export class S2sLink {
 
 function patienceMs(stanza: XmlElement): number {
   const { type } = stanza.attrs
-  const isPassing = stanza.name === 'iq' || (stanza.name === 'presence' && !(type ?? '').includes('subscribe'))
+  const isPassing = stanza.name === 'iq' ||
+    (stanza.name === 'presence' && !(type ?? '').includes('subscribe'))
   return isPassing ? xmppLimits.s2sRequestPatienceMs : xmppLimits.s2sMessagePatienceMs
 }

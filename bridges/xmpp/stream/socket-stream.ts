@@ -119,6 +119,7 @@ export class SocketStream implements XmlStream {
       return
     }
     const socket = options.side === 'server' ? serverSide(plain, options) : clientSide(plain, options)
+    socket.disableRenegotiation()
     this.#socket = socket
     this.#reader = this.#newReader()
     // Until it is up nothing is read from it; a handshake that fails ends the stream by `close`.

@@ -115,6 +115,7 @@ export class StreamListener {
       },
       secureContext: tls.secureContext(''),
     })
+    secured.disableRenegotiation()
     // A handshake that fails is a stranger's; the connection goes with it.
     secured.on('error', () => raw.destroy())
     secured.once('close', () => raw.destroy())

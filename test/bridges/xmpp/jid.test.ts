@@ -9,12 +9,14 @@ const test = suite('bridges/xmpp/jid')
 const good = [
   'juliet@example.com', 'juliet@example.com/foo', 'juliet@example.com/foo bar', 'juliet@example.com/foo@bar',
   'foo\\20bar@example.com', 'fussball@example.com', 'fu\u00dfball@example.com', '\u03c0@example.com',
-  '\u03c3@example.com/foo', '\u03c2@example.com/foo', 'king@example.com/\u265a', 'example.com', 'example.com/foobar',
+  '\u03c3@example.com/foo', '\u03c2@example.com/foo', 'king@example.com/\u265a',
+  'example.com', 'example.com/foobar',
   'a.example.com/b@example.net',
 ]
 /** RFC 7622 table 2. */
 const bad = [
-  '"juliet"@example.com', 'foo bar@example.com', 'juliet@example.com/', '@example.com/', 'henry\u2163@example.com',
+  '"juliet"@example.com', 'foo bar@example.com', 'juliet@example.com/', '@example.com/',
+  'henry\u2163@example.com',
   '\u265a@example.com', 'juliet@', '/foobar',
 ]
 
@@ -31,7 +33,8 @@ test('refuses the bad examples of RFC 7622', () => {
 
 test('takes from other servers what stringprep allowed', () => {
   assert.is(Jid.parse('\u265a@example.com')?.local, '\u265a')
-  for (const text of bad.filter((one) => !/[\u265a\u2163]/.test(one))) assert.is(Jid.parse(text), undefined, text)
+  const malformed = bad.filter((one) => !/[\u265a\u2163]/.test(one))
+  for (const text of malformed) assert.is(Jid.parse(text), undefined, text)
 })
 
 /** Given, and prepared; `undefined`: malformed for everybody. */
@@ -73,7 +76,7 @@ test('gives the same for what it gave', () => {
 })
 
 test('takes 1,023 bytes of each part and no more', () => {
-  const part = (bytes: number): string => `${'\u00fc'.repeat(Math.floor(bytes / 2))}${bytes % 2 === 1 ? 'x' : ''}`
+  const part = (bytes: number): string => '\u00fc'.repeat(Math.floor(bytes / 2)) + 'x'.repeat(bytes % 2)
   assert.ok(Jid.parse(`${part(1_023)}@b/${part(1_023)}`))
   assert.is(Jid.parse(`${part(1_024)}@b`), undefined)
   assert.is(Jid.parse(`a@b/${part(1_024)}`), undefined)
@@ -87,7 +90,8 @@ test('escapes what a local part cannot hold, and nothing else (XEP-0106)', () =>
     ['space cadet', 'space\\20cadet'], ['call me "ishmael"', 'call\\20me\\20\\22ishmael\\22'],
     ['at&t guy', 'at\\26t\\20guy'], ['d\'artagnan', 'd\\27artagnan'], ['/.fanboy', '\\2f.fanboy'],
     ['::foo::', '\\3a\\3afoo\\3a\\3a'], ['<foo>', '\\3cfoo\\3e'], ['user@host', 'user\\40host'],
-    ['c:\\net', 'c\\3a\\net'], ['c:\\cool stuff', 'c\\3a\\cool\\20stuff'], ['c:\\5commas', 'c\\3a\\5c5commas'],
+    ['c:\\net', 'c\\3a\\net'], ['c:\\cool stuff', 'c\\3a\\cool\\20stuff'],
+    ['c:\\5commas', 'c\\3a\\5c5commas'],
   ] as const
   for (const [plain, local] of pairs) {
     assert.is(escapeLocal(plain), local)

@@ -47,7 +47,8 @@ async function overTls(client: Issued, chain = client.fullChain): Promise<{ node
     cert: chain, key: client.key,
   })
   const [accepted] = await once(server, 'secureConnection') as [TLSSocket]
-  const ours = reasonOf(verifyCertificate(presentedBy(accepted.getPeerX509Certificate()), 'e.test', { roots, nowMs }))
+  const presented = presentedBy(accepted.getPeerX509Certificate())
+  const ours = reasonOf(verifyCertificate(presented, 'e.test', { roots, nowMs }))
   const node = accepted.authorized ? 'authorized' : String(accepted.authorizationError)
   for (const one of [socket, accepted]) one.destroy()
   server.close()
@@ -139,7 +140,8 @@ test('the chain may come in any order, with strangers in it, but not in endless 
   const one = ca.intermediate({ commonName: 'one' })
   const two = one.intermediate({ commonName: 'two' })
   const leaf = two.issue({ dns: ['e.test'] })
-  const strangers = Array.from({ length: 5 }, (_, i) => selfSigned({ commonName: `stranger ${i}`, isAuthority: true }))
+  const strangers = Array.from({ length: 5 }, (_, i) =>
+    selfSigned({ commonName: `stranger ${i}`, isAuthority: true }))
   assert.is(reasonOf(verdictOn(leaf, { others: [...strangers, ...leaf.above.toReversed()] })), 'ok')
   assert.is(reasonOf(verdictOn(leaf, { others: [] })), 'untrusted')
   // Sixteen authorities of one name, each issued by "each other": the search ends by its budget.
@@ -196,7 +198,8 @@ test('each certificate cut short or with a bit turned is refused or says the sam
   const good = ca.issue({ dns: ['e.test'], xmppAddrs: ['e.test'], srvNames: ['_xmpp-server.e.test'] })
   for (let length = 0; length < good.der.length; length++) {
     const presented = { leaf: good.der.subarray(0, length), others: [] }
-    assert.is.not(reasonOf(verifyCertificate(presented, 'e.test', { roots, nowMs })), 'ok', `cut at ${length}`)
+    const verdict = verifyCertificate(presented, 'e.test', { roots, nowMs })
+    assert.is.not(reasonOf(verdict), 'ok', `cut at ${length}`)
   }
   for (let at = 0; at < good.der.length; at++) {
     const leaf = Buffer.from(good.der)
@@ -212,7 +215,8 @@ test('DER that could be read in two ways is refused', () => {
     ['padded length', [0x04, 0x82, 0x00, 0x81, ...Array<number>(0x81).fill(0)]],
     ['bytes behind', [0x04, 0x00, 0x00]], ['cut', [0x04, 0x02, 0x00]], ['long tag', [0x1f, 0x81, 0x01, 0x00]],
   ]
-  for (const [name, bytes] of bad) assert.throws(() => readDer(Uint8Array.from(bytes)), (error: Error) => error.name === 'DerError', name)
+  const isRefusal = (error: Error): boolean => error.name === 'DerError'
+  for (const [name, bytes] of bad) assert.throws(() => readDer(Uint8Array.from(bytes)), isRefusal, name)
   assert.is(readDer(tagged(0x04, Buffer.alloc(200))).content.length, 200)
 })
 
