@@ -1,6 +1,7 @@
 /**
  * The XMPP bridge in a process of its own, so that its CPU time and memory are its own: on the embedded
- * database in a folder that is removed, with accounts `loada0` …, `loadb0` … and one app password for all. Prints
+ * database in a folder that is removed, with accounts `loada0` …, `loadb0` … and one app password for
+ * all. Prints
  * one line when it is ready; ends with its standard input.
  */
 import { readFileSync, rmSync } from 'node:fs'

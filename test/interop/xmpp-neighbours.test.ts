@@ -58,7 +58,7 @@ async function archived(session: LoggedIn): Promise<(string | null)[]> {
     stanza.getChild('result')!.getChild('forwarded')!.getChild('message')!.getChildText('body'))
 }
 
-areHere('people of ours and of two other servers see each other, talk, and have it in the archive', async () => {
+areHere('people of ours and of two other servers see each other and talk, all archived', async () => {
   const servers = [
     await startProsody(ground, { domain: 'p.test', accounts: { alice: password } }),
     await startEjabberd(ground, { domain: 'e.test', accounts: { alice: password } }),
@@ -69,7 +69,8 @@ areHere('people of ours and of two other servers see each other, talk, and have 
   for (const server of servers) {
     const jid = `alice@${server.domain}`
     const alice = await guest(server)
-    await alice.client.iqCaller.request(xml('iq', { type: 'get' }, xml('query', { xmlns: 'jabber:iq:roster' })))
+    const roster = xml('query', { xmlns: 'jabber:iq:roster' })
+    await alice.client.iqCaller.request(xml('iq', { type: 'get' }, roster))
     await befriend([me, 'me@a.test'], [alice, jid])
     await me.say(jid, `to ${server.domain}`)
     await alice.find(saying(`to ${server.domain}`))

@@ -47,7 +47,7 @@ export class Accounts {
 
   /** Idempotent. @throws XMPP_LOCALPART when the name cannot be the local part of an address */
   async create(local: string): Promise<AccountRecord> {
-    const jid = Jid.parse(`${local}@${this.#domain}`)
+    const jid = Jid.parseStrict(`${local}@${this.#domain}`)
     if (jid === undefined || jid.local === '' || jid.local.length > xmppLimits.localpartCharactersMax) {
       const message = `"${local}" cannot stand before the @ of an address; take letters, digits, dots`
       throw new OpenIMError('XMPP_LOCALPART', message, { details: { local } })
