@@ -49,3 +49,4 @@ for (const role of ['a', 'b']) {
 await bridge.start()
 process.stdout.write(`${JSON.stringify({ pid: process.pid, place: bridge.addresses()['xmpp'] })}\n`)
 process.stdin.resume().on('end', () => process.exit())
+process.on('SIGINT', () => process.exit())
