@@ -1,13 +1,13 @@
 /**
  * The XMPP bridge in a process of its own, so that its CPU time and memory are its own: on the embedded
  * database in a folder that is removed, with accounts `loada0` …, `loadb0` … and one app password for
- * all. Prints
- * one line when it is ready; ends with its standard input.
+ * X
  */
 import { readFileSync, rmSync } from 'node:fs'
 import { mkdtemp } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { createInterface } from 'node:readline'
 import { createSecureContext } from 'node:tls'
 import { systemRandom } from '../../crypto/random.ts'
 import { XmppBridge } from '../../bridges/xmpp/xmpp-bridge.ts'
@@ -38,7 +38,7 @@ const bridge = await XmppBridge.open({
   owner: { name: 'owner', address: 'oim1' }, client: () => undefined,
 }, {
   domain: given.domain, version: '0', secureContext: () => context, isArchiving: given.isArchiving,
-  listen: { clients: { host: '127.0.0.1', port: 0 } },
+  listen: { clients: { host: '127.0.0.1', port: 0 }, clientsTls: { host: '127.0.0.1', port: 0 } },
 })
 for (const role of ['a', 'b']) {
   for (let i = 0; i < given.accounts; i++) {
@@ -47,6 +47,13 @@ for (const role of ['a', 'b']) {
   }
 }
 await bridge.start()
-process.stdout.write(`${JSON.stringify({ pid: process.pid, place: bridge.addresses()['xmpp'] })}\n`)
-process.stdin.resume().on('end', () => process.exit())
+const { xmpp: place, xmpps: placeTls } = bridge.addresses()
+process.stdout.write(`${JSON.stringify({ pid: process.pid, place, placeTls })}\n`)
+createInterface(process.stdin).on('close', () => process.exit()).on('line', () => {
+  // Any line: what it costs, after everything that is garbage went (with --expose-gc).
+  globalThis.gc?.()
+  const { heapUsed, external } = process.memoryUsage()
+  const { user, system: kernel } = process.cpuUsage()
+  process.stdout.write(`${JSON.stringify({ bytes: heapUsed + external, cpuMs: (user + kernel) / 1_000 })}\n`)
+})
 process.on('SIGINT', () => process.exit())

@@ -106,7 +106,8 @@ test('offers the end point alone under TLS 1.2, and binds by it', async () => {
 
 test('takes the binding that TLS 1.3 replaced where its value is known, and announces it never', () => {
   const facts = {
-    protocol: 'TLSv1.3', exporter: Buffer.from('exporter'), endPoint: undefined, peerFinished: undefined, peerCertificate: undefined,
+    protocol: 'TLSv1.3', exporter: Buffer.from('exporter'), endPoint: undefined, peerFinished: undefined,
+    peerCertificate: undefined,
     authorizationError: undefined, serverName: undefined,
   }
   const { types, data } = bindingsOf({ ...facts, peerFinished: Buffer.from('finished') })
