@@ -11,7 +11,7 @@ import * as assert from 'uvu/assert'
 import { CliNode, eventually } from '../helpers/cli-node.ts'
 import { suite } from '../helpers/harness.ts'
 import { TestCA } from '../helpers/xmpp-ca.ts'
-import { LoggedIn } from '../helpers/xmpp-client.ts'
+import { LoggedIn, xml } from '../helpers/xmpp-client.ts'
 import type { LtxElement } from '../helpers/xmpp-client.ts'
 
 const test = suite('scenes/xmpp-contact', { timeoutMs: 180_000 })
@@ -77,7 +77,17 @@ test('an XMPP client and somebody on openIM talk, also after both nodes were kil
   const phone = await login(alice, password)
   const { json: contacts } = await alice.run(['contacts'])
   const jid = `${(contacts as { contacts: { address: string }[] }).contacts[0]!.address}@oim.a.test`
-  await phone.say(jid, 'hello from a phone', 'one')
+  await phone.client.iqCaller.request(xml('iq', { type: 'set' }, xml('enable', { xmlns: 'urn:xmpp:carbons:2' })))
+  const roster = await phone.client.iqCaller.request(
+    xml('iq', { type: 'get' }, xml('query', { xmlns: 'jabber:iq:roster' })),
+  )
+  const [item] = roster.getChild('query')!.getChildren('item')
+  assert.equal([item!.attrs['jid'], item!.attrs['name'], item!.attrs['subscription']], [jid, 'bob', 'both'])
+  await phone.client.send(xml('message', { to: jid, id: 'one', type: 'chat' },
+    xml('body', {}, 'hello from a phone'),
+    xml('request', { xmlns: 'urn:xmpp:receipts' }), xml('markable', { xmlns: 'urn:xmpp:chat-markers:0' })))
+  const receipt = await phone.find((stanza) => stanza.getChild('received', 'urn:xmpp:receipts') !== undefined)
+  assert.equal([receipt.attrs['from'], receipt.getChild('received')!.attrs['id']], [jid, 'one'])
   await shown(bob, 'hello from a phone')
   await bob.run(['send', 'alice', 'hello from a shell'])
   const answer = await phone.find((stanza) => stanza.getChildText('body') === 'hello from a shell')
@@ -85,6 +95,9 @@ test('an XMPP client and somebody on openIM talk, also after both nodes were kil
   // The CLI is another device of the same account.
   await alice.run(['send', 'bob', 'from the command line'])
   await shown(bob, 'from the command line')
+  const copy = await phone.find((stanza) => stanza.getChild('sent', 'urn:xmpp:carbons:2') !== undefined)
+  const inner = copy.getChild('sent')!.getChild('forwarded')!.getChild('message')!
+  assert.equal([inner.attrs['to'], inner.getChildText('body')], [jid, 'from the command line'])
   assert.equal(await textsOf(alice), ['hello from a shell'])
 
   await alice.kill()
