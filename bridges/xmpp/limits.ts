@@ -136,6 +136,8 @@ export const xmppLimits = {
   s2sQueueBytesMax: 64 * 1024 * 1024,
   /** An acknowledgement (XEP-0198) or the answer to a ping; then the stream counts as dead. */
   s2sAckMs: 30_000,
+  /** A server without stream management may have in memory alone what it answered for. */
+  s2sVouchedMs: 3_000,
   /** A stream without stanzas is asked whether it lives, and closed: MUC self-pings come every 15 min. */
   s2sIdlePingMs: 5 * 60_000,
   s2sIdleCloseMs: 60 * 60_000,
@@ -177,6 +179,10 @@ export const xmppLimits = {
   resourceBytesMax: 256,
   /** Of the name that a client's resource begins with (XEP-0386): Conversations, Dino. */
   resourceTagCharactersMax: 64,
+  /** Commands (XEP-0050) whose form is not filled in yet: how many, and for how long; values of a field. */
+  commandSessionsMax: 200,
+  commandSessionMs: 10 * 60_000,
+  commandValuesMax: 1_000,
   /** Elements of one stream that wait while a login is being looked at. */
   negotiationWaitingMax: 50,
 } as const
