@@ -32,6 +32,7 @@ const byCode: Readonly<Record<string, Outcome>> = {
   CONFIG_SYNTAX: usage('Correct that line; every key may also be left out'),
   CONFIG_KEY_UNKNOWN: usage('Correct or delete that line; docs/operate.md lists every setting'),
   CONFIG_SIZE: usage('Move it away: that is no config.toml'),
+  CONFIG_TLS: usage('Correct the two files, who may read them, or the setting that names them'),
   CONFIG_VALUE: usage('Correct or delete that setting; docs/operate.md lists them all'),
   KEYS_SEALED: usage('Give it with --passphrase-file FILE, or run this in a terminal'),
   KEYS_PASSPHRASE: usage('Try again; without it only the recovery phrase or a backup helps'),

@@ -14,3 +14,16 @@ export async function callXmpp<T>(
     context, (node) => node.call('bridge', { bridge: 'xmpp', action, params: given }),
   ) as T
 }
+
+/** What `ca` answers. */
+export interface XmppCa {
+  readonly authority: XmppCertificate
+  readonly certificate: XmppCertificate
+}
+
+interface XmppCertificate {
+  readonly pem: string
+  /** SHA-256, `AB:CD:…`. */
+  readonly fingerprint: string
+  readonly untilMs: number
+}

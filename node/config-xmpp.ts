@@ -10,8 +10,8 @@
  * listen_web = "0.0.0.0:5443"      # WebSocket and host-meta
  * listen_s2s = "0.0.0.0:5269"      # other servers, STARTTLS
  * listen_s2s_tls = "0.0.0.0:5270"  # other servers, TLS from the first byte
- * cert = "/etc/ssl/example.org.pem" # with its chain, PEM; looked at again every minute
- * key = "/etc/ssl/example.org.key"
+ * cert = "/etc/ssl/example.org.pem" # with its chain, PEM; looked at again every minute; without both
+ * key = "/etc/ssl/example.org.key"  # the node is its own authority: for a network at home
  * abuse = ["mailto:abuse@example.org"]
  * [xmpp.s2s]
  * proof = "certificate"            # or "dialback" for all that have no valid certificate
@@ -34,8 +34,8 @@ export interface XmppSettings {
     readonly servers?: string
     readonly serversTls?: string
   }
-  readonly cert: string
-  readonly key: string
+  /** `undefined`: the bridge makes its own, under an authority of the house. */
+  readonly files: { readonly cert: string, readonly key: string } | undefined
   readonly abuse: readonly string[]
   readonly s2s: {
     readonly proof: 'certificate' | 'dialback'
@@ -82,8 +82,8 @@ export function xmppTable({ hostPort, file }: {
     listen_web: v.optional(hostPort),
     listen_s2s: v.optional(hostPort),
     listen_s2s_tls: v.optional(hostPort),
-    cert: file,
-    key: file,
+    cert: v.optional(file),
+    key: v.optional(file),
     abuse: v.optional(v.pipe(v.array(address, addressForm), v.maxLength(10))),
     s2s: v.optional(v.strictObject({
       proof: v.optional(v.picklist(['certificate', 'dialback'], 'must be "certificate" or "dialback"')),
@@ -93,8 +93,11 @@ export function xmppTable({ hostPort, file }: {
       ca: v.optional(file),
       routes: v.optional(v.record(domain, route)),
     })),
-  }, 'must be a table with domain, cert and key')
-  return v.pipe(table, v.transform((given): XmppSettings => ({
+  }, 'must be a table with domain')
+  const isPaired = v.check<v.InferOutput<typeof table>, string>(
+    ({ cert, key }) => (cert === undefined) === (key === undefined), 'must have cert and key, or neither',
+  )
+  return v.pipe(table, isPaired, v.transform((given): XmppSettings => ({
     domain: given.domain,
     listen: {
       ...given.listen === undefined ? {} : { clients: given.listen },
@@ -103,8 +106,8 @@ export function xmppTable({ hostPort, file }: {
       ...given.listen_s2s === undefined ? {} : { servers: given.listen_s2s },
       ...given.listen_s2s_tls === undefined ? {} : { serversTls: given.listen_s2s_tls },
     },
-    cert: given.cert,
-    key: given.key,
+    files: given.cert === undefined || given.key === undefined ? undefined
+      : { cert: given.cert, key: given.key },
     abuse: given.abuse ?? [],
     s2s: {
       proof: given.s2s?.proof ?? 'certificate',

@@ -438,6 +438,8 @@ export const errorTable: Readonly<Record<string, ErrorMeaning>> = {
   BRIDGE_OFF: { blame: 'user', meaning: 'a bridge is asked for something, and is not configured here' },
   XMPP_ACCOUNT_UNKNOWN: { blame: 'user', meaning: 'there is no account with this address on this node' },
   XMPP_CA: { blame: 'user', meaning: 'the file of trusted authorities cannot be read' },
+  XMPP_INVITES_TOO_MANY: { blame: 'user', meaning: 'as many invites to an address are open as may be' },
+  XMPP_CA_NONE: { blame: 'user', meaning: 'the node shows a certificate of another authority' },
   XMPP_LOCALPART: { blame: 'user', meaning: 'a name cannot stand before the @ of an address' },
   XMPP_PASSWORD_NAME: { blame: 'user', meaning: 'an app password has no name, or one that is taken' },
   XMPP_PASSWORD_TEXT: { blame: 'user', meaning: 'a text is no password' },

@@ -6,7 +6,10 @@
  *   passwords  {user?}             the app passwords of an account, by name
  *   passwd     {user?, name}       a new one: shown once
  *   revoke     {user?, name}       its sessions and tokens end with it
+ *   invite     {name?}             makes an account once: `uri`, `expiresAtMs`
+ *   reports                        what people reported as spam or abuse
  *   accounts                       addresses at the domain
+ *   ca                             the authority of the house, and what it issued for our doors
  * ```
  *
  * `user` is the local part; the owner's when it is left out.
@@ -14,11 +17,15 @@
 import { OpenIMError } from '../../crypto/errors.ts'
 import type { BridgeControl } from '../../node/control/control-protocol.ts'
 import type { LoginAccount } from './auth/sasl.ts'
+import type { HomeCa } from './certificates/home-ca.ts'
 import type { XmppBridge } from './xmpp-bridge.ts'
 
 type Params = Readonly<Record<string, unknown>>
 
-export function controlOf(bridge: XmppBridge): BridgeControl {
+/** @param home where the node is its own authority */
+export function controlOf(
+  bridge: XmppBridge, { home }: { readonly home?: HomeCa | undefined } = {},
+): BridgeControl {
   const actions: Readonly<Record<string, (params: Params) => Promise<unknown>>> = {
     async status() {
       const { host, connector, gateway } = bridge
@@ -32,6 +39,12 @@ export function controlOf(bridge: XmppBridge): BridgeControl {
         queued: gateway?.queued ?? 0,
       }
     },
+    async ca() {
+      if (home !== undefined) return { authority: home.authority, certificate: home.server }
+      throw new OpenIMError(
+        'XMPP_CA_NONE', 'this node shows the certificate of xmpp.cert and has no authority of its own',
+      )
+    },
     async accounts() {
       const records = await bridge.host.accounts.list()
       return records.map(({ local, createdAtMs }) => ({ address: `${local}@${bridge.domain}`, createdAtMs }))
@@ -43,6 +56,12 @@ export function controlOf(bridge: XmppBridge): BridgeControl {
       const account = await accountOf(bridge, params)
       const password = await bridge.connector.credentials.add(account, textOf(params, 'name'))
       return { address: `${account.local}@${bridge.domain}`, password }
+    },
+    async reports() {
+      return await bridge.reports.list()
+    },
+    async invite(params) {
+      return await bridge.invites.create(params['name'] === undefined ? undefined : textOf(params, 'name'))
     },
     async revoke(params) {
       const account = await accountOf(bridge, params)

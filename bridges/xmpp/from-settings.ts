@@ -4,11 +4,14 @@
  */
 import { readFile } from 'node:fs/promises'
 import { getCACertificates } from 'node:tls'
+import type { SecureContext } from 'node:tls'
 import { errorCode, OpenIMError } from '../../crypto/errors.ts'
 import type { BridgeHost } from '../../node/bridge-host.ts'
 import type { XmppSettings } from '../../node/config-xmpp.ts'
 import { TlsFiles } from '../../node/connectors/tls-files.ts'
 import type { BridgeControl } from '../../node/control/control-protocol.ts'
+import { checkOwnCertificate } from './certificates/own-certificate.ts'
+import type { HomeCa } from './certificates/home-ca.ts'
 import { controlOf } from './control.ts'
 import type { StaticTarget } from './s2s/resolver.ts'
 import { XmppBridge } from './xmpp-bridge.ts'
@@ -29,10 +32,10 @@ export async function openXmpp(
   { version }: { readonly version: string },
 ): Promise<RunningXmpp> {
   const { domain, listen, s2s, abuse } = settings
-  const files = await TlsFiles.open(node, { cert: settings.cert, key: settings.key })
+  const { home, certificates } = await openCertificates(node, settings)
   const bridge = await XmppBridge.open(node, {
     domain, version,
-    secureContext: () => files.context,
+    secureContext: () => certificates.context,
     abuseAddresses: abuse,
     listen: Object.fromEntries(Object.entries(listen).map(([door, place]) => [door, hostPort(place)])),
     s2s: {
@@ -51,17 +54,37 @@ export async function openXmpp(
     },
   })
   return {
-    control: controlOf(bridge),
+    control: controlOf(bridge, { home }),
     addresses: () => bridge.addresses(),
     async start() {
-      files.start()
+      certificates.start()
       await bridge.start()
     },
     async stop() {
       await bridge.stop()
-      await files.stop()
+      await certificates.stop()
     },
   }
+}
+
+interface Certificates {
+  readonly context: SecureContext
+  start(): void
+  stop(): Promise<void>
+}
+
+/** From the files that the settings name, else from the authority of the house. @throws CONFIG_TLS */
+async function openCertificates(
+  node: BridgeHost, { domain, files }: XmppSettings,
+): Promise<{ readonly home: HomeCa | undefined, readonly certificates: Certificates }> {
+  if (files === undefined) {
+    const { HomeCa } = await import('./certificates/home-ca.ts')
+    const home = await HomeCa.open(node, domain)
+    return { home, certificates: home }
+  }
+  const check = (pem: string): void =>
+    checkOwnCertificate(pem, { domain, path: files.cert, nowMs: node.clock.now() })
+  return { home: undefined, certificates: await TlsFiles.open(node, { ...files, table: 'xmpp', check }) }
 }
 
 async function extraRoots(path: string | undefined): Promise<string[]> {

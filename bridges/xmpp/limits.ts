@@ -183,6 +183,24 @@ export const xmppLimits = {
   commandSessionsMax: 200,
   commandSessionMs: 10 * 60_000,
   commandValuesMax: 1_000,
+  /** Invites that nobody has used yet, and how long one is good. */
+  invitesMax: 100,
+  inviteMs: 7 * 86_400_000,
+  /** Of a password that a person chose at registration; those made here have 100 bits. */
+  chosenPasswordCharactersMin: 10,
+  /** Records deleted in one write when an account is removed. */
+  erasedAtOnce: 500,
+  /** Reports of spam (XEP-0377) that are kept, characters of the words of one, messages that it names. */
+  reportsMax: 1_000,
+  reportTextCharactersMax: 1_000,
+  reportMessagesMax: 20,
   /** Elements of one stream that wait while a login is being looked at. */
   negotiationWaitingMax: 50,
+  /** The house's own authority, which people install on each device: as seldom as a device is replaced. */
+  homeAuthorityMs: 10 * 365 * 86_400_000,
+  /** What it issues: Apple's systems take at most 825 days from an authority that a person installed. */
+  homeCertificateMs: 365 * 86_400_000,
+  /** Renewed so long before its end, and looked at so often. */
+  homeRenewBeforeMs: 60 * 86_400_000,
+  homeRenewEveryMs: 6 * 3_600_000,
 } as const

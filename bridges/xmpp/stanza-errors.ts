@@ -80,3 +80,9 @@ export function mayBounce(stanza: XmlElement): boolean {
   const { type } = stanza.attrs
   return type !== 'error' && !(stanza.name === 'iq' && type === 'result')
 }
+
+/** To a client that writes to an address it has blocked (XEP-0191 §3.3). */
+export function blockedByUs(): StanzaError {
+  const extra = el('urn:xmpp:blocking:errors', 'blocked')
+  return new StanzaError('not-acceptable', { text: 'you have blocked this address', extra })
+}

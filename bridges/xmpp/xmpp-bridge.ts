@@ -34,10 +34,13 @@ import { StanzaError } from './stanza-errors.ts'
 import { el } from './xml/element.ts'
 import type { XmlElement } from './xml/element.ts'
 import { serveDisco } from './xeps/xep-0030-disco.ts'
+import { commandInfo, commandItem, commandsNs, serveCommands } from './xeps/xep-0050-commands.ts'
 import { servePrivateXml } from './xeps/xep-0049-private.ts'
 import { serveVcard } from './xeps/xep-0054-vcard.ts'
 import { serveVersion } from './xeps/xep-0092-version.ts'
+import { serveRegistration } from './xeps/xep-0077-registration.ts'
 import { Capabilities } from './xeps/xep-0115-caps.ts'
+import { administration } from './xeps/xep-0133-administration.ts'
 import { contactForm } from './xeps/xep-0157-contacts.ts'
 import { servePep } from './xeps/xep-0163-pep.ts'
 import { serveBlocking } from './xeps/xep-0191-blocking.ts'
@@ -45,6 +48,9 @@ import { servePing } from './xeps/xep-0199-ping.ts'
 import { serveTime } from './xeps/xep-0202-time.ts'
 import { serveCarbons } from './xeps/xep-0280-carbons.ts'
 import { serveArchive } from './xeps/xep-0313-mam.ts'
+import { Reports } from './xeps/xep-0377-reports.ts'
+import { bookmarkConversion } from './xeps/xep-0402-bookmarks.ts'
+import { inviteCommand, Invites } from './xeps/xep-0401-invites.ts'
 
 import { ns } from './xml/names.ts'
 
@@ -87,6 +93,8 @@ export interface XmppBridgeOptions {
 export class XmppBridge {
   readonly host: XmppHost
   readonly connector: XMPPConnector
+  readonly invites: Invites
+  readonly reports: Reports
   /** `undefined`: this node federates with nobody. */
   readonly gateway: XMPPGateway | undefined
   readonly #openIm: OpenImSide
@@ -125,6 +133,8 @@ export class XmppBridge {
     }, { domain })
     this.gateway = this.#makeGateway()
     this.#serverDoors = this.#makeServerDoors()
+    this.reports = new Reports({ kv, clock, random })
+    this.invites = new Invites({ kv, clock, random }, { domain })
     this.#serve(store)
     this.#openIm = new OpenImSide({ host: this.host, node })
     this.host.addComponent(this.#openIm.component)
@@ -133,6 +143,10 @@ export class XmppBridge {
       clock, random, kv, log,
       host: new HostForClients(this.host, {
         forms: () => this.#forms(),
+        registration: serveRegistration({
+          host: this.host, invites: this.invites,
+          credentials: () => this.connector.credentials, owner: () => this.ownerAddress,
+        }),
         bound: async ({ id }) => isArchiving ? [await archiveMetadata(store, id)] : [],
       }),
       doors: this.#doors.map(({ door }) => door),
@@ -181,8 +195,12 @@ export class XmppBridge {
   #serve(archive: Archive): void {
     const { host } = this
     const capabilities = new Capabilities(host)
-    const { hooks: blockingHooks } = serveBlocking(host)
+    const { hooks: blockingHooks } = serveBlocking(host, this.reports)
     const { pep, hooks: pepHooks } = servePep(host, capabilities)
+    const commands = serveCommands(host)
+    commands.add(...administration(host, {
+      owner: () => this.ownerAddress, credentials: () => this.connector.credentials,
+    }), inviteCommand(this.invites, () => this.ownerAddress))
     serveRoster(host)
     serveDisco(host, {
       forms: () => this.#forms(),
@@ -193,12 +211,19 @@ export class XmppBridge {
         return nodes.filter(({ config }) => isOwner || config.accessModel === 'open')
           .map(({ name }) => el(ns.discoItems, 'item', { jid: to.bare, node: name }))
       },
+      node: async (request, node) => {
+        const command = (await commands.of(request)).find((one) => one.node === node)
+        return command === undefined ? undefined : commandInfo(command)
+      },
+      nodeItems: async (request, node) => node === commandsNs
+        ? (await commands.of(request)).map((one) => commandItem(one, this.domain))
+        : undefined,
     })
     servePing(host)
     serveTime(host)
     serveVersion(host, { version: this.#options.version })
     serveCarbons(host)
-    servePrivateXml(host)
+    servePrivateXml(host, [bookmarkConversion(host, pep)])
     if (this.#options.isArchiving ?? true) serveArchive(host, archive)
     host.context.iq.addFeatures('server', 'msgoffline', 'urn:xmpp:sm:3')
     host.use(blockingHooks)

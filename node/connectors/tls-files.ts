@@ -22,6 +22,10 @@ export interface TlsComponents {
 export interface TlsPaths {
   readonly cert: string
   readonly key: string
+  /** Of the settings, for errors: `tls` when left out. */
+  readonly table?: string
+  /** Looks at a certificate (PEM, with its chain) before it is used. @throws CONFIG_TLS */
+  readonly check?: (pem: string) => void
 }
 
 export class TlsFiles {
@@ -31,7 +35,7 @@ export class TlsFiles {
   #pem: string
   #context: SecureContext
 
-  /** @throws CONFIG_TLS when the files cannot be read or do not belong together */
+  /** @throws CONFIG_TLS when the files cannot be read, do not belong together, or are refused */
   static async open(components: TlsComponents, paths: TlsPaths): Promise<TlsFiles> {
     return new TlsFiles(components, paths, await load(paths))
   }
@@ -79,13 +83,23 @@ interface Loaded {
   readonly context: SecureContext
 }
 
-async function load({ cert, key }: TlsPaths): Promise<Loaded> {
-  const [pem, secret] = await Promise.all([read(cert, 'tls.cert'), read(key, 'tls.key')])
+async function load({ cert, key, table = 'tls', check }: TlsPaths): Promise<Loaded> {
+  const [pem, secret] = await Promise.all([read(cert, `${table}.cert`), read(key, `${table}.key`)])
+  const context = contextOf({ cert, key, table }, { pem, secret })
+  check?.(pem)
+  return { pem, context }
+}
+
+function contextOf(
+  { cert, key, table }: TlsPaths, { pem, secret }: { readonly pem: string, readonly secret: string },
+): SecureContext {
   try {
-    return { pem, context: createSecureContext({ cert: pem, key: secret, minVersion: 'TLSv1.2' }) }
+    return createSecureContext({ cert: pem, key: secret, minVersion: 'TLSv1.2' })
   } catch {
     // OpenSSL's message may quote the key file.
-    throw new OpenIMError('CONFIG_TLS', `${cert} and ${key} are not a certificate and its key in PEM form`)
+    throw new OpenIMError(
+      'CONFIG_TLS', `${table}: ${cert} and ${key} are not a certificate and its key in PEM form`,
+    )
   }
 }
 

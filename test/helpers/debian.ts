@@ -4,7 +4,7 @@
  * started by the package: each test runs a private instance.
  */
 import { execFile } from 'node:child_process'
-import { accessSync, constants } from 'node:fs'
+import { accessSync, constants, globSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { promisify } from 'node:util'
 
@@ -25,6 +25,14 @@ export async function needProgram(
   if (found !== undefined || process.getuid?.() !== 0) return found
   await install(...typeof packages === 'string' ? [packages] : packages)
   return findProgram(name)
+}
+
+/** The same for a file that is no program, by a pattern. */
+export async function needFile(pattern: string, packageName: string): Promise<string | undefined> {
+  const [found] = globSync(pattern)
+  if (found !== undefined || process.getuid?.() !== 0) return found
+  await install(packageName)
+  return globSync(pattern)[0]
 }
 
 /**

@@ -68,7 +68,7 @@ function configuration(prepared: PreparedServer, folder: string): string {
   const needsCertificate = prepared.needsCertificate ?? true
   return `
 hosts: ["${domain}"]
-loglevel: debug
+loglevel: ${prepared.isQuiet === true ? 'error' : 'debug'}
 certfiles: ["${folder}/certificate.pem"]
 ca_file: "${folder}/ca.pem"
 s2s_cafile: "${folder}/ca.pem"

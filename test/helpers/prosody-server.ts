@@ -48,7 +48,7 @@ function filesOf(prepared: Prepared, folder: string): Record<string, string> {
 }
 
 function configuration(prepared: Prepared, folder: string): string {
-  const { domain, ports, dnsPort, needsCertificate = true, isBidi, extra = '' } = prepared
+  const { domain, ports, dnsPort, needsCertificate = true, isQuiet = false, isBidi, extra = '' } = prepared
   const modules = [
     'disco', 'roster', 'saslauth', 'tls', 'blocklist', 'bookmarks', 'carbons', 'dialback', 'pep', 'private',
     'smacks', 'vcard4', 'vcard_legacy', 'csi_simple', 'ping', 'register', 'version', 'mam', 'offline',
@@ -60,7 +60,7 @@ function configuration(prepared: Prepared, folder: string): string {
     plugin_paths = { "${folder}/modules" }
     certificates = "${folder}/certificates"
     pidfile = "${folder}/data/pid"
-    log = { { levels = { min = "debug" }, to = "file", filename = "${folder}/log" } }
+    log = { { levels = { min = "${isQuiet ? 'error' : 'debug'}" }, to = "file", filename = "${folder}/log" } }
     interfaces = { "127.0.0.1" }
     local_interfaces = { "127.0.0.1" }
     http_interfaces = { "127.0.0.1" }

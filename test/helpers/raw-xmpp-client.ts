@@ -36,7 +36,10 @@ export class RawClient {
         return text
       }
       assert.not.ok(this.isClosed, `the stream ended before ${end}; got ${this.#text}`)
-      await Promise.race([once(this.#socket, 'data'), once(this.#socket, 'close')])
+      const waiting = new AbortController()
+      const { signal } = waiting
+      await Promise.race([once(this.#socket, 'data', { signal }), once(this.#socket, 'close', { signal })])
+      waiting.abort()
     }
   }
 

@@ -25,6 +25,8 @@ export interface XmppClient {
   on(event: 'error', listener: (error: Error) => void): void
   on(event: 'online' | 'offline' | 'disconnect', listener: () => void): void
   readonly reconnect: { stop(): void }
+  /** Full, once it is online. */
+  readonly jid: { toString(): string }
   /** Its inside. */
   readonly parser: object | null
   _onData(bytes: Buffer): void

@@ -32,6 +32,8 @@ export interface XmppServerOptions {
   readonly doors?: readonly ('starttls' | 'tls')[]
   /** Whether messages are archived without being asked for. Default true. */
   readonly hasArchive?: boolean
+  /** Writes only errors down: for those that are measured. Default false. */
+  readonly isQuiet?: boolean
   /** More lines for its configuration, in its own language, at the top level. */
   readonly extra?: string
 }

@@ -109,27 +109,37 @@ export class Credentials {
     account: LoginAccount,
     { name, password }: { readonly name: string, readonly password: string },
   ): Promise<void> {
-    const prepared = preparePassword(password)
-    if (prepared === undefined) {
-      throw new OpenIMError('XMPP_PASSWORD_TEXT', 'a password is not empty and holds no control characters')
-    }
+    const prepared = prepareOrThrow(password)
     assertName(name)
-    const known = await this.#record(account.id)
-    const salt = known ?? { salt: await this.#saltOf(account.local), iterations: iterationsOfOurs }
-    const [sha1, sha256] = await Promise.all([
-      scramKeys('SHA-1', prepared, salt), scramKeys('SHA-256', prepared, salt),
-    ])
+    const salt = await this.#saltFor(account)
     const { random, clock, kv } = this.#components
     const stored: StoredPassword = {
-      id: hex(random.bytes(8)), name, createdAtMs: clock.now(),
-      storedKey1: sha1.storedKey, serverKey1: sha1.serverKey,
-      storedKey256: sha256.storedKey, serverKey256: sha256.serverKey,
+      id: hex(random.bytes(8)), name, createdAtMs: clock.now(), ...await keysFor(prepared, salt),
     }
     await changeEntry(kv, keyOf(account.id), (value) => {
       const passwords = value === undefined ? [] : decode(recordCodec, value).passwords
       assertRoom(passwords, name)
       const { salt: bytes, iterations } = salt
       return encode(recordCodec, { salt: bytes, iterations, passwords: [...passwords, stored] })
+    })
+  }
+
+  /**
+   * Puts another password in the place of one, under its name. What was logged in by the old one stays
+   * logged in. @throws XMPP_PASSWORD_TEXT, XMPP_PASSWORD_UNKNOWN
+   */
+  async change(
+    account: LoginAccount,
+    { passwordId, password }: { readonly passwordId: string, readonly password: string },
+  ): Promise<void> {
+    const keys = await keysFor(prepareOrThrow(password), await this.#saltFor(account))
+    await changeEntry(this.#components.kv, keyOf(account.id), (value) => {
+      const record = value === undefined ? undefined : decode(recordCodec, value)
+      if (record?.passwords.some(({ id }) => id === passwordId) !== true) {
+        throw new OpenIMError('XMPP_PASSWORD_UNKNOWN', 'the password is revoked already')
+      }
+      const passwords = record.passwords.map((one) => one.id === passwordId ? { ...one, ...keys } : one)
+      return encode(recordCodec, { ...record, passwords })
     })
   }
 
@@ -214,6 +224,10 @@ export class Credentials {
     return entry === undefined ? undefined : decode(recordCodec, entry.value)
   }
 
+  async #saltFor({ id, local }: LoginAccount): Promise<ScramSalt> {
+    return await this.#record(id) ?? { salt: await this.#saltOf(local), iterations: iterationsOfOurs }
+  }
+
   async #saltOf(local: string): Promise<Uint8Array> {
     return derive(await this.#loginSecret(), `salt ${local}`).subarray(0, saltBytes)
   }
@@ -259,6 +273,24 @@ function keysOfNobody(secret: Uint8Array, hash: ScramHash): ScramKeys {
 
 function derive(secret: Uint8Array, label: string): Uint8Array {
   return createHmac('sha256', secret).update(utf8(label)).digest()
+}
+
+type PasswordKeys = Omit<StoredPassword, 'id' | 'name' | 'createdAtMs'>
+
+async function keysFor(prepared: string, salt: ScramSalt): Promise<PasswordKeys> {
+  const [sha1, sha256] = await Promise.all([
+    scramKeys('SHA-1', prepared, salt), scramKeys('SHA-256', prepared, salt),
+  ])
+  return {
+    storedKey1: sha1.storedKey, serverKey1: sha1.serverKey,
+    storedKey256: sha256.storedKey, serverKey256: sha256.serverKey,
+  }
+}
+
+function prepareOrThrow(password: string): string {
+  const prepared = preparePassword(password)
+  if (prepared !== undefined) return prepared
+  throw new OpenIMError('XMPP_PASSWORD_TEXT', 'a password is not empty and holds no control characters')
 }
 
 function assertName(name: string): void {

@@ -13,6 +13,8 @@ export interface HostedSession {
   readonly account: LoginAccount
   /** Full. */
   readonly jid: Jid
+  /** Of the app password that it logged in by, or that its token stands for. */
+  readonly passwordId: string
   /** How the client names itself (XEP-0388), the same at each login; `undefined`: it does not. */
   readonly clientId: string | undefined
   /** Of the stream that carries it now; `undefined` while it is cut. */
@@ -60,13 +62,16 @@ export interface ClientHost {
   /** More stream features once somebody is logged in: capabilities (XEP-0115), roster versions. */
   features?(): readonly XmlElement[]
   /** Registration by invite, where a client may register at all (XEP-0077). */
-  readonly registration?: RegistrationHook
+  readonly registration?: RegistrationHook | undefined
 }
 
 /** Before anybody is logged in, and inside of TLS alone. */
 export interface RegistrationHook {
   /** `<register/>` and what belongs to it. */
   features(): readonly XmlElement[]
-  /** An iq, or what XEP-0445 sends before it; the answer, or `undefined` when it is not for this. */
-  receive(element: XmlElement, address: string): Promise<XmlElement | undefined>
+  /**
+   * An iq, or what XEP-0445 sends before it; the answer, or `undefined` when it is not for this.
+   * `stream` is the same object for all of one stream.
+   */
+  receive(element: XmlElement, stream: object): Promise<XmlElement | undefined>
 }

@@ -216,7 +216,7 @@ export class ClientNegotiation {
   async #stranger(element: XmlElement): Promise<void> {
     const { registration } = this.#components.host
     if (isPrivate(this.#stream) && registration !== undefined) {
-      const answer = await registration.receive(element, this.#stream.remoteAddress)
+      const answer = await registration.receive(element, this.#stream)
       if (answer !== undefined) {
         this.#stream.send(answer)
         return

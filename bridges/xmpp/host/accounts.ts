@@ -10,7 +10,7 @@ import { hex } from '../../../crypto/bytes.ts'
 import { OpenIMError } from '../../../crypto/errors.ts'
 import { decode, encode, struct, text, u64 } from '../../../protocol/codec/struct.ts'
 import { kvEntries } from '../../../protocol/kv.ts'
-import type { Clock, KvStore } from '../../../protocol/ports.ts'
+import type { Clock, KvOperation, KvStore } from '../../../protocol/ports.ts'
 import { Jid } from '../jid.ts'
 import { xmppLimits } from '../limits.ts'
 import { Account } from './account.ts'
@@ -23,6 +23,12 @@ export interface AccountRecord {
   readonly createdAtMs: number
 }
 const recordCodec = struct<AccountRecord>({ id: text(16), local: text(256), createdAtMs: u64 })
+
+/** First parts of the keys under which something of an account stands; its id follows. */
+const accountData = [
+  'roster', 'roster-version', 'private', 'vcard', 'blocked', 'pep', 'offline', 'mam', 'mam-with',
+  'password', 'password-used',
+] as const
 
 export interface AccountsComponents {
   readonly kv: KvStore
@@ -74,6 +80,28 @@ export class Accounts {
       records.push(decode(recordCodec, value))
     }
     return records
+  }
+
+  /** Its address is nobody's any more. What it kept stays until it is erased. */
+  async remove(local: string): Promise<void> {
+    await this.#components.kv.write([{ type: 'delete', key: keyOf(local) }])
+    this.#loaded.delete(local)
+    this.#pinned.delete(local)
+  }
+
+  /** Deletes everything that an account kept. */
+  async erase(id: string): Promise<void> {
+    const { kv } = this.#components
+    for (const kind of accountData) {
+      let going: KvOperation[] = []
+      for await (const { key } of kvEntries(kv, `${kind}/${id}`)) {
+        going.push({ type: 'delete', key })
+        if (going.length < xmppLimits.erasedAtOnce) continue
+        await kv.write(going)
+        going = []
+      }
+      if (going.length > 0) await kv.write(going)
+    }
   }
 
   loaded(jid: Jid): Account | undefined {

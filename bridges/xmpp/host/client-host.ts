@@ -2,7 +2,7 @@
  * The host as the sessions of clients see it (c2s/host-port.ts).
  */
 import type { LoginAccount } from '../auth/sasl.ts'
-import type { BindRequest, ClientHost, HostedSession } from '../c2s/host-port.ts'
+import type { BindRequest, ClientHost, HostedSession, RegistrationHook } from '../c2s/host-port.ts'
 import { capsElement } from '../xeps/xep-0115-caps.ts'
 import { capsNode, serverInfo } from '../xeps/xep-0030-disco.ts'
 import { StanzaError } from '../stanza-errors.ts'
@@ -22,6 +22,7 @@ export interface HostForClientsOptions {
   readonly bound: (account: Account) => Promise<readonly XmlElement[]>
   /** Data forms of the server's own service discovery, which its capabilities name. */
   readonly forms: () => readonly XmlElement[]
+  readonly registration?: RegistrationHook
 }
 
 export class HostForClients implements ClientHost {
@@ -61,6 +62,10 @@ export class HostForClients implements ClientHost {
   async undelivered(session: HostedSession, stanzas: readonly XmlElement[]): Promise<void> {
     const bound = this.#bound.get(session)
     if (bound !== undefined) await this.#host.undelivered(bound.account, stanzas)
+  }
+
+  get registration(): RegistrationHook | undefined {
+    return this.#options.registration
   }
 
   features(): readonly XmlElement[] {

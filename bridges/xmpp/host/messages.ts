@@ -13,7 +13,7 @@
  */
 import { Jid } from '../jid.ts'
 import { xmppLimits } from '../limits.ts'
-import { StanzaError } from '../stanza-errors.ts'
+import { blockedByUs, StanzaError } from '../stanza-errors.ts'
 import { el } from '../xml/element.ts'
 import type { XmlElement } from '../xml/element.ts'
 import { ns } from '../xml/names.ts'
@@ -151,16 +151,34 @@ export class Messages {
     ])
     await account.inOrder(written, () => {
       this.#parts.observed?.(account, marked)
-      this.#hand(account, targets, marked, () => offline.strike(account.id, id))
+      this.#hand(account, targets, marked, id)
     })
   }
 
-  #hand(account: Account, targets: readonly Resource[], message: XmlElement, arrived?: () => void): void {
+  /** `id`: of one that is kept until a device confirmed it. */
+  #hand(account: Account, targets: readonly Resource[], message: XmlElement, id?: string): void {
     const isHidden = isPrivate(message)
     const stanza = isHidden ? withoutPrivate(message) : message
-    for (const { session } of targets) session.send(stanza, arrived)
+    for (const resource of targets) {
+      if (id === undefined) resource.session.send(stanza)
+      else this.#sendKept(account, resource, { id, stanza })
+    }
     if (isHidden || !isForCarbons(message)) return
     this.#carbons('received', { account, message: stanza, except: new Set(targets) })
+  }
+
+  /** Once: it may be on its way to this device already, as new or as one that waited. */
+  #sendKept(
+    account: Account,
+    resource: Resource,
+    { id, stanza }: { readonly id: string, readonly stanza: XmlElement },
+  ): void {
+    if (resource.underway.has(id)) return
+    resource.underway.add(id)
+    resource.session.send(stanza, () => {
+      this.#parts.offline.strike(account.id, id)
+      resource.underway.delete(id)
+    })
   }
 
   #carbons(
@@ -185,9 +203,11 @@ export class Messages {
   /** Takes away what only we may say: our stanza ids and our delays (XEP-0359 §6, XEP-0203 §4). */
   #sanitised(account: Account, message: XmlElement): XmlElement {
     const ours = new Set([account.jid.bare, account.jid.domain])
+    // However it is written: clients compare prepared addresses.
+    const isOurs = (given = ''): boolean => ours.has(given) || ours.has(Jid.parse(given)?.toString() ?? '')
     return message.without((child) => {
-      if (child.is('stanza-id', ns.stanzaIds)) return ours.has(child.attrs.by ?? '')
-      return child.is('delay', ns.delay) && ours.has(child.attrs.from ?? '')
+      if (child.is('stanza-id', ns.stanzaIds)) return isOurs(child.attrs.by)
+      return child.is('delay', ns.delay) && isOurs(child.attrs.from)
     })
   }
 
@@ -197,14 +217,9 @@ export class Messages {
     for await (const { id, stanza } of offline.waiting(account.id)) {
       await resource.session.room()
       if (account.resource(resource.resource) !== resource) return
-      resource.session.send(stanza, () => offline.strike(account.id, id))
+      this.#sendKept(account, resource, { id, stanza })
     }
   }
-}
-
-function blockedByUs(): StanzaError {
-  const extra = el('urn:xmpp:blocking:errors', 'blocked')
-  return new StanzaError('not-acceptable', { text: 'you have blocked this address', extra })
 }
 
 export function delayOf(domain: string, atMs: number): XmlElement {

@@ -15,7 +15,7 @@
 import { hex } from '../../../crypto/bytes.ts'
 import { Jid } from '../jid.ts'
 import { xmppLimits } from '../limits.ts'
-import { StanzaError } from '../stanza-errors.ts'
+import { blockedByUs, StanzaError } from '../stanza-errors.ts'
 import { el } from '../xml/element.ts'
 import type { XmlElement } from '../xml/element.ts'
 import { ns } from '../xml/names.ts'
@@ -40,6 +40,8 @@ export interface PresenceHooks {
   decorate(account: Account, presence: XmlElement): XmlElement
 }
 
+/** What may be sent to somebody who is blocked: it only takes away. */
+const endings: ReadonlySet<string> = new Set(['unavailable', 'unsubscribe', 'unsubscribed'])
 /** Waiting requests are kept in this form, so that one does not fill the roster. */
 const requestTextMax = 4_096
 
@@ -67,6 +69,7 @@ export class Presence {
     if (target === undefined) {
       throw new StanzaError('jid-malformed', 'the address of the presence is malformed')
     }
+    if (!endings.has(type ?? '') && this.#hooks.isBlocked(account, target)) throw blockedByUs()
     if (isSubscriptionType(type)) {
       await this.#subscription(account, stanza, { target: target.toBare(), type })
       return
@@ -125,13 +128,19 @@ export class Presence {
   #broadcast(account: Account, stanza: XmlElement): void {
     this.#hooks.seen(account, stanza)
     for (const other of account.available()) other.session.send(addressed(stanza, account.jid))
-    for (const jid of account.roster.subscribers()) void this.#context.route(stanza.withAttrs({ to: jid }))
+    this.#toContacts(account, account.roster.subscribers(), stanza)
   }
 
   #probe(account: Account, resource: Resource): void {
-    const from = resource.jid.toString()
-    for (const jid of account.roster.subscriptions()) {
-      void this.#context.route(el(ns.client, 'presence', { from, to: jid, type: 'probe' }))
+    const probe = el(ns.client, 'presence', { from: resource.jid.toString(), type: 'probe' })
+    this.#toContacts(account, account.roster.subscriptions(), probe)
+  }
+
+  /** To each of them that is not blocked (XEP-0191 §3.3). */
+  #toContacts(account: Account, contacts: readonly string[], stanza: XmlElement): void {
+    for (const to of contacts) {
+      if (this.#hooks.isBlocked(account, Jid.parse(to)!)) continue
+      void this.#context.route(stanza.withAttrs({ to }))
     }
   }
 
@@ -151,13 +160,17 @@ export class Presence {
     { target, type }: { readonly target: Jid, readonly type: SubscriptionType },
   ): Promise<void> {
     if (target.equals(account.jid)) throw new StanzaError('not-allowed', 'nobody subscribes to themselves')
-    const step = outbound(account.roster.state(target), type)
-    const { before, after } = await account.roster.change(target, (entry) => ({
-      ...entry,
-      ...step.next,
-      isListed: entry.isListed || type === 'subscribe' || step.next.approved || step.next.from,
-      request: step.next.pendingIn ? entry.request : undefined,
-    }))
+    // Decided of the entry as it is in its turn: a client does not wait between two of these.
+    const { before, after } = await account.roster.change(target, (entry) => {
+      const { next } = outbound(entry, type)
+      return {
+        ...entry,
+        ...next,
+        isListed: entry.isListed || type === 'subscribe' || next.approved || next.from,
+        request: next.pendingIn ? entry.request : undefined,
+      }
+    })
+    const step = outbound(before, type)
     this.pushChange(account, before, after)
     const { jid } = account
     if (step.passes) await this.#context.route(stanza.withAttrs({ from: jid.bare, to: target.bare }))
@@ -169,8 +182,13 @@ export class Presence {
   /** To an account of ours. `stanza.from` is proven. */
   async toAccount(account: Account | undefined, to: Jid, stanza: XmlElement): Promise<void> {
     const from = Jid.parse(stanza.attrs.from ?? '')
-    if (account === undefined || from === undefined) return
     const { type } = stanza.attrs
+    if (from === undefined) return
+    if (account === undefined) {
+      // As for one that is there: whether it is, a stranger does not learn (RFC 6121 §4.3.2).
+      if (type === 'probe') await this.#unsubscribed(to, from)
+      return
+    }
     if (this.#hooks.isBlocked(account, from)) return
     if (isSubscriptionType(type)) await this.#subscriptionFrom(account, stanza, { from: from.toBare(), type })
     else if (type === 'probe') this.#probed(account, from, to)
@@ -191,10 +209,7 @@ export class Presence {
   #probed(account: Account, from: Jid, to: Jid): void {
     const mayask = account.roster.state(from).from || from.bare === account.jid.bare
     if (!mayask) {
-      const refusal = { from: account.jid.bare, to: from.bare, type: 'unsubscribed' }
-      if (account.roster.get(from)?.pendingIn !== true) {
-        void this.#context.route(el(ns.client, 'presence', refusal))
-      }
+      if (account.roster.get(from)?.pendingIn !== true) void this.#unsubscribed(account.jid, from)
       return
     }
     const seen = account.available().filter(({ resource }) => to.isBare || resource === to.resource)
@@ -204,18 +219,23 @@ export class Presence {
     void this.#context.route(el(ns.client, 'presence', gone))
   }
 
+  async #unsubscribed(account: Jid, stranger: Jid): Promise<void> {
+    const attrs = { from: account.bare, to: stranger.bare, type: 'unsubscribed' }
+    await this.#context.route(el(ns.client, 'presence', attrs))
+  }
+
   async #subscriptionFrom(
     account: Account,
     stanza: XmlElement,
     { from, type }: { readonly from: Jid, readonly type: SubscriptionType },
   ): Promise<void> {
-    const step = inbound(account.roster.state(from), type)
     const arrived = stanza.withAttrs({ from: from.bare, to: account.jid.bare })
-    const { before, after } = await account.roster.change(from, (entry) => ({
-      ...entry,
-      ...step.next,
-      request: step.next.pendingIn ? entry.request ?? requestText(arrived) : undefined,
-    }))
+    const { before, after } = await account.roster.change(from, (entry) => {
+      const { next } = inbound(entry, type)
+      const request = next.pendingIn ? entry.request ?? requestText(arrived) : undefined
+      return { ...entry, ...next, request }
+    })
+    const step = inbound(before, type)
     if (step.passes) {
       const resources = type === 'subscribe' ? account.available() : account.interested()
       for (const { session } of resources) session.send(arrived)

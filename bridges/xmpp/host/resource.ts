@@ -9,6 +9,8 @@ import type { Reachable } from './delivery-rules.ts'
 export interface SessionPort {
   /** Full. */
   readonly jid: Jid
+  /** Of the app password that it logged in by. */
+  readonly passwordId?: string
   /**
    * Queues a stanza; while the stream is cut it waits for the next one. `arrived` is called once
    * when the client has it for certain (XEP-0198), or, where it counts nothing, when the socket took it.
@@ -29,6 +31,10 @@ export class Resource implements Reachable {
   priority: number | undefined
   /** Asked for the roster: is told of its changes (RFC 6121 §2.2). */
   isInterested = false
+  /** It took what waited for the account: once, when its priority is not negative (XEP-0160 §3). */
+  hasTakenWaiting = false
+  /** Archive ids of messages that it was handed and has not confirmed. */
+  readonly underway = new Set<string>()
   /** XEP-0280. */
   wantsCarbons = false
   /** XEP-0191: asked for the block list, is told of its changes. */

@@ -16,7 +16,7 @@ import type { Clock, KvStore } from '../../../protocol/ports.ts'
 import { Jid } from '../jid.ts'
 import { xmppLimits } from '../limits.ts'
 import type { Component, RemoteDomains, StanzaTarget } from '../ports.ts'
-import { mayBounce, StanzaError, toError } from '../stanza-errors.ts'
+import { blockedByUs, mayBounce, StanzaError, toError } from '../stanza-errors.ts'
 import { el } from '../xml/element.ts'
 import type { XmlElement } from '../xml/element.ts'
 import { ns } from '../xml/names.ts'
@@ -86,9 +86,7 @@ export class XmppHost implements StanzaTarget {
     this.#offline = new OfflineMessages(
       { kv, clock, onError: this.context.failed('offline marks were not struck off') },
     )
-    const isBlocked = (account: Account, jid: Jid): boolean => this.#hooks.some(
-      (hook) => hook.isBlocked(account, jid),
-    )
+    const isBlocked = (account: Account, jid: Jid): boolean => this.#isBlocked(account, jid)
     this.presence = new Presence(this.context, {
       available: (account, resource, isFirst) => this.#available(account, resource, isFirst),
       seen: (account, stanza) => this.#hooks.forEach((hook) => hook.seen(account, stanza)),
@@ -177,9 +175,15 @@ export class XmppHost implements StanzaTarget {
     }
   }
 
+  #isBlocked(account: Account, jid: Jid): boolean {
+    return this.#hooks.some((hook) => hook.isBlocked(account, jid))
+  }
+
   #available(account: Account, resource: Resource, isFirst: boolean): void {
     for (const hook of this.#hooks) hook.available(account, resource, isFirst)
-    if (!isFirst || (resource.priority ?? -1) < 0) return
+    if (isFirst) resource.hasTakenWaiting = false
+    if (resource.hasTakenWaiting || (resource.priority ?? -1) < 0) return
+    resource.hasTakenWaiting = true
     this.messages.handWaiting(account, resource).catch(
       this.context.failed('waiting messages were not handed over'),
     )
@@ -230,6 +234,8 @@ export class XmppHost implements StanzaTarget {
   async #iqFromClient(account: Account, stanza: XmlElement): Promise<void> {
     const type = iqType(stanza)
     if (stanza.attrs.to !== undefined) {
+      const to = Jid.parse(stanza.attrs.to)
+      if (to !== undefined && this.#isBlocked(account, to)) throw blockedByUs()
       await this.route(stanza)
       return
     }
@@ -245,6 +251,10 @@ export class XmppHost implements StanzaTarget {
       else this.calls.answered(stanza)
       return
     }
+    const from = Jid.parse(stanza.attrs.from ?? '')
+    if (account !== undefined && from !== undefined && this.#isBlocked(account, from)) {
+      throw new StanzaError('service-unavailable')
+    }
     const delivery = iqDelivery(type, { resource: to.resource, resources: account?.resources })
     switch (delivery.kind) {
       case 'refuse': throw new StanzaError(delivery.condition)
@@ -252,6 +262,10 @@ export class XmppHost implements StanzaTarget {
         await this.#serve('account', { type: type as 'get' | 'set', to, stanza })
         return
       case 'deliver':
+        // Clients were known to believe a roster push of anybody (RFC 6121 §2.1.6).
+        if (type === 'set' && from?.bare !== to.bare && stanza.childOf(ns.roster) !== undefined) {
+          throw new StanzaError('service-unavailable')
+        }
         for (const { session } of (delivery.to as readonly Resource[])) session.send(stanza)
         return
       default:

@@ -116,8 +116,26 @@ export function verifyCertificate(
   const search = new PathSearch(others, context)
   const path = search.from(leaf)
   if (!path.ok) return path
-  return isNamed(leaf.fields.names, domain) ? { ok: true }
-    : refused('other-name', `is not for this domain but for ${shownNames(leaf.fields)}`)
+  return checkNames(leaf.fields, domain)
+}
+
+/**
+ * Whether a certificate says that it is for a server of `domain`, now: all that its owner can find wrong
+ * with it before anybody else looks. Who issued it is not looked at.
+ */
+export function verifyLeaf(
+  certificate: Uint8Array | string,
+  { domain, nowMs }: { readonly domain: string, readonly nowMs: number },
+): CertificateVerdict {
+  const leaf = parse(certificate)
+  if (leaf === undefined) return refused('malformed', 'cannot be read')
+  const own = checkLeaf(leaf.fields, nowMs)
+  return own ?? checkNames(leaf.fields, domain)
+}
+
+function checkNames(fields: CertificateFields, domain: string): CertificateVerdict {
+  return isNamed(fields.names, domain) ? { ok: true }
+    : refused('other-name', `is not for this domain but for ${shownNames(fields)}`)
 }
 
 /** Whether the certificate or its key is one of those agreed on: SHA-256, lower-case hexadecimal. */

@@ -17,6 +17,8 @@ export interface DiscoParts {
   readonly accountItems: (request: IqRequest) => Promise<readonly XmlElement[]>
   /** A node below the server or an account; `undefined`: unknown. */
   readonly node?: (request: IqRequest, node: string) => Promise<XmlElement | undefined>
+  /** Items of a node below the server; `undefined`: unknown. */
+  readonly nodeItems?: (request: IqRequest, node: string) => Promise<readonly XmlElement[] | undefined>
 }
 
 const serverIdentities: readonly Identity[] = [{ category: 'server', type: 'im', name: 'openIM' }]
@@ -45,10 +47,13 @@ export function serveDisco(host: XmppHost, parts: DiscoParts): void {
   }
   iq.add({
     target: 'server', ns: ns.discoItems, name: 'query', type: 'get',
-    handle({ payload: { attrs: { node } } }) {
-      if (node !== undefined) throw new StanzaError('item-not-found', 'there is no such node')
-      const items = host.domains().slice(1).map((jid) => el(ns.discoItems, 'item', { jid }))
-      return Promise.resolve(el(ns.discoItems, 'query', {}, ...items))
+    async handle(request) {
+      const { node } = request.payload.attrs
+      const items = node === undefined
+        ? host.domains().slice(1).map((jid) => el(ns.discoItems, 'item', { jid }))
+        : await parts.nodeItems?.(request, node)
+      if (items === undefined) throw new StanzaError('item-not-found', 'there is no such node')
+      return el(ns.discoItems, 'query', { node }, ...items)
     },
   })
   iq.add({

@@ -7,6 +7,7 @@
  */
 import { utf8, utf8Decode } from '../../../crypto/bytes.ts'
 import { crypto } from '../../../crypto/index.ts'
+import type { Account } from '../host/account.ts'
 import { ownerOf } from '../host/owner.ts'
 import type { XmppHost } from '../host/xmpp-host.ts'
 import { xmppLimits } from '../limits.ts'
@@ -17,7 +18,16 @@ import { readElement, writeElement } from '../xml/text.ts'
 
 const privateNs = 'jabber:iq:private'
 
-export function servePrivateXml(host: XmppHost): void {
+/** Elements that another XEP keeps elsewhere, and shows here. */
+export interface PrivateConversion {
+  isFor(element: XmlElement): boolean
+  /** What a client is shown; `kept` is what private XML holds of it. */
+  read(account: Account, kept: XmlElement | undefined): Promise<XmlElement>
+  /** What of it private XML is to hold. @throws StanzaError */
+  write(account: Account, given: XmlElement): Promise<XmlElement>
+}
+
+export function servePrivateXml(host: XmppHost, conversions: readonly PrivateConversion[]): void {
   const { iq, kv } = host.context
   iq.addFeatures('server', privateNs)
   iq.add({
@@ -27,7 +37,9 @@ export function servePrivateXml(host: XmppHost): void {
       const asked = onlyChild(request.payload)
       const entry = await kv.get(keyOf(account.id, asked))
       const kept = entry === undefined ? undefined : readElement(utf8Decode(entry.value))
-      return el(privateNs, 'query', {}, kept ?? asked.withChildren([]))
+      const conversion = conversions.find((one) => one.isFor(asked))
+      const shown = conversion === undefined ? kept : await conversion.read(account, kept)
+      return el(privateNs, 'query', {}, shown ?? asked.withChildren([]))
     },
   })
   iq.add({
@@ -35,7 +47,7 @@ export function servePrivateXml(host: XmppHost): void {
     async handle(request) {
       const { account } = await ownerOf(host, request)
       const given = onlyChild(request.payload)
-      const value = utf8(writeElement(given))
+      let value = utf8(writeElement(given))
       if (value.length > xmppLimits.privateXmlBytesMax) {
         throw new StanzaError(
           'policy-violation', `a record has at most ${xmppLimits.privateXmlBytesMax} bytes`,
@@ -47,6 +59,8 @@ export function servePrivateXml(host: XmppHost): void {
       if (kept.length >= xmppLimits.privateXmlRecordsMax && !kept.some((entry) => entry.key === key)) {
         throw new StanzaError('resource-constraint', `there are ${kept.length} records already`)
       }
+      const conversion = conversions.find((one) => one.isFor(given))
+      if (conversion !== undefined) value = utf8(writeElement(await conversion.write(account, given)))
       await kv.write([{ type: 'put', key, value }])
       return undefined
     },

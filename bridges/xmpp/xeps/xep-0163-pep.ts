@@ -85,6 +85,20 @@ export class PersonalEvents {
     })))
   }
 
+  /** Which of these were there; they are gone, and who wants to know is told. */
+  async retract(
+    account: Account,
+    node: PersonalNode,
+    { ids, isTold }: { readonly ids: readonly string[], readonly isTold: boolean },
+  ): Promise<readonly PersonalItem[]> {
+    const gone = await (await this.nodes(account)).retract(node.name, ids)
+    const retracts = gone.map(({ id }) => el(ns.pubsubEvent, 'retract', { id }))
+    if (isTold && gone.length > 0) {
+      this.notify(account, node, el(ns.pubsubEvent, 'items', { node: node.name }, ...retracts))
+    }
+    return gone
+  }
+
   /** To own resources and contacts whose capabilities ask for this node. */
   notify(account: Account, { name, config }: PersonalNode, content: XmlElement): void {
     const event = el(ns.pubsubEvent, 'event', {}, content)
@@ -260,11 +274,9 @@ async function retract(pep: PersonalEvents, account: Account, action: XmlElement
   const nodes = await pep.nodes(account)
   const node = nodes.get(name)
   if (node === undefined) throw new StanzaError('item-not-found', 'there is no such node')
-  const gone = await nodes.retract(name, ids)
-  if (gone.length === 0) throw new StanzaError('item-not-found', 'there is no such item')
   const isTold = action.attrs.notify === 'true' || action.attrs.notify === '1' || node.config.notifiesRetract
-  const retracts = gone.map(({ id }) => el(ns.pubsubEvent, 'retract', { id }))
-  if (isTold) pep.notify(account, node, el(ns.pubsubEvent, 'items', { node: name }, ...retracts))
+  const gone = await pep.retract(account, node, { ids, isTold })
+  if (gone.length === 0) throw new StanzaError('item-not-found', 'there is no such item')
   return undefined
 }
 

@@ -17,6 +17,8 @@ import { StanzaError } from '../stanza-errors.ts'
 import { el } from '../xml/element.ts'
 import type { XmlElement } from '../xml/element.ts'
 import { ns } from '../xml/names.ts'
+import { parseReport, reportingNs } from './xep-0377-reports.ts'
+import type { Reports } from './xep-0377-reports.ts'
 
 const blockingNs = 'urn:xmpp:blocking'
 const listCodec = struct<{ readonly jids: string[] }>({ jids: vector(text(3_071), xmppLimits.blockedMax) })
@@ -73,10 +75,12 @@ export class Blocking {
   }
 }
 
-export function serveBlocking(host: XmppHost): { readonly blocking: Blocking, readonly hooks: HostHooks } {
+export function serveBlocking(
+  host: XmppHost, reports: Reports,
+): { readonly blocking: Blocking, readonly hooks: HostHooks } {
   const { iq } = host.context
   const blocking = new Blocking(host)
-  iq.addFeatures('server', blockingNs)
+  iq.addFeatures('server', blockingNs, reportingNs)
   iq.add({
     target: 'account', ns: blockingNs, name: 'blocklist', type: 'get',
     async handle(request) {
@@ -92,9 +96,13 @@ export function serveBlocking(host: XmppHost): { readonly blocking: Blocking, re
       async handle(request) {
         const { account } = await ownerOf(host, request)
         const jids = itemsOf(request.payload)
+        const told = name === 'block' ? request.payload.elements('item').map(parseReport) : []
         if (name === 'block' && jids.length === 0) throw new StanzaError('bad-request', 'nobody is named')
         if (name === 'block') await block(host, blocking, { account, jids })
         else await unblock(host, blocking, { account, jids })
+        for (const [i, report] of told.entries()) {
+          if (report !== undefined) await reports.add(account.jid, jids[i]!, report)
+        }
         push(
           host,
           account,

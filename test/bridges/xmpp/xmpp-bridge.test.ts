@@ -4,8 +4,9 @@
  */
 import * as assert from 'uvu/assert'
 import { suite } from '../../helpers/harness.ts'
+import { ask, befriend, isPresence, refusal } from '../../helpers/xmpp-asking.ts'
 import { xml } from '../../helpers/xmpp-client.ts'
-import type { LoggedIn, LtxElement } from '../../helpers/xmpp-client.ts'
+import type { LtxElement } from '../../helpers/xmpp-client.ts'
 import { XmppHouse } from '../../helpers/xmpp-house.ts'
 
 const test = suite('bridges/xmpp/xmpp-bridge')
@@ -21,35 +22,6 @@ async function open(): Promise<XmppHouse> {
   return house
 }
 
-async function ask(
-  session: LoggedIn, type: 'get' | 'set', payload: LtxElement, to?: string,
-): Promise<LtxElement> {
-  return await session.client.iqCaller.request(
-    xml('iq', { type, ...to === undefined ? {} : { to } }, payload),
-  )
-}
-
-async function refusal(asking: Promise<unknown>): Promise<string> {
-  return await asking.then(() => 'none', (error: { condition: string }) => error.condition)
-}
-
-function isPresence(from: string, type?: string): (stanza: LtxElement) => boolean {
-  return ({ name, attrs }) =>
-    name === 'presence' && attrs['from']?.startsWith(from) === true && attrs['type'] === type
-}
-
-/** Both see each other. */
-async function befriend(alice: LoggedIn, bob: LoggedIn, [a, b]: readonly [string, string]): Promise<void> {
-  for (const session of [alice, bob]) await ask(session, 'get', xml('query', { xmlns: 'jabber:iq:roster' }))
-  await alice.client.send(xml('presence', { to: b, type: 'subscribe' }))
-  await bob.find(isPresence(a, 'subscribe'))
-  await bob.client.send(xml('presence', { to: a, type: 'subscribed' }))
-  await bob.client.send(xml('presence', { to: a, type: 'subscribe' }))
-  await alice.find(isPresence(b, 'subscribe'))
-  await alice.client.send(xml('presence', { to: b, type: 'subscribed' }))
-  await Promise.all([alice.find(isPresence(`${b}/`)), bob.find(isPresence(`${a}/`))])
-}
-
 test('two accounts subscribe, see each other come and go, and have each other in the roster', async () => {
   const house = await open()
   const [alice, bob] = [await house.login('alice'), await house.login('bob')]
@@ -62,6 +34,21 @@ test('two accounts subscribe, see each other come and go, and have each other in
   assert.is(same.getChild('query'), undefined, 'nothing new')
   await bob.close()
   await alice.find(isPresence('bob@a.test/', 'unavailable'))
+})
+
+test('answers to a subscription that a client sends in one breath add up', async () => {
+  const house = await open()
+  const [alice, bob] = [await house.login('alice'), await house.login('bob')]
+  for (const session of [alice, bob]) await ask(session, 'get', xml('query', { xmlns: 'jabber:iq:roster' }))
+  await alice.client.send(xml('presence', { to: 'bob@a.test', type: 'subscribe' }))
+  await bob.find(isPresence('alice@a.test', 'subscribe'))
+  await Promise.all(['subscribed', 'subscribe'].map(
+    (type) => bob.client.send(xml('presence', { to: 'alice@a.test', type })),
+  ))
+  await alice.find(isPresence('bob@a.test', 'subscribe'))
+  const roster = await ask(bob, 'get', xml('query', { xmlns: 'jabber:iq:roster' }))
+  const [item] = roster.getChild('query')!.getChildren('item')
+  assert.equal([item!.attrs['subscription'], item!.attrs['ask']], ['from', 'subscribe'])
 })
 
 test('a message reaches every device of both, once', async () => {
