@@ -15,7 +15,7 @@ export const xmpp: CommandSpec = {
     {
       name: 'ca',
       summary: 'Show the authority of this house: what devices install to trust the node',
-      examples: [['openim xmpp ca > home-ca.crt', 'then install that file on the phone']],
+      examples: [['openim xmpp ca', 'PEM on stdout: write it into a file and install that on the phone']],
       load: () => import('./commands/xmpp-ca.ts'),
     },
     {
@@ -25,6 +25,16 @@ export const xmpp: CommandSpec = {
       args: [{ name: '<program>', text: 'conversations, dino, gajim or profanity' }],
       options: [user],
       load: () => import('./commands/xmpp-client.ts'),
+    },
+    {
+      name: 'doctor',
+      summary: 'Examine the domain, or the way to another one; exit 8 when something is wrong',
+      examples: [
+        ['openim xmpp doctor', 'DNS with the lines that are missing, doors, certificate'],
+        ['openim xmpp doctor b.example', 'why does nothing reach b.example?'],
+      ],
+      args: [{ name: '[domain]', text: 'a domain of somebody else' }],
+      load: () => import('./commands/xmpp-doctor.ts'),
     },
     {
       name: 'passwd',
@@ -48,6 +58,15 @@ export const xmpp: CommandSpec = {
         ['openim xmpp invite carol', 'for carol@ and no other address']],
       args: [{ name: '[name]', text: 'before the @ of the address; they choose it when left out' }],
       load: () => import('./commands/xmpp-invite.ts'),
+    },
+    {
+      name: 'export',
+      summary: 'Write what accounts of the domain keep into a file for another XMPP server',
+      examples: [
+        ['openim xmpp export accounts.xml', 'XEP-0227: rosters, vCards, nodes; no passwords, no archive'],
+      ],
+      args: [{ name: '<file>', text: 'a file that does not exist yet, on the machine of the node' }],
+      load: () => import('./commands/xmpp-export.ts'),
     },
     {
       name: 'reports',

@@ -94,10 +94,11 @@ export function xmppTable({ hostPort, file }: {
       routes: v.optional(v.record(domain, route)),
     })),
   }, 'must be a table with domain')
-  const isPaired = v.check<v.InferOutput<typeof table>, string>(
-    ({ cert, key }) => (cert === undefined) === (key === undefined), 'must have cert and key, or neither',
-  )
-  return v.pipe(table, isPaired, v.transform((given): XmppSettings => ({
+  const isPaired = v.rawCheck<v.InferOutput<typeof table>>(({ dataset, addIssue }) => {
+    if (!dataset.typed || (dataset.value.cert === undefined) === (dataset.value.key === undefined)) return
+    addIssue({ message: 'must come together with xmpp.key', received: '' })
+  })
+  return v.pipe(table, v.forward(isPaired, ['cert']), v.transform((given): XmppSettings => ({
     domain: given.domain,
     listen: {
       ...given.listen === undefined ? {} : { clients: given.listen },

@@ -38,6 +38,7 @@ const slowPaths = [
   'test/node/storage/sql-tls.test.ts',
   'test/bridges/xmpp/bad-inputs.test.ts', 'test/bridges/xmpp/xmpp-bridge.test.ts',
   'test/bridges/xmpp/c2s/xmpp-connector.test.ts', 'test/bridges/xmpp/c2s/negotiation-fuzz.test.ts',
+  'test/bridges/xmpp/rfc6121-scenes.test.ts', 'test/bridges/xmpp/xeps/services.test.ts',
   'test/bridges/xmpp/s2s/gateway.test.ts', 'test/bridges/xmpp/xml/stream-fuzz.test.ts',
   'test/protocol/client/storm.test.ts',
   'test/protocol/client/devices-crash.test.ts', 'test/protocol/client/devices-crash-new.test.ts',

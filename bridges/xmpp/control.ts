@@ -7,8 +7,10 @@
  *   passwd     {user?, name}       a new one: shown once
  *   revoke     {user?, name}       its sessions and tokens end with it
  *   invite     {name?}             makes an account once: `uri`, `expiresAtMs`
+ *   export     {file}              what accounts keep, as XEP-0227 has it
  *   reports                        what people reported as spam or abuse
  *   accounts                       addresses at the domain
+ *   doctor     {domain?}           what is wrong with our domain, or on the way to that one
  *   ca                             the authority of the house, and what it issued for our doors
  * ```
  *
@@ -16,15 +18,21 @@
  */
 import { OpenIMError } from '../../crypto/errors.ts'
 import type { BridgeControl } from '../../node/control/control-protocol.ts'
+import type { DoctorCheck } from '../../node/status.ts'
 import type { LoginAccount } from './auth/sasl.ts'
 import type { HomeCa } from './certificates/home-ca.ts'
+import { writePieces } from './export-file.ts'
 import type { XmppBridge } from './xmpp-bridge.ts'
 
 type Params = Readonly<Record<string, unknown>>
 
 /** @param home where the node is its own authority */
 export function controlOf(
-  bridge: XmppBridge, { home }: { readonly home?: HomeCa | undefined } = {},
+  bridge: XmppBridge,
+  { home, examine }: {
+    readonly home?: HomeCa | undefined,
+    readonly examine?: (other: string | undefined) => Promise<readonly DoctorCheck[]>,
+  } = {},
 ): BridgeControl {
   const actions: Readonly<Record<string, (params: Params) => Promise<unknown>>> = {
     async status() {
@@ -45,6 +53,9 @@ export function controlOf(
         'XMPP_CA_NONE', 'this node shows the certificate of xmpp.cert and has no authority of its own',
       )
     },
+    async doctor(params) {
+      return await examine?.(params['domain'] === undefined ? undefined : textOf(params, 'domain')) ?? []
+    },
     async accounts() {
       const records = await bridge.host.accounts.list()
       return records.map(({ local, createdAtMs }) => ({ address: `${local}@${bridge.domain}`, createdAtMs }))
@@ -56,6 +67,9 @@ export function controlOf(
       const account = await accountOf(bridge, params)
       const password = await bridge.connector.credentials.add(account, textOf(params, 'name'))
       return { address: `${account.local}@${bridge.domain}`, password }
+    },
+    async export(params) {
+      return { bytes: await writePieces(textOf(params, 'file'), bridge.exported()) }
     },
     async reports() {
       return await bridge.reports.list()

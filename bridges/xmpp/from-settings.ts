@@ -9,13 +9,14 @@ import { errorCode, OpenIMError } from '../../crypto/errors.ts'
 import type { BridgeHost } from '../../node/bridge-host.ts'
 import type { XmppSettings } from '../../node/config-xmpp.ts'
 import { TlsFiles } from '../../node/connectors/tls-files.ts'
+import type { DoctorCheck } from '../../node/status.ts'
 import type { BridgeControl } from '../../node/control/control-protocol.ts'
 import { checkOwnCertificate } from './certificates/own-certificate.ts'
 import type { HomeCa } from './certificates/home-ca.ts'
 import { controlOf } from './control.ts'
 import type { StaticTarget } from './s2s/resolver.ts'
 import { XmppBridge } from './xmpp-bridge.ts'
-import type { HostPort } from './xmpp-bridge.ts'
+import type { HostPort, XmppBridgeOptions } from './xmpp-bridge.ts'
 
 export interface RunningXmpp {
   readonly control: BridgeControl
@@ -33,28 +34,23 @@ export async function openXmpp(
 ): Promise<RunningXmpp> {
   const { domain, listen, s2s, abuse } = settings
   const { home, certificates } = await openCertificates(node, settings)
+  const outward = await s2sOptions(s2s)
   const bridge = await XmppBridge.open(node, {
     domain, version,
     secureContext: () => certificates.context,
     abuseAddresses: abuse,
     listen: Object.fromEntries(Object.entries(listen).map(([door, place]) => [door, hostPort(place)])),
-    s2s: {
-      policy: {
-        defaultProof: s2s.proof,
-        blocked: s2s.blocked,
-        proofs: Object.fromEntries(s2s.dialback.map((one) => [one, { by: 'dialback' } as const])),
-      },
-      resolver: {
-        ...s2s.dns.length === 0 ? {} : { dnsServers: s2s.dns },
-        overrides: Object.fromEntries(
-          Object.entries(s2s.routes).map(([to, place]) => [to, staticTarget(place)]),
-        ),
-      },
-      roots: [...getCACertificates('default'), ...await extraRoots(s2s.ca)],
-    },
+    s2s: outward,
   })
+  const examine = async (other: string | undefined): Promise<readonly DoctorCheck[]> => {
+    const { examineDomain } = await import('./doctor/examine-domain.ts')
+    return await examineDomain(
+      { node, s2s: outward, secureContext: certificates.context },
+      { domain, other, doors: bridge.addresses(), isHome: home !== undefined },
+    )
+  }
   return {
-    control: controlOf(bridge, { home }),
+    control: controlOf(bridge, { home, examine }),
     addresses: () => bridge.addresses(),
     async start() {
       certificates.start()
@@ -64,6 +60,23 @@ export async function openXmpp(
       await bridge.stop()
       await certificates.stop()
     },
+  }
+}
+
+async function s2sOptions(s2s: XmppSettings['s2s']): Promise<NonNullable<XmppBridgeOptions['s2s']>> {
+  return {
+    policy: {
+      defaultProof: s2s.proof,
+      blocked: s2s.blocked,
+      proofs: Object.fromEntries(s2s.dialback.map((one) => [one, { by: 'dialback' } as const])),
+    },
+    resolver: {
+      ...s2s.dns.length === 0 ? {} : { dnsServers: s2s.dns },
+      overrides: Object.fromEntries(
+        Object.entries(s2s.routes).map(([to, place]) => [to, staticTarget(place)]),
+      ),
+    },
+    roots: [...getCACertificates('default'), ...await extraRoots(s2s.ca)],
   }
 }
 

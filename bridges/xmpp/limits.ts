@@ -66,6 +66,8 @@ export const xmppLimits = {
   archivePageDefault: 50,
   archivePageMax: 100,
   archiveIdsMax: 100,
+  /** Correspondents whose place in archives is remembered, some 200 bytes each. */
+  archivePeersKept: 2_000,
   /** How soon the bridge sees that its process hosts the account now, or no more. */
   hostedLookMs: 2_000,
   /** Capability hashes that are kept; a household meets some dozens of clients. */

@@ -47,6 +47,7 @@ import { serveBlocking } from './xeps/xep-0191-blocking.ts'
 import { servePing } from './xeps/xep-0199-ping.ts'
 import { serveTime } from './xeps/xep-0202-time.ts'
 import { serveCarbons } from './xeps/xep-0280-carbons.ts'
+import { exportAccounts } from './xeps/xep-0227-export.ts'
 import { serveArchive } from './xeps/xep-0313-mam.ts'
 import { Reports } from './xeps/xep-0377-reports.ts'
 import { bookmarkConversion } from './xeps/xep-0402-bookmarks.ts'
@@ -98,6 +99,7 @@ export class XmppBridge {
   /** `undefined`: this node federates with nobody. */
   readonly gateway: XMPPGateway | undefined
   readonly #openIm: OpenImSide
+  readonly #export: () => AsyncIterable<string>
   readonly #serverDoors: readonly StreamListener[]
   readonly #options: XmppBridgeOptions
   readonly #doors: { readonly name: string, readonly door: Door & { address(): string | undefined } }[]
@@ -135,7 +137,7 @@ export class XmppBridge {
     this.#serverDoors = this.#makeServerDoors()
     this.reports = new Reports({ kv, clock, random })
     this.invites = new Invites({ kv, clock, random }, { domain })
-    this.#serve(store)
+    this.#export = this.#serve(store)
     this.#openIm = new OpenImSide({ host: this.host, node })
     this.host.addComponent(this.#openIm.component)
     this.#doors = this.#makeDoors()
@@ -183,6 +185,11 @@ export class XmppBridge {
     return this.#openIm.ownerAddress
   }
 
+  /** What all accounts keep, as XML in pieces (XEP-0227). */
+  exported(): AsyncIterable<string> {
+    return this.#export()
+  }
+
   /** `host:port` by the name of the door. */
   addresses(): Readonly<Record<string, string>> {
     const open = [
@@ -192,10 +199,11 @@ export class XmppBridge {
     return Object.fromEntries(open.filter((one): one is [string, string] => one[1] !== undefined))
   }
 
-  #serve(archive: Archive): void {
+  /** Gives what exports the accounts. */
+  #serve(archive: Archive): () => AsyncIterable<string> {
     const { host } = this
     const capabilities = new Capabilities(host)
-    const { hooks: blockingHooks } = serveBlocking(host, this.reports)
+    const { blocking, hooks: blockingHooks } = serveBlocking(host, this.reports)
     const { pep, hooks: pepHooks } = servePep(host, capabilities)
     const commands = serveCommands(host)
     commands.add(...administration(host, {
@@ -229,6 +237,8 @@ export class XmppBridge {
     host.use(blockingHooks)
     host.use(pepHooks)
     host.use(serveVcard(host, pep))
+    host.use({ loading: ({ id }) => archive.load(id), isBlocked: () => false, available() {}, seen() {} })
+    return () => exportAccounts({ host, pep, blocked: (account) => blocking.list(account) })
   }
 
   #makeDoors(): { name: string, door: Door & { address(): string | undefined } }[] {

@@ -9,11 +9,11 @@ import { OpenIMError } from '../../crypto/errors.ts'
 import { parseConfig } from '../../node/config.ts'
 import { dataFiles, fileError, openToOthers } from '../../node/data-dir.ts'
 import { keysAreSealed } from '../../node/keys-file.ts'
-import type { DoctorCheck, DoctorReport } from '../../node/status.ts'
+import type { DoctorCheck } from '../../node/status.ts'
 import type { CommandContext, CommandResult } from '../context.ts'
 import { withNode } from '../context.ts'
-import { escapeText } from '../escape.ts'
 import { exits } from '../exits.ts'
+import { showFindings } from '../findings.ts'
 import { readConfigText } from '../identity.ts'
 import { outcomeOf } from '../outcomes.ts'
 import { formatSize } from '../units.ts'
@@ -23,7 +23,7 @@ export async function run(context: CommandContext): CommandResult {
   const local = contact === undefined ? await fileChecks(context) : []
   const checks = [...local, ...await nodeChecks(context, contact)]
   const ok = checks.every((check) => check.ok)
-  await show(context, { ok, checks, ...(contact === undefined ? {} : { contact }) })
+  await showFindings(context, { ok, checks, ...(contact === undefined ? {} : { contact }) })
   return ok ? exits.ok : exits.unhealthy
 }
 
@@ -87,18 +87,4 @@ async function diskCheck(dataDir: string): Promise<DoctorCheck> {
   const detail = `${formatSize(free)} free for ${dataDir}`
   if (free >= freeBytesWanted) return { name: 'disk', ok: true, detail }
   return { name: 'disk', ok: false, detail, cure: `make room: a node needs ${formatSize(freeBytesWanted)}` }
-}
-
-async function show({ terminal }: CommandContext, report: DoctorReport): Promise<void> {
-  if (terminal.json) {
-    await terminal.value(report)
-    return
-  }
-  for (const { name, ok, detail, cure } of report.checks) {
-    const mark = ok ? terminal.style('good', '✓') : terminal.style('bad', '✗')
-    const todo = cure === undefined ? '' : `\n    → ${escapeText(cure)}`
-    await terminal.data(`${mark} ${escapeText(name)}: ${escapeText(detail)}${todo}`)
-  }
-  const problems = report.checks.filter((check) => !check.ok).length
-  terminal.say(problems === 0 ? 'Nothing to do.' : `${problems} ${problems === 1 ? 'problem' : 'problems'}.`)
 }

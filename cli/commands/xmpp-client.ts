@@ -1,4 +1,4 @@
-/** `openim xmpp client`: what to type into one of four clients for this node, and how they come to trust it. */
+/** `openim xmpp client`: what to type into a client for this node, and how it comes to trust it. */
 import { networkInterfaces } from 'node:os'
 import { errorCode, OpenIMError } from '../../crypto/errors.ts'
 import type { CommandContext, CommandResult } from '../context.ts'
@@ -43,7 +43,7 @@ const programs: Readonly<Record<string, Program>> = {
   ],
   profanity: ({ address, host, port, tls }) => [
     'Profanity: type',
-    `  /connect ${address} server ${host} port ${port} tls ${tls === 'direct' ? 'direct' : 'force'}`,
+    `  /connect ${address} server ${host} port ${port} tls ${tls === 'direct' ? 'legacy' : 'force'}`,
   ],
 }
 
@@ -53,7 +53,8 @@ export async function run(context: CommandContext): CommandResult {
   const program = Object.hasOwn(programs, name) ? programs[name] : undefined
   if (program === undefined) {
     throw new OpenIMError(
-      'USAGE_ARGUMENT', `there is no text for '${context.args[0]!}'; there is for: ${Object.keys(programs).join(', ')}`,
+      'USAGE_ARGUMENT',
+      `there is no text for '${context.args[0]!}'; there is for: ${Object.keys(programs).join(', ')}`,
     )
   }
   const facts = await factsOf(context, name)
@@ -64,7 +65,9 @@ export async function run(context: CommandContext): CommandResult {
   for (const line of program(facts)) await terminal.data(line)
   await terminal.data(`Password: what this shows:  ${facts.passwordCommand}`)
   if (facts.authority === undefined) return
-  await terminal.data(`Certificate: install the file of  ${context.openim} xmpp ca > home-ca.crt  on that device;`)
+  await terminal.data(
+    `Certificate: install the file of  ${context.openim} xmpp ca > home-ca.crt  on that device;`,
+  )
   await terminal.data(`  SHA-256 ${facts.authority}`)
 }
 
@@ -74,7 +77,9 @@ async function factsOf(context: CommandContext, program: string): Promise<Facts>
   }>(context, 'status', {})
   const place = listen['xmpp'] ?? listen['xmpps']
   if (place === undefined) {
-    throw new OpenIMError('CONFIG_VALUE', 'xmpp.listen: clients need a door, and neither it nor xmpp.listen_tls is set')
+    throw new OpenIMError(
+      'CONFIG_VALUE', 'xmpp.listen: clients need a door, and neither it nor xmpp.listen_tls is set',
+    )
   }
   const user = option(context, 'user')
   const colon = place.lastIndexOf(':')

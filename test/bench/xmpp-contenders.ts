@@ -64,12 +64,17 @@ export async function startOther(
   }
 }
 
-/** Prosody's configuration for SQLite, but for the accounts, which tests write as files; `undefined` where its driver cannot be had. */
+/**
+ * Prosody's configuration for SQLite, but for the accounts, which tests write as files. `undefined`: its
+ * driver cannot be had.
+ */
 export async function prosodyOnSqlite(): Promise<string | undefined> {
   const driver = await needFile('/usr/lib/*/lua/*/dbd/sqlite3.so', 'lua-dbi-sqlite3')
   return driver === undefined
     ? undefined
-    : `storage = { accounts = "internal" }\n    default_storage = "sql"\n    sql = { driver = "SQLite3", database = "prosody.sqlite" }`
+    : `storage = { accounts = "internal" }
+    default_storage = "sql"
+    sql = { driver = "SQLite3", database = "prosody.sqlite" }`
 }
 
 const taskset = findProgram('taskset')

@@ -111,7 +111,10 @@ async function measured<F extends string>(
   const all: Record<string, Record<string, number[]>> = {}
   const work = Object.fromEntries(Object.entries(sides).map(([side, contender]) => [side, async () => {
     const found = await measure(side as Side, contender)
-    for (const [figure, value] of Object.entries<number>(found)) ((all[figure] ??= {})[side] ??= []).push(value)
+    for (const [figure, value] of Object.entries<number>(found)) {
+      const lists = all[figure] ??= {}
+      ;(lists[side] ??= []).push(value)
+    }
     return 0
   }]))
   await interleaved({ rounds: count, sides: work })

@@ -184,6 +184,11 @@ export const claims: readonly Claim[] = [
     shownBy: [inbound, 'an answer about a key counts for the pair and the stream it was asked for'],
   },
   {
+    document: 'XEP-0227', title: 'Portable Import/Export', version: '1.1',
+    without: 'import; of an export, passwords and archives',
+    shownBy: [services, 'exports what accounts keep, whatever they wrote, and overwrites nothing'],
+  },
+  {
     document: 'XEP-0280', title: 'Message Carbons', version: '1.0.1',
     features: ['urn:xmpp:carbons:2', 'urn:xmpp:carbons:rules:0'],
     shownBy: [bridge, 'a message reaches every device of both, once'],

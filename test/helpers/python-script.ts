@@ -1,4 +1,4 @@
-/** Programs in Python that tests run: settings as JSON on their input, what they tell as JSON on their output. */
+/** Programs in Python that tests run: settings are JSON on their input, what they tell on their output. */
 import { spawn } from 'node:child_process'
 import * as assert from 'uvu/assert'
 

@@ -3,7 +3,6 @@
  * vectors and against a node: the real rooms behind real TCP and UDP doors on loopback. So the
  * document says what the program does, and enough of it.
  */
-import { spawn } from 'node:child_process'
 import * as assert from 'uvu/assert'
 import { hex } from '../../crypto/bytes.ts'
 import { crypto } from '../../crypto/index.ts'
@@ -24,6 +23,7 @@ import type { Log } from '../../node/ports.ts'
 import { MemoryStore } from '../../node/storage/memory-store.ts'
 import { needPythonModule } from '../helpers/debian.ts'
 import { suite } from '../helpers/harness.ts'
+import { runPython, toldByPython } from '../helpers/python-script.ts'
 import { TestInbox } from '../helpers/test-inbox.ts'
 
 const python = await needPythonModule('cryptography')
@@ -37,26 +37,14 @@ const ports = { clock: systemClock, random: systemRandom, log: silentLog }
 
 /** Runs the client to its end and gives what it printed. */
 async function runClient(args: readonly string[], settings?: object): Promise<Record<string, unknown>> {
-  const { code, output, errors } = await run(args, settings)
-  assert.is(code, 0, errors)
-  return JSON.parse(output) as Record<string, unknown>
+  return await toldByPython(python!, [clientPath, ...args], settings)
 }
 
 /** The last line of a talk that fails. */
 async function refusedTalk(settings: object): Promise<string> {
-  const { code, errors } = await run(['talk'], settings)
+  const { code, errors } = await runPython(python!, [clientPath, 'talk'], settings)
   assert.is(code, 1, errors)
   return errors.trim().split('\n').at(-1)!
-}
-
-async function run(args: readonly string[], settings: object = {}) {
-  const child = spawn(python!, ['-B', clientPath, ...args], { stdio: ['pipe', 'pipe', 'pipe'] })
-  let [output, errors] = ['', '']
-  child.stdout.setEncoding('utf8').on('data', (text: string) => { output += text })
-  child.stderr.setEncoding('utf8').on('data', (text: string) => { errors += text })
-  child.stdin.end(JSON.stringify(settings))
-  const code = await new Promise<number | null>((resolve) => { child.once('close', resolve) })
-  return { code, output, errors }
 }
 
 /** A node with two accounts: the client's, and that of somebody who sends everything back. */

@@ -36,13 +36,19 @@ async function settings(): Promise<object> {
   }
 }
 
-withSlixmpp('logs in, chats, publishes keys, reads its archive and resumes where it was cut off', async () => {
+withSlixmpp('logs in, chats, publishes keys, reads its archive and resumes after a cut', async () => {
   const told = await toldByPython(python!, [script, 'play'], await settings())
   assert.equal(told, {
-    login: ['SCRAM-SHA-256', 'TLSv1.3'],
+    login: ['SCRAM-SHA-256-PLUS', 'TLSv1.3'],
     subscription: 'both',
     chat: { ann: ['hello Ann'], laptop: ['hello Ann'], bob: ['hello Bob', 'hello, Bob'] },
     omemo: ['QUJD', 'QUJD'],
+    services: {
+      identity: [['server', 'im']], software: 'openIM', vcard: 'Ann', blocked: ['loadb0@a.test'],
+      toBlocked: 'not-acceptable', tunes: 1, archiveOfOther: 'forbidden',
+    },
+    archive: ['hello Bob', 'hello Ann', 'hello, Bob'],
+    resume: { same: true, inOrderOnce: true },
   })
 })
 

@@ -77,7 +77,8 @@ test('an XMPP client and somebody on openIM talk, also after both nodes were kil
   const phone = await login(alice, password)
   const { json: contacts } = await alice.run(['contacts'])
   const jid = `${(contacts as { contacts: { address: string }[] }).contacts[0]!.address}@oim.a.test`
-  await phone.client.iqCaller.request(xml('iq', { type: 'set' }, xml('enable', { xmlns: 'urn:xmpp:carbons:2' })))
+  const carbons = xml('enable', { xmlns: 'urn:xmpp:carbons:2' })
+  await phone.client.iqCaller.request(xml('iq', { type: 'set' }, carbons))
   const roster = await phone.client.iqCaller.request(
     xml('iq', { type: 'get' }, xml('query', { xmlns: 'jabber:iq:roster' })),
   )

@@ -51,6 +51,13 @@ export interface ArchivePage {
   readonly isComplete: boolean
 }
 
+/** Ids between two, exclusive, in the order of the paging. */
+interface IdSpan {
+  readonly low: string | undefined
+  readonly high: string | undefined
+  readonly isBackward: boolean
+}
+
 const counterMax = 0xffff
 const scanPage = 200
 
@@ -65,10 +72,17 @@ export class Archive {
     this.#clock = clock
   }
 
-  /**
-   * Above all earlier ones of this owner in this process, also when the clock goes back. Across a
-   * restart it is the clock's word: a message comes milliseconds after it at the earliest.
-   */
+  /** Learns the last id of an owner, before the first `nextId`: the clock may have gone back since. */
+  async load(owner: string): Promise<void> {
+    const prefix = `mam/${owner}/`
+    const [last] = await this.#kv.list({ prefix, limit: 1, reverse: true })
+    const id = last?.key.slice(prefix.length)
+    if (id === undefined || !isId(id) || this.#last.has(owner)) return
+    const atMs = Number.parseInt(id.slice(0, 12), 16)
+    this.#last.set(owner, { atMs, counter: Number.parseInt(id.slice(12), 16) })
+  }
+
+  /** Above all earlier ones of this owner, also when the clock goes back. */
   nextId(owner: string): string {
     const nowMs = this.#clock.now()
     const last = this.#last.get(owner)
@@ -94,7 +108,6 @@ export class Archive {
   }
 
   async query(owner: string, filter: ArchiveFilter, paging: ArchivePaging): Promise<ArchivePage> {
-    if (filter.ids !== undefined) return await this.#byIds(owner, filter.ids)
     const isBackward = paging.before !== undefined
     const low = highest([lowOf(filter.startMs), filter.afterId, isBackward ? undefined : paging.after])
     const high = lowest(
@@ -102,8 +115,10 @@ export class Archive {
     )
     const found: ArchiveEntry[] = []
     let isComplete = true
-    for await (const id of this.#ids(owner, { filter, low, high, isBackward })) {
-      const entry = await this.#read(owner, id, filter.with)
+    const span: IdSpan = { low, high, isBackward }
+    const ids = filter.ids === undefined ? this.#ids(owner, filter, span) : among(filter.ids, span)
+    for await (const id of ids) {
+      const entry = await this.#read(owner, id, filter)
       if (entry === undefined) continue
       if (found.length === paging.max) {
         isComplete = false
@@ -115,7 +130,7 @@ export class Archive {
   }
 
   async has(owner: string, id: string): Promise<boolean> {
-    return /^[0-9a-f]{16}$/.test(id) && await this.#kv.get(`mam/${owner}/${id}`) !== undefined
+    return isId(id) && await this.#kv.get(`mam/${owner}/${id}`) !== undefined
   }
 
   /** XEP-0313 §4.1.2: the first and the last. */
@@ -152,18 +167,9 @@ export class Archive {
     return old.length
   }
 
-  async #byIds(owner: string, ids: readonly string[]): Promise<ArchivePage> {
-    const entries = await Promise.all(ids.map((id) => this.#read(owner, id, undefined)))
-    const found = entries.filter((entry) => entry !== undefined)
-    return { entries: found.sort((a, b) => a.id < b.id ? -1 : 1), isComplete: true }
-  }
-
   /** Between the two, exclusive, in the wanted order. */
   async *#ids(
-    owner: string,
-    { filter, low, high, isBackward }: {
-      filter: ArchiveFilter, low: string | undefined, high: string | undefined, isBackward: boolean
-    },
+    owner: string, filter: ArchiveFilter, { low, high, isBackward }: IdSpan,
   ): AsyncGenerator<string> {
     const prefix = filter.with === undefined ? `mam/${owner}/` : withPrefix(owner, filter.with)
     const begin = isBackward ? high : low
@@ -183,14 +189,21 @@ export class Archive {
     }
   }
 
-  async #read(owner: string, id: string, peer: Jid | undefined): Promise<ArchiveEntry | undefined> {
-    if (!/^[0-9a-f]{16}$/.test(id)) return undefined
+  async #read(
+    owner: string, id: string, { with: peer, ids }: ArchiveFilter,
+  ): Promise<ArchiveEntry | undefined> {
+    if (!isId(id)) return undefined
     const prefix = `mam/${owner}/`
     const row = await this.#kv.get(`${prefix}${id}`)
     const entry = row === undefined ? undefined : entryOf(row, prefix)
-    if (entry === undefined || peer === undefined || peer.isBare) return entry
-    const { from, to } = entry.message.attrs
-    return [from, to].includes(peer.toString()) ? entry : undefined
+    if (entry === undefined || peer === undefined) return entry
+    // Ids that came by the index of `peer` need no second look there.
+    const isNamed = ids !== undefined
+    if (isNamed && await this.#kv.get(`${withPrefix(owner, peer)}${id}`) === undefined) return undefined
+    if (peer.isBare) return entry
+    const { from = '', to = '' } = entry.message.attrs
+    // As they were written by their servers, so both are prepared before they are compared.
+    return [from, to].some((end) => Jid.parse(end)?.equals(peer) === true) ? entry : undefined
   }
 }
 
@@ -200,8 +213,20 @@ function entryOf({ key, value }: KvEntry, prefix: string): ArchiveEntry | undefi
   return message === undefined ? undefined : { id, atMs: Number.parseInt(id.slice(0, 12), 16), message }
 }
 
+function isId(text: string): boolean {
+  return /^[0-9a-f]{16}$/.test(text)
+}
+
 function idOf(atMs: number, counter: number): string {
   return atMs.toString(16).padStart(12, '0') + counter.toString(16).padStart(4, '0')
+}
+
+/** Those of `ids` that lie in the span, each once. */
+function among(ids: readonly string[], { low, high, isBackward }: IdSpan): string[] {
+  const inside = [...new Set(ids)]
+    .filter((id) => (low === undefined || id > low) && (high === undefined || id < high))
+    .sort()
+  return isBackward ? inside.reverse() : inside
 }
 
 /** Exclusive bounds around an inclusive time. */
@@ -221,6 +246,16 @@ function lowest(ids: readonly (string | undefined)[]): string | undefined {
   return ids.filter((id) => id !== undefined).sort()[0]
 }
 
+/** By bare JID, of those who write often. */
+const hashes = new Map<string, string>()
+
 function withPrefix(owner: string, peer: Jid): string {
-  return `mam-with/${owner}/${crypto.sha256Hex(utf8(peer.bare)).slice(0, 24)}/`
+  const { bare } = peer
+  let hash = hashes.get(bare)
+  if (hash === undefined) {
+    hash = crypto.sha256Hex(utf8(bare)).slice(0, 24)
+    if (hashes.size >= xmppLimits.archivePeersKept) hashes.delete(hashes.keys().next().value!)
+    hashes.set(bare, hash)
+  }
+  return `mam-with/${owner}/${hash}/`
 }

@@ -40,6 +40,8 @@ interface StoredPassword {
   /** 16 hex digits. */
   readonly id: string
   readonly name: string
+  /** Id of the password whose login made this one, and with which it ends; empty: the operator did. */
+  readonly by: string
   readonly createdAtMs: number
   readonly storedKey1: Uint8Array
   readonly serverKey1: Uint8Array
@@ -52,7 +54,7 @@ interface PasswordRecord extends ScramSalt {
 }
 
 const storedCodec = struct<StoredPassword>({
-  id: text(16), name: text(256), createdAtMs: u64,
+  id: text(16), name: text(256), by: text(16), createdAtMs: u64,
   storedKey1: fixed(20), serverKey1: fixed(20), storedKey256: fixed(32), serverKey256: fixed(32),
 })
 const recordCodec = struct<{ salt: Uint8Array, iterations: number, passwords: StoredPassword[] }>({
@@ -95,9 +97,9 @@ export class Credentials {
    * Makes a password and gives it: the one time that it is seen.
    * @throws XMPP_PASSWORD_NAME when the name is none or taken, XMPP_PASSWORD_TOO_MANY
    */
-  async add(account: LoginAccount, name: string): Promise<string> {
+  async add(account: LoginAccount, name: string, by = ''): Promise<string> {
     const plain = newPassword(this.#components.random)
-    await this.set(account, { name, password: plain })
+    await this.set(account, { name, password: plain, by })
     return plain
   }
 
@@ -107,18 +109,23 @@ export class Credentials {
    */
   async set(
     account: LoginAccount,
-    { name, password }: { readonly name: string, readonly password: string },
+    { name, password, by = '' }: {
+      readonly name: string, readonly password: string, readonly by?: string
+    },
   ): Promise<void> {
     const prepared = prepareOrThrow(password)
     assertName(name)
     const salt = await this.#saltFor(account)
     const { random, clock, kv } = this.#components
     const stored: StoredPassword = {
-      id: hex(random.bytes(8)), name, createdAtMs: clock.now(), ...await keysFor(prepared, salt),
+      id: hex(random.bytes(8)), name, by, createdAtMs: clock.now(), ...await keysFor(prepared, salt),
     }
     await changeEntry(kv, keyOf(account.id), (value) => {
       const passwords = value === undefined ? [] : decode(recordCodec, value).passwords
       assertRoom(passwords, name)
+      if (by !== '' && !passwords.some(({ id }) => id === by)) {
+        throw new OpenIMError('XMPP_PASSWORD_UNKNOWN', 'the password of this login is revoked')
+      }
       const { salt: bytes, iterations } = salt
       return encode(recordCodec, { salt: bytes, iterations, passwords: [...passwords, stored] })
     })
@@ -153,21 +160,24 @@ export class Credentials {
     }))
   }
 
-  /** Takes one away, and with it what was logged in by it. False: there is none of that name. */
+  /**
+   * Takes one away, and with it what was logged in by it, and passwords that were made by such a login.
+   * False: there is none of that name.
+   */
   async revoke(accountId: string, name: string): Promise<boolean> {
     const { kv } = this.#components
-    let gone: StoredPassword | undefined
+    let gone: readonly StoredPassword[] = []
     await changeEntry(kv, keyOf(accountId), (value) => {
       const record = value === undefined ? undefined : decode(recordCodec, value)
-      gone = record?.passwords.find((one) => one.name === name)
-      if (record === undefined || gone === undefined) return undefined
+      gone = record === undefined ? [] : withDescendants(record.passwords, name)
+      if (record === undefined || gone.length === 0) return undefined
       // The record stays when it is empty: so does its salt.
-      const passwords = record.passwords.filter((one) => one.name !== name)
+      const passwords = record.passwords.filter((one) => !gone.includes(one))
       return encode(recordCodec, { ...record, passwords })
     })
-    if (gone === undefined) return false
-    await kv.write([{ type: 'delete', key: usedKeyOf(accountId, gone.id) }])
-    for (const listener of this.#listeners) listener(accountId, gone.id)
+    if (gone.length === 0) return false
+    await kv.write(gone.map(({ id }) => ({ type: 'delete', key: usedKeyOf(accountId, id) })))
+    for (const { id } of gone) for (const listener of this.#listeners) listener(accountId, id)
     return true
   }
 
@@ -275,7 +285,15 @@ function derive(secret: Uint8Array, label: string): Uint8Array {
   return createHmac('sha256', secret).update(utf8(label)).digest()
 }
 
-type PasswordKeys = Omit<StoredPassword, 'id' | 'name' | 'createdAtMs'>
+/** The one of this name, and those that came of it. */
+function withDescendants(passwords: readonly StoredPassword[], name: string): StoredPassword[] {
+  const found = passwords.filter((one) => one.name === name)
+  // It grows while it is walked.
+  for (const { id } of found) found.push(...passwords.filter(({ by }) => by === id))
+  return found
+}
+
+type PasswordKeys = Omit<StoredPassword, 'id' | 'name' | 'by' | 'createdAtMs'>
 
 async function keysFor(prepared: string, salt: ScramSalt): Promise<PasswordKeys> {
   const [sha1, sha256] = await Promise.all([

@@ -10,7 +10,9 @@
  * Keys come from OpenSSL, not from the Random port: the signatures do, too, and nothing replays them.
  * A new certificate has a new key. The authority is replaced when it would end before what it issues.
  */
-import { createHash, createPrivateKey, createPublicKey, generateKeyPairSync, X509Certificate } from 'node:crypto'
+import {
+  createHash, createPrivateKey, createPublicKey, generateKeyPairSync, X509Certificate,
+} from 'node:crypto'
 import { createSecureContext } from 'node:tls'
 import type { SecureContext } from 'node:tls'
 import type { Random } from '../../../crypto/random.ts'

@@ -20,6 +20,8 @@ export class Account {
   readonly roster: Roster
   readonly #resources = new Map<string, Resource>()
   #deliveries: Promise<unknown> = Promise.resolve()
+  /** Of these, how many are still to come. */
+  #waiting = 0
 
   constructor({ id, jid, roster }: AccountComponents) {
     this.id = id
@@ -60,10 +62,13 @@ export class Account {
   /**
    * Runs `deliver` once `written` settled, and after everything that was handed over before, so that
    * what waits for the disk is not overtaken by what does not. Rejects as `written` does, and then
-   * delivers nothing.
+   * delivers nothing. Nothing to wait for (`undefined`, and none before): at once.
    */
-  inOrder<T>(written: Promise<unknown>, deliver: () => T): Promise<T> {
+  inOrder<T>(written: Promise<unknown> | undefined, deliver: () => T): Promise<T> {
+    // Runs before it returns, and rejects where `deliver` throws.
+    if (written === undefined && this.#waiting === 0) return (async () => deliver())()
     const earlier = this.#deliveries
+    this.#waiting++
     const done = (async () => {
       try {
         await written
@@ -72,7 +77,8 @@ export class Account {
       }
       return deliver()
     })()
-    this.#deliveries = done.catch(() => {})
+    const settled = (): void => { this.#waiting-- }
+    this.#deliveries = done.then(settled, settled)
     return done
   }
 }

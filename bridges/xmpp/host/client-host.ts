@@ -49,9 +49,10 @@ export class HostForClients implements ClientHost {
     return await this.#options.bound(account)
   }
 
-  async receive(session: HostedSession, stanza: XmlElement): Promise<void> {
+  receive(session: HostedSession, stanza: XmlElement): Promise<void> {
     const bound = this.#bound.get(session)
-    if (bound !== undefined) await this.#host.fromClient(bound.account, bound.resource, stanza)
+    if (bound === undefined) return Promise.resolve()
+    return this.#host.fromClient(bound.account, bound.resource, stanza)
   }
 
   async unbound(session: HostedSession): Promise<void> {

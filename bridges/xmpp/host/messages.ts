@@ -65,18 +65,23 @@ export class Messages {
     const own = this.#sanitised(account, given)
     const stanza = own.attrs.to === undefined ? own.withAttrs({ to: to.bare }) : own
     const isToSelf = to.bare === account.jid.bare
-    let kept: Promise<unknown> = Promise.resolve()
+    let kept: Promise<unknown> | undefined
     // To ourselves: archived once, by the receiving side.
     if (!isToSelf && archive.isArchiving && archive.isKept(stanza)) {
       const id = archive.nextId(account.id)
       kept = this.#context.kv.write(archive.operations(account.id, { id, peer: to, message: stanza }))
     }
-    const outgoing = isPrivate(stanza) ? withoutPrivate(stanza) : stanza
-    const copied = account.inOrder(kept, () => {
-      if (isToSelf || isPrivate(stanza) || !isForCarbons(stanza)) return
-      this.#carbons('sent', { account, message: stanza, except: new Set([resource]) })
-    })
-    await Promise.all([copied, kept.then(() => this.#context.route(outgoing))])
+    const isHidden = isPrivate(stanza)
+    // Another device may come while the message is being kept.
+    const mayBeOthers = kept !== undefined || account.size > 1
+    const isCopied = mayBeOthers && !isToSelf && !isHidden && isForCarbons(stanza)
+    const copied = !isCopied ? undefined : account.inOrder(kept, () =>
+      this.#carbons('sent', { account, message: stanza, except: new Set([resource]) }))
+    const outgoing = isHidden ? withoutPrivate(stanza) : stanza
+    const routed = kept === undefined
+      ? this.#context.route(outgoing)
+      : kept.then(() => this.#context.route(outgoing))
+    await (copied === undefined ? routed : Promise.all([copied, routed]))
   }
 
   /**
@@ -110,7 +115,7 @@ export class Messages {
     if (!archive.isKept(message) || (isTaken && !archive.isArchiving)) {
       // Chat states and the like are for those who are there.
       if (!isTaken) return
-      await account.inOrder(Promise.resolve(), () => this.#hand(account, delivery.to, message))
+      await account.inOrder(undefined, () => this.#hand(account, delivery.to, message))
       return
     }
     const targets = isTaken ? delivery.to : []
@@ -202,9 +207,9 @@ export class Messages {
 
   /** Takes away what only we may say: our stanza ids and our delays (XEP-0359 §6, XEP-0203 §4). */
   #sanitised(account: Account, message: XmlElement): XmlElement {
-    const ours = new Set([account.jid.bare, account.jid.domain])
     // However it is written: clients compare prepared addresses.
-    const isOurs = (given = ''): boolean => ours.has(given) || ours.has(Jid.parse(given)?.toString() ?? '')
+    const isOurs = (given = ''): boolean =>
+      [account.jid.bare, account.jid.domain].includes(Jid.parse(given)?.toString() ?? '')
     return message.without((child) => {
       if (child.is('stanza-id', ns.stanzaIds)) return isOurs(child.attrs.by)
       return child.is('delay', ns.delay) && isOurs(child.attrs.from)

@@ -24,6 +24,8 @@ export interface DialOptions {
   /** With our certificate, so that the other end can ask for it. */
   readonly secureContext: SecureContext | undefined
   readonly signal: AbortSignal
+  /** Where TLS comes first; `xmpp-server` when left out. */
+  readonly alpn?: string
 }
 
 /** What a TLS client asks for by SNI; no name for an address (RFC 6066 §3). */
@@ -89,9 +91,9 @@ export class S2sDialer {
 
   #open({ address, port, transport }: S2sTarget): Socket {
     if (transport === 'starttls') return connectTcp({ host: address, port })
-    const { domain, secureContext } = this.#options
+    const { domain, secureContext, alpn = 'xmpp-server' } = this.#options
     return connectTls({
-      host: address, port, servername: serverNameOf(domain), ALPNProtocols: ['xmpp-server'],
+      host: address, port, servername: serverNameOf(domain), ALPNProtocols: [alpn],
       // Judged by our own policy, which can say why (certificate-path.ts).
       rejectUnauthorized: false, minVersion: 'TLSv1.2',
       ...secureContext === undefined ? {} : { secureContext },

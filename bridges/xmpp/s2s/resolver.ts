@@ -57,7 +57,7 @@ interface Place extends StaticTarget {
 }
 
 /** What a question came to: records, or the certainty that there are none, or neither. */
-type Answer<T> = { readonly records: readonly T[] } | { readonly failed: string }
+export type Answer<T> = { readonly records: readonly T[] } | { readonly failed: string }
 
 interface Kept {
   readonly resolution: Resolution
@@ -208,7 +208,8 @@ function inTurn(addresses: readonly string[]): string[] {
 
 const noSuch = new Set(['ENOTFOUND', 'ENODATA'])
 
-async function answered<T>(question: Promise<readonly T[]>): Promise<Answer<T>> {
+/** None is an answer, too. */
+export async function answered<T>(question: Promise<readonly T[]>): Promise<Answer<T>> {
   try {
     return { records: await question }
   } catch (error) {

@@ -11,6 +11,7 @@
 import { hex } from '../../../crypto/bytes.ts'
 import { OpenIMError } from '../../../crypto/errors.ts'
 import type { Account } from '../host/account.ts'
+import type { Resource } from '../host/resource.ts'
 import type { XmppHost } from '../host/xmpp-host.ts'
 import { xmppLimits } from '../limits.ts'
 import type { IqRequest } from '../ports.ts'
@@ -53,7 +54,7 @@ export interface Command {
   /** Others neither see nor run it. */
   isFor(account: Account): boolean
   /** @throws StanzaError, XMPP_* */
-  run(account: Account, values: FormValues): Promise<CommandOutcome>
+  run(account: Account, values: FormValues, resource: Resource): Promise<CommandOutcome>
 }
 
 interface CommandSession {
@@ -89,7 +90,8 @@ export class Commands {
     const account = await this.#host.context.account(request.from)
     const command = this.#commands.get(node)
     if (command === undefined) throw new StanzaError('item-not-found', 'there is no such command')
-    if (account === undefined || !command.isFor(account)) {
+    const resource = account?.resource(request.from.resource)
+    if (account === undefined || resource === undefined || !command.isFor(account)) {
       throw new StanzaError('forbidden', 'this command is not for you')
     }
     const owner = request.from.toString()
@@ -108,7 +110,7 @@ export class Commands {
       return answer('executing', id, actions, formOf(command))
     }
     const values = sessionid === undefined ? new Map() : readForm(request.payload, command)
-    const outcome = await command.run(account, values).catch(refused)
+    const outcome = await command.run(account, values, resource).catch(refused)
     return answer('completed', id, ...resultOf(command, outcome))
   }
 

@@ -11,7 +11,7 @@ import { xmppLimits } from '../limits.ts'
 import { StanzaError } from '../stanza-errors.ts'
 import { el } from '../xml/element.ts'
 import { ns } from '../xml/names.ts'
-import type { Command, FormValues } from './xep-0050-commands.ts'
+import type { Command } from './xep-0050-commands.ts'
 
 const adminNs = 'http://jabber.org/protocol/admin'
 
@@ -104,15 +104,17 @@ function announce(host: XmppHost, ofOwner: OfOwner): Command {
   }
 }
 
-/** Whoever is logged in may do as much as this by writing to people; the owner sees it in the list. */
+/** It ends with the password of the login that made it: nobody stays in by what they made in passing. */
 function appPassword(credentials: () => Credentials): Command {
   const formType = 'https://openim.invalid/commands#app-password'
   return {
     formType, node: formType, title: 'Make an app password for one more client',
     fields: [{ name: 'name', type: 'text-single', label: 'Client, such as phone', isRequired: true }],
     isFor: () => true,
-    async run({ id, jid }, values: FormValues) {
-      const password = await credentials().add({ id, local: jid.local }, values.get('name')![0]!)
+    async run({ id, jid }, values, { session: { passwordId } }) {
+      if (passwordId === undefined) throw new StanzaError('unexpected-request', 'log in by a password first')
+      const login = { id, local: jid.local }
+      const password = await credentials().add(login, values.get('name')![0]!, passwordId)
       return {
         note: 'it is shown this once',
         fields: [{ name: 'password', label: 'Password', values: [password] }],

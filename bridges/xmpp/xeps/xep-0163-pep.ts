@@ -41,12 +41,23 @@ export interface PepObserver {
   published?(account: Account, node: PersonalNode, item: PersonalItem): Promise<void>
 }
 
+/**
+ * Whose presence our user sees counts too: they may become a subscriber without another presence, as
+ * when two subscribe to each other.
+ */
+interface SeenContact {
+  readonly jid: Jid
+  readonly presence: XmlElement
+  /** Was one when it was seen: it has been told of what was there. */
+  readonly isSubscriber: boolean
+}
+
 export class PersonalEvents {
   readonly #host: XmppHost
   readonly #capabilities: Capabilities
   readonly #services = new WeakMap<Account, Promise<PersonalNodes>>()
   /** Available contacts whose events may go to, by their full JID. */
-  readonly #contacts = new WeakMap<Account, Map<string, XmlElement>>()
+  readonly #contacts = new WeakMap<Account, Map<string, SeenContact>>()
   readonly #observers: PepObserver[] = []
 
   constructor(host: XmppHost, capabilities: Capabilities) {
@@ -109,9 +120,14 @@ export class PersonalEvents {
     }
     const told = [
       ...account.available().map(({ presence }) => presence!),
-      ...isPrivate(config) ? [] : this.#contacts.get(account)?.values() ?? [],
+      ...isPrivate(config) ? [] : this.#subscribers(account),
     ]
     for (const presence of told) tell(presence).catch(this.#host.context.failed('an event was not told'))
+  }
+
+  #subscribers(account: Account): XmlElement[] {
+    return [...this.#contacts.get(account)?.values() ?? []]
+      .filter(({ jid }) => account.roster.state(jid).from).map(({ presence }) => presence)
   }
 
   /** Somebody's presence was seen: what they want to know and missed is told. */
@@ -119,19 +135,21 @@ export class PersonalEvents {
     const from = Jid.parse(presence.attrs.from ?? '')
     if (from === undefined || from.isBare) return
     const isOwn = from.bare === account.jid.bare
-    const contacts = this.#contacts.get(account) ?? new Map<string, XmlElement>()
+    const contacts = this.#contacts.get(account) ?? new Map<string, SeenContact>()
     this.#contacts.set(account, contacts)
-    const before = contacts.get(from.toString())
+    const known = contacts.get(from.toString())
     if (presence.attrs.type !== undefined) {
       contacts.delete(from.toString())
       return
     }
-    if (!isOwn && !account.roster.state(from).from) return
-    if (contacts.size >= xmppLimits.pepContactsMax && before === undefined && !isOwn) return
+    const { from: isSubscriber, to: isSubscription } = account.roster.state(from)
+    if (!isOwn && !isSubscriber && !isSubscription) return
+    if (contacts.size >= xmppLimits.pepContactsMax && known === undefined && !isOwn) return
+    const before = known?.isSubscriber === true ? known.presence : undefined
     const asked = this.#capabilities.knownFeatures(before ?? presence)
     const isNew = before === undefined || capsText(before) !== capsText(presence)
-    if (!isOwn) contacts.set(from.toString(), presence)
-    if (!isNew) return
+    if (!isOwn) contacts.set(from.toString(), { jid: from, presence, isSubscriber })
+    if (!isNew || !(isOwn || isSubscriber)) return
     const features = await this.#capabilities.features(account, presence)
     const nodes = await this.nodes(account)
     for (const node of nodes.list()) {

@@ -4,7 +4,7 @@
  *
  * ```text
  *   register-invite/HASH    until when, and the address that it is for, if it names one
- *   xmpp:DOMAIN?register;preauth=TOKEN;ibr=y
+ *   xmpp:DOMAIN?register;preauth=TOKEN
  * ```
  */
 import { createHash } from 'node:crypto'
@@ -67,7 +67,7 @@ export class Invites {
     const value = encode(inviteCodec, { untilMs: expiresAtMs, local: jid?.local })
     await kv.write([{ type: 'put', key: keyOf(token), value }])
     const at = jid === undefined ? this.#domain : jid.bare
-    return { uri: `xmpp:${at}?register;preauth=${token};ibr=y`, expiresAtMs }
+    return { uri: `xmpp:${at}?register;preauth=${token}`, expiresAtMs }
   }
 
   /** `undefined`: there is none, or it is over. */

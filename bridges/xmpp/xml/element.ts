@@ -30,6 +30,7 @@ export class XmlElement {
   readonly attrs: XmlAttributes
   /** Text is never empty, and no two texts follow each other. */
   readonly children: readonly XmlNode[]
+  #text: string | undefined
 
   /** Takes both without copying: nobody else may change them. Prefer `el`. */
   constructor(
@@ -61,6 +62,12 @@ export class XmlElement {
       if (typeof node !== 'string' && node.ns === ns) return node
     }
     return undefined
+  }
+
+  /** As text, by the writer (writer.ts), who is asked once: one element goes to many. */
+  written(write: (element: XmlElement) => string): string {
+    this.#text ??= write(this)
+    return this.#text
   }
 
   /** All child elements, or those of this name and namespace. */
@@ -101,8 +108,8 @@ export class XmlElement {
 
   /** The same without the child elements that `isUnwanted` names. */
   without(isUnwanted: (child: XmlElement) => boolean): XmlElement {
-    const kept = this.children.filter((node) => typeof node === 'string' || !isUnwanted(node))
-    return kept.length === this.children.length ? this : this.withChildren(kept)
+    const isKept = (node: XmlNode): boolean => typeof node === 'string' || !isUnwanted(node)
+    return this.children.every(isKept) ? this : this.withChildren(this.children.filter(isKept))
   }
 }
 

@@ -17,7 +17,6 @@ const escapes: Readonly<Record<string, string>> = {
   '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', '\'': '&apos;',
   '\t': '&#x9;', '\n': '&#xA;', '\r': '&#xD;',
 }
-const texts = new WeakMap<XmlElement, string>()
 
 function escaped(text: string): string {
   return special.test(text) ? text.replace(eachSpecial, (one) => escapes[one] ?? '\ufffd') : text
@@ -33,11 +32,11 @@ function escapedText(text: string): string {
 
 /** A stanza for a stream: without a namespace of its own where it is the stream's. */
 export function writeStanza(element: XmlElement): string {
-  const known = texts.get(element)
-  if (known !== undefined) return known
-  const text = written(element, ns.client)
-  texts.set(element, text)
-  return text
+  return element.written(inStream)
+}
+
+function inStream(element: XmlElement): string {
+  return written(element, ns.client)
 }
 
 /** The same as a document of its own: for a WebSocket message (RFC 7395 §3.3.3) and for records. */

@@ -16,7 +16,7 @@ from slixmpp.exceptions import IqError
 PATIENCE = 10
 OMEMO = "eu.siacs.conversations.axolotl"
 PUBLISH_OPTIONS = "http://jabber.org/protocol/pubsub#publish-options"
-PLUGINS = (4, 30, 45, 49, 54, 60, 84, 92, 115, 118, 163, 184, 191, 198, 199, 202, 280, 308, 313)
+PLUGINS = (4, 30, 45, 49, 54, 60, 84, 92, 115, 118, 163, 184, 191, 198, 199, 280, 308, 313)
 
 
 class Person(ClientXMPP):
@@ -103,7 +103,7 @@ async def chat(ann, laptop, bob):
         await until(lambda: "hello Ann" in one.came, "an answer")
     ann.say(bob.boundjid.bare, "hello, Bob", replaces=said)
     await until(lambda: said in bob.corrected, "a correction")
-    return {"ann": ann.came, "laptop": laptop.came, "bob": bob.came}
+    return {"ann": [*ann.came], "laptop": [*laptop.came], "bob": [*bob.came]}
 
 
 async def omemo(ann, bob, stranger):
@@ -157,7 +157,6 @@ async def services(ann, bob):
     own, domain = ann.boundjid.bare, ann.boundjid.domain
     info = await ann["xep_0030"].get_info(jid=domain)
     version = await ann["xep_0092"].get_version(domain)
-    time = await ann["xep_0202"].get_entity_time(domain)
     await ann["xep_0199"].ping(domain)
     card = ann["xep_0054"].make_vcard()
     card["FN"] = "Ann"
@@ -172,12 +171,11 @@ async def services(ann, bob):
     return {
         "identity": sorted([category, kind] for category, kind, *_ in info["disco_info"]["identities"]),
         "software": version["software_version"]["name"],
-        "hasTime": bool(time["entity_time"]["utc"]),
         "vcard": seen["vcard_temp"]["FN"],
         "blocked": [str(jid) for jid in blocked["blocklist"]["items"]],
         "toBlocked": refusal,
         "tunes": len(list(tune["pubsub"]["items"])),
-        "otherBlocked": await refused(ann["xep_0313"].get_fields(jid=bob.boundjid.bare)),
+        "archiveOfOther": await refused(ann["xep_0313"].get_fields(jid=bob.boundjid.bare)),
     }
 
 

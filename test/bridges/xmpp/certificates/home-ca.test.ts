@@ -61,13 +61,17 @@ test('our own verifier takes it where the authority is trusted', async () => {
   const roots = new TrustedRoots([home.authority.pem])
   const presented = { leaf, others: [] }
   assert.equal(verifyCertificate(presented, domain, { roots, nowMs: systemClock.now() }), { ok: true })
-  const stranger = verifyCertificate(presented, domain, { roots: new TrustedRoots([]), nowMs: systemClock.now() })
+  const stranger = verifyCertificate(
+    presented, domain, { roots: new TrustedRoots([]), nowMs: systemClock.now() },
+  )
   assert.is(stranger.ok ? '' : stranger.reason, 'untrusted')
 })
 
 test('its authority speaks for nothing outside of the domain', async () => {
   const home = await HomeCa.open(ground(), domain)
-  const { constraints, isAuthority, pathLength } = readCertificate(new X509Certificate(home.authority.pem).raw)
+  const { constraints, isAuthority, pathLength } = readCertificate(
+    new X509Certificate(home.authority.pem).raw,
+  )
   assert.ok(isAuthority)
   assert.is(pathLength, 0)
   assert.equal(constraints?.permittedDns, [domain])
@@ -77,7 +81,9 @@ test('its authority speaks for nothing outside of the domain', async () => {
 test('a certificate of such an authority for another domain is refused', () => {
   const authority = generateKeyPairSync('ec', { namedCurve: 'P-256' })
   const issuer = { name: 'home', ...authority }
-  const times = { serial: new Uint8Array(16), fromMs: systemClock.now() - dayMs, toMs: systemClock.now() + dayMs }
+  const times = {
+    serial: new Uint8Array(16), fromMs: systemClock.now() - dayMs, toMs: systemClock.now() + dayMs,
+  }
   const root = writeCertificate({
     subject: 'home', publicKey: authority.publicKey, issuer, ...times, use: { as: 'authority', domain },
   })

@@ -3,15 +3,20 @@
  * them: version, time, ping, private XML, vCards and avatars, contact addresses.
  */
 import { createHash } from 'node:crypto'
+import { mkdtemp, readFile, rm, stat } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import * as assert from 'uvu/assert'
+import { writePieces } from '../../../../bridges/xmpp/export-file.ts'
 import { Jid } from '../../../../bridges/xmpp/jid.ts'
 import { xmppLimits } from '../../../../bridges/xmpp/limits.ts'
 import { Reports } from '../../../../bridges/xmpp/xeps/xep-0377-reports.ts'
+import { readElement } from '../../../../bridges/xmpp/xml/text.ts'
 import { memoryKv } from '../../../../protocol/memory-kv.ts'
 import { suite } from '../../../helpers/harness.ts'
 import { seededRandom } from '../../../helpers/seeded-random.ts'
 import { VirtualClock } from '../../../helpers/virtual-clock.ts'
-import { ask, refusal } from '../../../helpers/xmpp-asking.ts'
+import { ask, refusal, settled } from '../../../helpers/xmpp-asking.ts'
 import { xml } from '../../../helpers/xmpp-client.ts'
 import type { LtxElement } from '../../../helpers/xmpp-client.ts'
 import { XmppHouse } from '../../../helpers/xmpp-house.ts'
@@ -141,6 +146,40 @@ test('keeps what was reported along with a block, for the owner of the node', as
   assert.equal(reports.map(({ atMs: _, ...rest }) => rest), [{
     by: 'erin@a.test', about: 'spam@else.test', reason: 'spam', text: 'sells watches', messages: ['17'],
   }])
+})
+
+test('exports what accounts keep, whatever they wrote, and overwrites nothing', async () => {
+  const grace = await house.login('grace')
+  const item = xml('item', { jid: 'away@a.test', name: '</user>"\'&' })
+  await ask(grace, 'set', xml('query', { xmlns: 'jabber:iq:roster' }, item))
+  await ask(grace, 'set', xml('vCard', { xmlns: 'vcard-temp' }, xml('FN', {}, 'Grace')))
+  await ask(grace, 'set', xml('pubsub', { xmlns: pubsub }, xml('publish', { node: 'test:node' },
+    xml('item', { id: 'one' }, xml('x', { xmlns: 'test:x' }, 'published')))))
+  await house.password('away')
+  await grace.say('away@a.test', 'see you </offline-messages>')
+  await settled(grace)
+  const directory = await mkdtemp(join(tmpdir(), 'openim-export-'))
+  try {
+    const path = join(directory, 'accounts.xml')
+    const bytes = await writePieces(path, house.bridge.exported())
+    const text = await readFile(path, 'utf8')
+    assert.equal([Buffer.byteLength(text), (await stat(path)).mode & 0o777], [bytes, 0o600])
+    const data = readElement(text)!
+    const users = data.child('host')!.elements('user')
+    const [own, away] = ['grace', 'away'].map((name) => users.find(({ attrs }) => attrs.name === name)!)
+    assert.is(own!.child('query', 'jabber:iq:roster')!.child('item')!.attrs.name, '</user>"\'&')
+    assert.is(own!.child('vCard', 'vcard-temp')!.childText('FN'), 'Grace')
+    const nodes = own!.elements('pubsub', pubsub).map((one) => one.child('items')!)
+    const node = nodes.find(({ attrs }) => attrs.node === 'test:node')!
+    assert.is(node.child('item')!.childText('x', 'test:x'), 'published')
+    const [message] = away!.child('offline-messages')!.elements('message', 'jabber:client')
+    assert.is(message!.childText('body'), 'see you </offline-messages>')
+    const again = await writePieces(path, house.bridge.exported())
+      .then(() => 'written', (error: { code: string }) => error.code)
+    assert.is(again, 'FILE_EXISTS')
+  } finally {
+    await rm(directory, { recursive: true })
+  }
 })
 
 test('keeps so many reports and no more, the newest', async () => {

@@ -62,6 +62,28 @@ test('asks for a form, runs once, and forgets what is not finished', async () =>
   assert.is(await refusal(command(alice, { node: 'nothing' })), 'item-not-found')
 })
 
+test('ends what was made in passing with the password of the login that made it', async () => {
+  const { bridge: { host, connector: { credentials } } } = house
+  const login = await host.accounts.create('carol')
+  const [kept, lost] = [await credentials.add(login, 'laptop'), await credentials.add(login, 'phone')]
+  const open = (password: string): Promise<LoggedIn> =>
+    LoggedIn.open({ jid: 'carol@a.test', password, port: house.port })
+  const thief = await open(lost)
+  const [second] = valuesOf(await fill(thief, appPassword, { name: 'harmless' }), 'password')
+  const again = await open(second!)
+  const [third] = valuesOf(await fill(again, appPassword, { name: 'harmless too' }), 'password')
+  const ends = [thief, again].map(({ client }) =>
+    new Promise<void>((resolve) => client.on('disconnect', resolve)))
+  await credentials.revoke(login.id, 'phone')
+  await Promise.all(ends)
+  for (const gone of [lost, second!, third!]) {
+    assert.is(await open(gone).then(() => 'in', (error: { condition: string }) => error.condition),
+      'not-authorized')
+  }
+  await (await open(kept)).close()
+  assert.equal((await credentials.list(login.id)).map(({ name }) => name), ['laptop'])
+})
+
 test('lets the owner alone see, end and tell', async () => {
   const [owner, bob] = [await house.login('owner'), await house.login('bob', 'phone')]
   const nodes = async (session: LoggedIn): Promise<number> => (await ask(session, 'get', xml(
