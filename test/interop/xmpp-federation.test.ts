@@ -15,7 +15,7 @@ import { GatewayNode } from '../helpers/xmpp-gateway.ts'
 import { XmppGround } from '../helpers/xmpp-server.ts'
 import type { XmppServer } from '../helpers/xmpp-server.ts'
 
-const test = suite('interop/xmpp-federation', { timeoutMs: 60_000 })
+const test = suite('interop/xmpp-federation', { timeoutMs: 180_000 })
 let ground: XmppGround
 const nodes: GatewayNode[] = []
 const clients: LoggedIn[] = []

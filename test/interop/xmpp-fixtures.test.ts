@@ -12,7 +12,7 @@ import type { LtxElement } from '../helpers/xmpp-client.ts'
 import { XmppGround } from '../helpers/xmpp-server.ts'
 import type { XmppServer } from '../helpers/xmpp-server.ts'
 
-const test = suite('interop/xmpp-fixtures', { timeoutMs: 25_000 })
+const test = suite('interop/xmpp-fixtures', { timeoutMs: 90_000 })
 let ground: XmppGround
 test.before.each(async () => {
   ground = await XmppGround.create()

@@ -12,7 +12,7 @@ import { XmppHouse } from '../helpers/xmpp-house.ts'
 import { XmppGround } from '../helpers/xmpp-server.ts'
 import type { XmppServer } from '../helpers/xmpp-server.ts'
 
-const test = suite('interop/xmpp-neighbours', { timeoutMs: 60_000 })
+const test = suite('interop/xmpp-neighbours', { timeoutMs: 120_000 })
 const areHere = test.skipUnless(hasProsody && hasEjabberd, 'prosody or ejabberd is not installed')
 const password = 'correct horse'
 

@@ -22,7 +22,7 @@ import { houseBases } from '../helpers/house-ground.ts'
 import { playHousehold } from '../helpers/house-play.ts'
 import { hasRedis, redisAddress, startRedis } from '../helpers/redis-server.ts'
 
-const test = suite('scenes/household', { timeoutMs: 60_000, leakGraceMs: 10_000 })
+const test = suite('scenes/household', { timeoutMs: 150_000, leakGraceMs: 10_000 })
 const it = hasRedis ? test : test.skip('redis-server is not installed')
 
 async function until(what: string, probe: () => Promise<boolean>): Promise<void> {

@@ -9,7 +9,7 @@ import { xml } from '../../helpers/xmpp-client.ts'
 import type { LtxElement } from '../../helpers/xmpp-client.ts'
 import { XmppHouse } from '../../helpers/xmpp-house.ts'
 
-const test = suite('bridges/xmpp/xmpp-bridge')
+const test = suite('bridges/xmpp/xmpp-bridge', { timeoutMs: 60_000 })
 
 const houses: XmppHouse[] = []
 test.after.each(async () => {
