@@ -8,6 +8,7 @@
  */
 import { hex } from '../../../crypto/bytes.ts'
 import { decode, encode, struct, text, vector } from '../../../protocol/codec/struct.ts'
+import { changeEntry } from '../../../protocol/kv.ts'
 import type { Account } from '../host/account.ts'
 import { ownerOf } from '../host/owner.ts'
 import type { HostHooks, XmppHost } from '../host/xmpp-host.ts'
@@ -61,16 +62,18 @@ export class Blocking {
     change: { readonly add?: readonly Jid[], readonly remove?: readonly Jid[] | 'all' },
   ): Promise<void> {
     const { add = [], remove = [] } = change
-    const list = new Set(remove === 'all' ? [] : this.list(account))
-    for (const jid of remove === 'all' ? [] : remove) list.delete(jid.toString())
-    for (const jid of add) list.add(jid.toString())
-    if (list.size > xmppLimits.blockedMax) {
-      throw new StanzaError(
-        'resource-constraint', `at most ${xmppLimits.blockedMax} addresses can be blocked`,
-      )
-    }
-    const value = encode(listCodec, { jids: [...list].sort() })
-    await this.#host.context.kv.write([{ type: 'put', key: keyOf(account), value }])
+    let list = new Set<string>()
+    await changeEntry(this.#host.context.kv, keyOf(account), (value) => {
+      list = new Set(remove === 'all' || value === undefined ? [] : decode(listCodec, value).jids)
+      for (const jid of remove === 'all' ? [] : remove) list.delete(jid.toString())
+      for (const jid of add) list.add(jid.toString())
+      if (list.size > xmppLimits.blockedMax) {
+        throw new StanzaError(
+          'resource-constraint', `at most ${xmppLimits.blockedMax} addresses can be blocked`,
+        )
+      }
+      return encode(listCodec, { jids: [...list].sort() })
+    })
     this.#lists.set(account.id, list)
   }
 }

@@ -153,6 +153,17 @@ test('a blocked address is neither heard nor told', async () => {
   await alice.find((stanza) => stanza.getChildText('body') === 'and now?')
 })
 
+test('addresses that are blocked in one breath are all blocked', async () => {
+  const house = await open()
+  const alice = await house.login('alice')
+  const jids = Array.from({ length: 5 }, (_, i) => `bob${i}@a.test`)
+  await Promise.all(jids.map((jid) =>
+    ask(alice, 'set', xml('block', { xmlns: 'urn:xmpp:blocking' }, xml('item', { jid })))))
+  const answer = await ask(alice, 'get', xml('blocklist', { xmlns: 'urn:xmpp:blocking' }))
+  const blocked = answer.getChild('blocklist')!.getChildren('item').map(({ attrs }) => attrs['jid'])
+  assert.equal(blocked, jids)
+})
+
 test('service discovery offers what is there', async () => {
   const house = await open()
   const alice = await house.login('alice')
