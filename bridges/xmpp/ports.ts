@@ -7,6 +7,7 @@
  *   s2s/ (servers) ──┘                               └── host/openim (contacts on openIM)
  * ```
  */
+import type { Along } from './along.ts'
 import type { Jid } from './jid.ts'
 import type { XmlElement } from './xml/element.ts'
 
@@ -56,8 +57,11 @@ export interface AccountRef {
   readonly jid: Jid
 }
 
-/** Hands a stanza on to wherever its `to` lives; settles when that took it durably. Never throws. */
-export type Route = (stanza: XmlElement) => Promise<void>
+/**
+ * Hands a stanza on to wherever its `to` lives; settles when that took it durably. Never throws.
+ * `along` becomes durable with it where its receiver's mailbox is ours, else by itself afterwards.
+ */
+export type Route = (stanza: XmlElement, along?: Along) => Promise<void>
 
 /** A service with a domain of its own below ours: rooms, uploads, openIM contacts. */
 export interface Component {

@@ -10,7 +10,7 @@
  */
 import { hostname } from 'node:os'
 import type { BridgeHost } from '../../node/bridge-host.ts'
-import { Archive } from './archive/archive.ts'
+import { Archive, archivedAtMs } from './archive/archive.ts'
 import { isArchivable } from './archive/archivable.ts'
 import { archiveMetadata } from './archive/mam.ts'
 import { XMPPConnector } from './c2s/xmpp-connector.ts'
@@ -123,6 +123,8 @@ export class XmppBridge {
       isKept: isArchivable,
       isArchiving,
       nextId: (account: string) => store.nextId(account),
+      timeOf: archivedAtMs,
+      find: (account: string, id: string) => store.find(account, id),
       operations: (
         account: string, entry: Parameters<Archive['operations']>[1],
       ) => store.operations(account, entry),

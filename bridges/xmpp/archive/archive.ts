@@ -78,7 +78,7 @@ export class Archive {
     const [last] = await this.#kv.list({ prefix, limit: 1, reverse: true })
     const id = last?.key.slice(prefix.length)
     if (id === undefined || !isId(id) || this.#last.has(owner)) return
-    const atMs = Number.parseInt(id.slice(0, 12), 16)
+    const atMs = archivedAtMs(id)
     this.#last.set(owner, { atMs, counter: Number.parseInt(id.slice(12), 16) })
   }
 
@@ -131,6 +131,10 @@ export class Archive {
 
   async has(owner: string, id: string): Promise<boolean> {
     return isId(id) && await this.#kv.get(`mam/${owner}/${id}`) !== undefined
+  }
+
+  async find(owner: string, id: string): Promise<XmlElement | undefined> {
+    return (await this.#read(owner, id, {}))?.message
   }
 
   /** XEP-0313 §4.1.2: the first and the last. */
@@ -210,7 +214,12 @@ export class Archive {
 function entryOf({ key, value }: KvEntry, prefix: string): ArchiveEntry | undefined {
   const id = key.slice(prefix.length)
   const message = readElement(utf8Decode(value))
-  return message === undefined ? undefined : { id, atMs: Number.parseInt(id.slice(0, 12), 16), message }
+  return message === undefined ? undefined : { id, atMs: archivedAtMs(id), message }
+}
+
+/** When an entry got its id, milliseconds. */
+export function archivedAtMs(id: string): number {
+  return Number.parseInt(id.slice(0, 12), 16)
 }
 
 function isId(text: string): boolean {

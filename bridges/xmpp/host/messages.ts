@@ -11,6 +11,7 @@
  * Whoever handed a message over learns that it is durable by the promise, and only then is it
  * acknowledged to where it came from (XEP-0198).
  */
+import { Along } from '../along.ts'
 import { Jid } from '../jid.ts'
 import { xmppLimits } from '../limits.ts'
 import { blockedByUs, StanzaError } from '../stanza-errors.ts'
@@ -22,20 +23,9 @@ import type { Account } from './account.ts'
 import { carbonOf, isForCarbons, isPrivate, withoutPrivate } from './carbons.ts'
 import { messageDelivery, messageType } from './delivery-rules.ts'
 import type { HostContext } from './host-context.ts'
+import type { MessageArchive } from './message-archive.ts'
 import type { OfflineMessages } from './offline.ts'
 import type { Resource } from './resource.ts'
-
-/** The archive of each account (XEP-0313), as far as delivery needs it. */
-export interface MessageArchive {
-  /** Whether a message is one that a person would miss (`store`, `no-store`, what it carries). */
-  isKept(message: XmlElement): boolean
-  /** Else messages are kept only while nobody takes them. */
-  readonly isArchiving: boolean
-  /** A fresh id, above all earlier ones of the account. */
-  nextId(account: string): string
-  /** To be written in one batch with what else belongs to the message. `peer` is the other end. */
-  operations(account: string, entry: { id: string, peer: Jid, message: XmlElement }): KvOperation[]
-}
 
 export interface MessageParts {
   readonly archive: MessageArchive
@@ -49,6 +39,8 @@ export interface MessageParts {
 export class Messages {
   readonly #context: HostContext
   readonly #parts: MessageParts
+  /** Messages of a sender that are kept before they are routed: later ones go after them. */
+  readonly #keptApart = new WeakMap<Account, number>()
 
   constructor(context: HostContext, parts: MessageParts) {
     this.#context = context
@@ -65,34 +57,53 @@ export class Messages {
     const own = this.#sanitised(account, given)
     const stanza = own.attrs.to === undefined ? own.withAttrs({ to: to.bare }) : own
     const isToSelf = to.bare === account.jid.bare
-    let kept: Promise<unknown> | undefined
     // To ourselves: archived once, by the receiving side.
-    if (!isToSelf && archive.isArchiving && archive.isKept(stanza)) {
-      const id = archive.nextId(account.id)
-      kept = this.#context.kv.write(archive.operations(account.id, { id, peer: to, message: stanza }))
-    }
+    const isKept = !isToSelf && archive.isArchiving && archive.isKept(stanza)
     const isHidden = isPrivate(stanza)
+    const outgoing = isHidden ? withoutPrivate(stanza) : stanza
+    const operations = !isKept ? undefined
+      : archive.operations(account.id, { id: archive.nextId(account.id), peer: to, message: stanza })
+    const { kept, routed } = this.#keepAndRoute(account, { to, outgoing, operations })
     // Another device may come while the message is being kept.
     const mayBeOthers = kept !== undefined || account.size > 1
     const isCopied = mayBeOthers && !isToSelf && !isHidden && isForCarbons(stanza)
     const copied = !isCopied ? undefined : account.inOrder(kept, () =>
       this.#carbons('sent', { account, message: stanza, except: new Set([resource]) }))
-    const outgoing = isHidden ? withoutPrivate(stanza) : stanza
-    const routed = kept === undefined
-      ? this.#context.route(outgoing)
-      : kept.then(() => this.#context.route(outgoing))
     await (copied === undefined ? routed : Promise.all([copied, routed]))
   }
 
   /**
-   * To an account of ours, or to none. `stanza.from` is proven. `extra` is written in the same batch.
+   * `kept` settles when the sender's archive has it: written in one batch with what the receiver
+   * keeps where the receiver is an account in use here, else before it is routed.
+   */
+  #keepAndRoute(account: Account, { to, outgoing, operations }: {
+    readonly to: Jid, readonly outgoing: XmlElement, readonly operations: readonly KvOperation[] | undefined,
+  }): { readonly kept: Promise<unknown> | undefined, readonly routed: Promise<void> } {
+    const { kv, route } = this.#context
+    if (operations === undefined) return { kept: undefined, routed: route(outgoing) }
+    const apart = this.#keptApart.get(account) ?? 0
+    if (apart === 0 && this.#context.loaded(to) !== undefined) {
+      const along = new Along(kv, operations)
+      return { routed: route(outgoing, along), kept: along.kept }
+    }
+    this.#keptApart.set(account, apart + 1)
+    const kept = kv.write(operations)
+    const routed = kept.then(() => route(outgoing)).finally(() => {
+      this.#keptApart.set(account, this.#keptApart.get(account)! - 1)
+    })
+    return { kept, routed }
+  }
+
+  /**
+   * To an account of ours, or to none. `stanza.from` is proven. `along` goes into the batch that keeps
+   * it, where it is kept.
    * @throws StanzaError what the sender is to be told
    */
   async toAccount(
     account: Account | undefined,
     to: Jid,
     given: XmlElement,
-    extra: readonly KvOperation[] = [],
+    along?: Along,
   ): Promise<void> {
     const type = messageType(given.attrs.type)
     const resources = account?.resources
@@ -119,7 +130,7 @@ export class Messages {
       return
     }
     const targets = isTaken ? delivery.to : []
-    await this.#keepAndHand(account, { from, to, message, targets, extra })
+    await this.#keepAndHand(account, { from, to, message, targets, along })
   }
 
   /** Written by the account somewhere else than in an XMPP client: into its archive and to its devices. */
@@ -135,10 +146,10 @@ export class Messages {
 
   async #keepAndHand(
     account: Account,
-    { from, to, message, targets, extra }: {
+    { from, to, message, targets, along }: {
       readonly from: Jid, readonly to: Jid, readonly message: XmlElement,
       readonly targets: readonly Resource[],
-      readonly extra: readonly KvOperation[],
+      readonly along: Along | undefined,
     },
   ): Promise<void> {
     const { archive, offline } = this.#parts
@@ -146,14 +157,13 @@ export class Messages {
     const id = archive.nextId(account.id)
     const marked = message.plus(el(ns.stanzaIds, 'stanza-id', { by: account.jid.bare, id }))
     const isToSelf = from.bare === account.jid.bare
-    const stamped = marked.plus(delayOf(account.jid.domain, this.#context.clock.now()))
-    const written = this.#context.kv.write([
+    const batch = [
       ...archive.isArchiving
         ? archive.operations(account.id, { id, peer: isToSelf ? to : from, message: marked })
         : [],
-      offline.operation(account.id, { id, stanza: stamped }),
-      ...extra,
-    ])
+      offline.operation(account.id, archive.isArchiving ? { id } : { id, message: marked }),
+    ]
+    const written = along === undefined ? this.#context.kv.write(batch) : along.write(batch)
     await account.inOrder(written, () => {
       this.#parts.observed?.(account, marked)
       this.#hand(account, targets, marked, id)
@@ -218,11 +228,18 @@ export class Messages {
 
   /** A client has come: what waits is handed to it. */
   async handWaiting(account: Account, resource: Resource): Promise<void> {
-    const { offline } = this.#parts
-    for await (const { id, stanza } of offline.waiting(account.id)) {
+    for await (const waiting of this.waiting(account)) {
       await resource.session.room()
       if (account.resource(resource.resource) !== resource) return
-      this.#sendKept(account, resource, { id, stanza })
+      this.#sendKept(account, resource, waiting)
+    }
+  }
+
+  /** What no device has for certain, the oldest first, with the time it came. */
+  async *waiting(account: Account): AsyncGenerator<{ readonly id: string, readonly stanza: XmlElement }> {
+    const { offline, archive } = this.#parts
+    for await (const { id, message } of offline.waiting(account.id)) {
+      yield { id, stanza: message.plus(delayOf(account.jid.domain, archive.timeOf(id))) }
     }
   }
 }

@@ -4,7 +4,8 @@
  * it; so a cut connection, a crash of ours or a phone that never comes back loses nothing.
  *
  * ```text
- *   offline/ACCOUNT/ID      the stanza as text; ID is its archive id, which is ordered by time
+ *   offline/ACCOUNT/ID      empty: the archive has the message; else its text. ID is its
+ *                           archive id, which is ordered by time
  * ```
  */
 import { utf8Decode, utf8 } from '../../../crypto/bytes.ts'
@@ -12,6 +13,7 @@ import { kvEntries } from '../../../protocol/kv.ts'
 import type { Clock, KvOperation, KvStore, Timer } from '../../../protocol/ports.ts'
 import { xmppLimits } from '../limits.ts'
 import type { XmlElement } from '../xml/element.ts'
+import type { MessageArchive } from './message-archive.ts'
 import { readElement, writeElement } from '../xml/text.ts'
 
 /** Confirmations are written together: one lost in a crash only means that a message comes again. */
@@ -20,12 +22,13 @@ const strikesAtOnce = 500
 
 export interface WaitingMessage {
   readonly id: string
-  readonly stanza: XmlElement
+  readonly message: XmlElement
 }
 
 export class OfflineMessages {
   readonly #kv: KvStore
   readonly #clock: Clock
+  readonly #find: (account: string, id: string) => Promise<XmlElement | undefined>
   readonly #onError: (error: unknown) => void
   /** Confirmed and not deleted yet; `#going` are being deleted. */
   #strikes = new Set<string>()
@@ -34,16 +37,22 @@ export class OfflineMessages {
   /** Messages that wait, by account, of those that were asked for. */
   readonly #counts = new Map<string, Promise<{ value: number }>>()
 
-  constructor(components: { kv: KvStore, clock: Clock, onError: (error: unknown) => void }) {
+  constructor(components: {
+    kv: KvStore, clock: Clock, archive: Pick<MessageArchive, 'find'>, onError: (error: unknown) => void,
+  }) {
     this.#kv = components.kv
     this.#clock = components.clock
+    this.#find = (account, id) => components.archive.find(account, id)
     this.#onError = components.onError
   }
 
-  /** To be written with the archive entry, at once. */
-  operation(account: string, { id, stanza }: WaitingMessage): KvOperation {
+  /** To be written with the archive entry, at once; `message`: where there is no such entry. */
+  operation(
+    account: string, { id, message }: { readonly id: string, readonly message?: XmlElement },
+  ): KvOperation {
     void this.#counts.get(account)?.then((count) => { count.value++ })
-    return { type: 'put', key: keyOf(account, id), value: utf8(writeElement(stanza)) }
+    const value = message === undefined ? new Uint8Array(0) : utf8(writeElement(message))
+    return { type: 'put', key: keyOf(account, id), value }
   }
 
   /** A client has it. */
@@ -61,8 +70,10 @@ export class OfflineMessages {
     const prefix = `offline/${account}/`
     for await (const { key, value } of kvEntries(this.#kv, prefix)) {
       if (this.#strikes.has(key) || this.#going.has(key)) continue
-      const stanza = readElement(utf8Decode(value))
-      if (stanza !== undefined) yield { id: key.slice(prefix.length), stanza }
+      const id = key.slice(prefix.length)
+      const message = value.length === 0 ? await this.#find(account, id) : readElement(utf8Decode(value))
+      if (message === undefined) this.strike(account, id)
+      else yield { id, message }
     }
   }
 

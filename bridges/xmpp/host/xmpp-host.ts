@@ -13,6 +13,7 @@
 import type { Random } from '../../../crypto/random.ts'
 import type { Log } from '../../../node/ports.ts'
 import type { Clock, KvStore } from '../../../protocol/ports.ts'
+import type { Along } from '../along.ts'
 import { Jid } from '../jid.ts'
 import { xmppLimits } from '../limits.ts'
 import type { Component, RemoteDomains, StanzaTarget } from '../ports.ts'
@@ -27,7 +28,7 @@ import type { HostContext } from './host-context.ts'
 import { IqCalls } from './iq-calls.ts'
 import { IqTable } from './iq-table.ts'
 import { Messages } from './messages.ts'
-import type { MessageArchive } from './messages.ts'
+import type { MessageArchive } from './message-archive.ts'
 import { OfflineMessages } from './offline.ts'
 import { Presence } from './presence.ts'
 import type { PresenceHooks } from './presence.ts'
@@ -78,14 +79,16 @@ export class XmppHost implements StanzaTarget {
     this.context = {
       clock, random, log, kv, domain,
       iq: new IqTable(),
-      route: (stanza) => this.route(stanza),
+      route: (stanza, along) => this.route(stanza, along),
       account: (jid) => jid.domain === domain ? this.accounts.get(jid) : Promise.resolve(undefined),
       loaded: (jid) => jid.domain === domain ? this.accounts.loaded(jid) : undefined,
       failed: (what) => (err) => log.error({ err }, what),
     }
-    this.#offline = new OfflineMessages(
-      { kv, clock, onError: this.context.failed('offline marks were not struck off') },
-    )
+    this.#offline = new OfflineMessages({
+      kv, clock,
+      archive: components.archive,
+      onError: this.context.failed('offline marks were not struck off'),
+    })
     const isBlocked = (account: Account, jid: Jid): boolean => this.#isBlocked(account, jid)
     this.presence = new Presence(this.context, {
       available: (account, resource, isFirst) => this.#available(account, resource, isFirst),
@@ -199,26 +202,29 @@ export class XmppHost implements StanzaTarget {
     await this.route(stanza)
   }
 
-  async route(stanza: XmlElement): Promise<void> {
+  async route(stanza: XmlElement, along?: Along): Promise<void> {
     try {
       const to = Jid.parse(stanza.attrs.to ?? '')
       if (to === undefined) throw new StanzaError('jid-malformed', 'the address is malformed')
-      if (to.domain === this.#domain) await this.#toOurs(to, stanza)
+      if (to.domain === this.#domain) await this.#toOurs(to, stanza, along)
       else if (this.#services.has(to.domain)) await this.#services.get(to.domain)!.receive(stanza)
       else await this.#components.remote.send(stanza)
+      await along?.settle()
     } catch (error) {
+      // Before the answer goes: what follows in its order may wait for it.
+      await along?.settle().catch(this.context.failed('what goes along with a message was not kept'))
       const answer = this.#refusal(stanza, error)
       if (answer !== undefined) await this.route(answer)
     }
   }
 
-  async #toOurs(to: Jid, stanza: XmlElement): Promise<void> {
+  async #toOurs(to: Jid, stanza: XmlElement, along?: Along): Promise<void> {
     const account = to.local === ''
       ? undefined
       : this.accounts.loaded(to) ?? await this.accounts.get(to)
     if (stanza.name === 'iq') await this.#iqToOurs(account, to, stanza)
     else if (to.local === '') this.#toServer(stanza)
-    else if (stanza.name === 'message') await this.messages.toAccount(account, to, stanza)
+    else if (stanza.name === 'message') await this.messages.toAccount(account, to, stanza, along)
     else await this.presence.toAccount(account, to, stanza)
   }
 

@@ -14,6 +14,7 @@ import type {
   ClientApi, ClientEvent, Contact, HistoryEntry, MessageStatus,
 } from '../../../protocol/client/api.ts'
 import type { KvOperation } from '../../../protocol/ports.ts'
+import { Along } from '../along.ts'
 import type { Account } from '../host/account.ts'
 import { delayOf } from '../host/messages.ts'
 import type { XmppHost } from '../host/xmpp-host.ts'
@@ -125,9 +126,10 @@ export class HistoryFeed {
     const message = this.#message(
       entry, { from: peer.bare, to: jid.bare, type: 'chat', id: historyId(entry) },
     )
+    const along = new Along(host.context.kv, [step])
     try {
-      await host.messages.toAccount(this.#account, jid, message, [step])
-      return true
+      await host.messages.toAccount(this.#account, jid, message, along)
+      return along.isWritten
     } catch (error) {
       // Blocked by the account, or its mailbox is full: it stays in the openIM history.
       if (error instanceof StanzaError) return false

@@ -74,11 +74,8 @@ async function* partsOf({ host, pep, blocked }: ExportParts, account: Account): 
   }
 }
 
-async function* offline({ context: { kv } }: XmppHost, { id }: Account): AsyncGenerator<string> {
+async function* offline({ messages }: XmppHost, account: Account): AsyncGenerator<string> {
   yield '<offline-messages>\n'
-  for await (const { value } of kvEntries(kv, `offline/${id}/`)) {
-    const message = readElement(utf8Decode(value))
-    if (message !== undefined) yield `${writeElement(message)}\n`
-  }
+  for await (const { stanza } of messages.waiting(account)) yield `${writeElement(stanza)}\n`
   yield '</offline-messages>\n'
 }
