@@ -13,6 +13,13 @@
  * cert = "/etc/ssl/example.org.pem" # with its chain, PEM; looked at again every minute; without both
  * key = "/etc/ssl/example.org.key"  # the node is its own authority: for a network at home
  * abuse = ["mailto:abuse@example.org"]
+ * [xmpp.upload]                    # files over HTTP, where listen_web is set (XEP-0363)
+ * enabled = true
+ * file_max = "100MB"               # of one file
+ * account_max = "2GB"              # of what one account has there
+ * day_max = "500MB"                # of what one account brings in a day
+ * total_max = "10GB"
+ * days = 30                        # then a file goes
  * [xmpp.s2s]
  * proof = "certificate"            # or "dialback" for all that have no valid certificate
  * dialback = ["old.example"]       # or for these alone
@@ -37,6 +44,15 @@ export interface XmppSettings {
   /** `undefined`: the bridge makes its own, under an authority of the house. */
   readonly files: { readonly cert: string, readonly key: string } | undefined
   readonly abuse: readonly string[]
+  /** `undefined` where the bridge has a default. */
+  readonly upload: {
+    readonly enabled: boolean
+    readonly fileBytesMax: number | undefined
+    readonly accountBytesMax: number | undefined
+    readonly dayBytesMax: number | undefined
+    readonly totalBytesMax: number | undefined
+    readonly keptDays: number | undefined
+  }
   readonly s2s: {
     readonly proof: 'certificate' | 'dialback'
     readonly dialback: readonly string[]
@@ -63,17 +79,25 @@ const address = v.pipe(
   v.string(addressForm), v.check((text) => /^(mailto|xmpp|https?):\S+$/.test(text), addressForm),
 )
 
+const daysForm = 'must be a number of days from 1 to 3650'
+const days = v.pipe(
+  v.number(daysForm), v.check((count) => Number.isInteger(count) && count >= 1 && count <= 3_650, daysForm),
+)
+
 /** Names of the settings, for "did you mean". */
 export const xmppSettingNames = [
   'xmpp.domain', 'xmpp.listen', 'xmpp.listen_tls', 'xmpp.listen_web', 'xmpp.listen_s2s',
   'xmpp.listen_s2s_tls',
-  'xmpp.cert', 'xmpp.key', 'xmpp.abuse', 'xmpp.s2s.proof', 'xmpp.s2s.dialback', 'xmpp.s2s.blocked',
+  'xmpp.cert', 'xmpp.key', 'xmpp.abuse',
+  'xmpp.upload.enabled', 'xmpp.upload.file_max', 'xmpp.upload.account_max', 'xmpp.upload.day_max',
+  'xmpp.upload.total_max', 'xmpp.upload.days', 'xmpp.s2s.proof', 'xmpp.s2s.dialback', 'xmpp.s2s.blocked',
   'xmpp.s2s.dns', 'xmpp.s2s.ca', 'xmpp.s2s.routes',
 ] as const
 
 /** @param forms how the other tables read the same kinds of value */
-export function xmppTable({ hostPort, file }: {
+export function xmppTable({ hostPort, file, size }: {
   readonly hostPort: v.GenericSchema<unknown, string>, readonly file: v.GenericSchema<unknown, string>,
+  readonly size: v.GenericSchema<unknown, number>,
 }): v.GenericSchema<unknown, XmppSettings> {
   const table = v.strictObject({
     domain,
@@ -85,6 +109,14 @@ export function xmppTable({ hostPort, file }: {
     cert: v.optional(file),
     key: v.optional(file),
     abuse: v.optional(v.pipe(v.array(address, addressForm), v.maxLength(10))),
+    upload: v.optional(v.strictObject({
+      enabled: v.optional(v.boolean('must be true or false')),
+      file_max: v.optional(size),
+      account_max: v.optional(size),
+      day_max: v.optional(size),
+      total_max: v.optional(size),
+      days: v.optional(days),
+    })),
     s2s: v.optional(v.strictObject({
       proof: v.optional(v.picklist(['certificate', 'dialback'], 'must be "certificate" or "dialback"')),
       dialback: v.optional(domains),
@@ -110,6 +142,14 @@ export function xmppTable({ hostPort, file }: {
     files: given.cert === undefined || given.key === undefined ? undefined
       : { cert: given.cert, key: given.key },
     abuse: given.abuse ?? [],
+    upload: {
+      enabled: given.upload?.enabled ?? true,
+      fileBytesMax: given.upload?.file_max,
+      accountBytesMax: given.upload?.account_max,
+      dayBytesMax: given.upload?.day_max,
+      totalBytesMax: given.upload?.total_max,
+      keptDays: given.upload?.days,
+    },
     s2s: {
       proof: given.s2s?.proof ?? 'certificate',
       dialback: given.s2s?.dialback ?? [],

@@ -227,7 +227,7 @@ const fileSchema = v.strictObject({
   })),
   tls: v.optional(v.strictObject({ cert: file, key: file }, 'must be a table with cert and key')),
   database: v.optional(v.strictObject({ url: databaseUrl, password_file: v.optional(file) })),
-  xmpp: v.optional(xmppTable({ hostPort, file })),
+  xmpp: v.optional(xmppTable({ hostPort, file, size })),
   p2p: v.optional(v.strictObject({ bootstrap: v.optional(bootstrap), mdns: v.optional(mdns) })),
   limits: v.optional(v.strictObject({ held_for_others: v.optional(size), peers: v.optional(peers) })),
   log: v.optional(v.strictObject({ level: v.optional(logLevel) })),

@@ -15,6 +15,8 @@ import { checkOwnCertificate } from './certificates/own-certificate.ts'
 import type { HomeCa } from './certificates/home-ca.ts'
 import { controlOf } from './control.ts'
 import type { StaticTarget } from './s2s/resolver.ts'
+import { defaultUploads } from './upload/upload-store.ts'
+import type { UploadLimits } from './upload/upload-store.ts'
 import { XmppBridge } from './xmpp-bridge.ts'
 import type { HostPort, XmppBridgeOptions } from './xmpp-bridge.ts'
 
@@ -32,13 +34,14 @@ export async function openXmpp(
   settings: XmppSettings,
   { version }: { readonly version: string },
 ): Promise<RunningXmpp> {
-  const { domain, listen, s2s, abuse } = settings
+  const { domain, listen, s2s, abuse, upload } = settings
   const { home, certificates } = await openCertificates(node, settings)
   const outward = await s2sOptions(s2s)
   const bridge = await XmppBridge.open(node, {
     domain, version,
     secureContext: () => certificates.context,
     abuseAddresses: abuse,
+    uploads: uploadLimits(upload),
     listen: Object.fromEntries(Object.entries(listen).map(([door, place]) => [door, hostPort(place)])),
     s2s: outward,
   })
@@ -61,6 +64,12 @@ export async function openXmpp(
       await certificates.stop()
     },
   }
+}
+
+function uploadLimits({ enabled, ...given }: XmppSettings['upload']): UploadLimits | 'off' {
+  if (!enabled) return 'off'
+  const set = Object.entries(given).filter(([, value]) => value !== undefined)
+  return { ...defaultUploads, ...Object.fromEntries(set) }
 }
 
 async function s2sOptions(s2s: XmppSettings['s2s']): Promise<NonNullable<XmppBridgeOptions['s2s']>> {

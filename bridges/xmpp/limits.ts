@@ -97,6 +97,17 @@ export const xmppLimits = {
   clientIdBytesMax: 256,
   /** Failed logins on one stream, then it is closed (RFC 6120 §6.4.5 has 2 to 5). */
   streamLoginsMax: 5,
+  /** Room for an upload is kept so long for a client that asked; slots of one account, and of all. */
+  uploadSlotMs: 5 * 60_000,
+  uploadSlotsPerAccountMax: 20,
+  uploadSlotsMax: 1_000,
+  /** Uploads under way of one account, and of all. */
+  uploadsPerAccountMax: 4,
+  uploadsMax: 32,
+  /** A request over HTTP as a whole (100 MB at 250 kbit/s), and one of which nothing comes or goes. */
+  webRequestMs: 60 * 60_000,
+  webIdleMs: 60_000,
+  uploadExpiryEveryMs: 60 * 60_000,
   // ── Other servers (s2s) ─────────────────────────────────────────────────────────────────────
   /** Of one question to one name server; asked twice. */
   s2sDnsTimeoutMs: 2_500,
@@ -138,6 +149,8 @@ export const xmppLimits = {
   s2sQueueBytesMax: 64 * 1024 * 1024,
   /** An acknowledgement (XEP-0198) or the answer to a ping; then the stream counts as dead. */
   s2sAckMs: 30_000,
+  /** Stanzas of a burst between two requests for acknowledgement: so many may come twice after a kill. */
+  s2sAskStanzas: 10,
   /** A server without stream management may have in memory alone what it answered for. */
   s2sVouchedMs: 3_000,
   /** A stream without stanzas is asked whether it lives, and closed: MUC self-pings come every 15 min. */
@@ -205,4 +218,31 @@ export const xmppLimits = {
   /** Renewed so long before its end, and looked at so often. */
   homeRenewBeforeMs: 60 * 86_400_000,
   homeRenewEveryMs: 6 * 3_600_000,
+  // ── Rooms (XEP-0045) ────────────────────────────────────────────────────────────────────────
+  /** Rooms of the domain, and of one creator: a household has a handful. */
+  roomsMax: 1_000,
+  roomsPerCreatorMax: 50,
+  /** Of one room at a time, what its owner may ask for, and what it starts with. */
+  roomOccupantsMax: 500,
+  roomOccupantsDefault: 100,
+  /** Sessions of one person under one nick. */
+  roomSessionsPerNickMax: 16,
+  /** Bytes of a nick, of an address with an affiliation; people with one in a room. */
+  roomNickBytesMax: 128,
+  roomAffiliationJidBytesMax: 512,
+  roomAffiliationsMax: 1_000,
+  /** Items of one request of an admin. */
+  roomAdminItemsMax: 200,
+  /** Bytes of a subject, of a description; of a name or a password. */
+  roomTextBytesMax: 4_096,
+  roomNameBytesMax: 256,
+  /** Messages that a room keeps at hand for who joins, and shows when its owner says nothing. */
+  roomHistoryMax: 100,
+  roomHistoryDefault: 20,
+  /** Messages, presence and requests of one person to a room: a second, and what may be saved up. */
+  roomStanzaRate: 5,
+  roomStanzaBurst: 50,
+  /** Joins, nick changes of one person, likewise: each is told to everybody in the room. */
+  roomJoinRate: 0.2,
+  roomJoinBurst: 20,
 } as const

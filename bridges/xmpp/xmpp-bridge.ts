@@ -9,6 +9,7 @@
  * ```
  */
 import { hostname } from 'node:os'
+import { join } from 'node:path'
 import type { BridgeHost } from '../../node/bridge-host.ts'
 import { Archive, archivedAtMs } from './archive/archive.ts'
 import { isArchivable } from './archive/archivable.ts'
@@ -26,6 +27,10 @@ import { S2sPolicy } from './s2s/policy.ts'
 import type { S2sPolicyOptions } from './s2s/policy.ts'
 import { S2sResolver } from './s2s/resolver.ts'
 import type { ResolverOptions } from './s2s/resolver.ts'
+import { UploadComponent } from './upload/upload-component.ts'
+import { UploadRoute } from './upload/upload-route.ts'
+import { defaultUploads, UploadStore } from './upload/upload-store.ts'
+import type { UploadLimits } from './upload/upload-store.ts'
 import { StreamListener } from './stream/stream-listener.ts'
 import type { SecureContexts } from './stream/stream-listener.ts'
 import { Visits } from './stream/visits.ts'
@@ -85,6 +90,8 @@ export interface XmppBridgeOptions {
   readonly version: string
   /** Keeps every message of an account (XEP-0313); true when left out. Else only what waits is kept. */
   readonly isArchiving?: boolean
+  /** Room for files (XEP-0363), where the web door is open; absent: `defaultUploads`. */
+  readonly uploads?: UploadLimits | 'off'
   /** PLAIN inside of TLS, for clients without SCRAM. */
   readonly isPlainAllowed?: boolean
   /** Where abuse is told (XEP-0157): `mailto:` or `xmpp:` addresses. */
@@ -143,6 +150,7 @@ export class XmppBridge {
     this.#openIm = new OpenImSide({ host: this.host, node })
     this.host.addComponent(this.#openIm.component)
     this.#doors = this.#makeDoors()
+    this.#addUploads()
     this.connector = new XMPPConnector({
       clock, random, kv, log,
       host: new HostForClients(this.host, {
@@ -245,7 +253,7 @@ export class XmppBridge {
 
   #makeDoors(): { name: string, door: Door & { address(): string | undefined } }[] {
     const { clock, log } = this.#node
-    const { listen: { clients, clientsTls, web }, secureContext, domain } = this.#options
+    const { listen: { clients, clientsTls, web }, secureContext } = this.#options
     const visits = new Visits(clock, {
       totalMax: xmppLimits.strangersMax, perAddressMax: xmppLimits.strangersPerAddressMax,
     })
@@ -259,14 +267,32 @@ export class XmppBridge {
       doors.push({ name: 'xmpps', door: new StreamListener(parts, { name: 'xmpps', ...clientsTls, tls }) })
     }
     if (web !== undefined) {
-      const publicUrl = (): string => {
-        const place = door.address() ?? `${hostname()}:${web.port}`
-        return `wss://${domain}:${place.split(':').at(-1)}/xmpp-websocket`
-      }
+      const publicUrl = (): string => `${this.#webOrigin('wss', door)}/xmpp-websocket`
       const door: WebDoor = new WebDoor(parts, { ...web, secureContext, publicUrl })
       doors.push({ name: 'xmpp-web', door })
     }
     return doors
+  }
+
+  /** Files go through the web door; without one there is no place for them. */
+  #addUploads(): void {
+    const { domain, uploads = defaultUploads } = this.#options
+    const door = this.#doors.map((one) => one.door).find((one) => one instanceof WebDoor)
+    if (door === undefined || uploads === 'off') return
+    const store = new UploadStore(
+      this.#node, { directory: join(this.#node.directory, 'uploads'), limits: uploads },
+    )
+    door.addRoute(new UploadRoute(store, this.#node))
+    this.host.addComponent(new UploadComponent(this.host, store, {
+      domain: `upload.${domain}`, origin: () => this.#webOrigin('https', door),
+    }))
+  }
+
+  /** The web door as clients outside reach it. */
+  #webOrigin(scheme: 'https' | 'wss', door: WebDoor): string {
+    const { domain, listen: { web } } = this.#options
+    const place = door.address() ?? `${hostname()}:${web!.port}`
+    return `${scheme}://${domain}:${place.split(':').at(-1)}`
   }
 
   #forms(): readonly XmlElement[] {

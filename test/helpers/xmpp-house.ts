@@ -22,6 +22,8 @@ export interface XmppHouseOptions {
   /** Of the store that outlives a house. */
   readonly kv?: KvStore
   readonly owner?: string
+  /** For files of the bridge. */
+  readonly directory?: string
   readonly client?: () => ClientApi | undefined
   readonly bridge?: Partial<XmppBridgeOptions>
   /** Other servers: found by its name server, believed by its authority. */
@@ -45,18 +47,19 @@ export class XmppHouse {
 
   static async open(options: XmppHouseOptions = {}): Promise<XmppHouse> {
     const { domain = 'a.test', kv = memoryKv(), owner = 'owner', client = () => undefined } = options
-    const { ground } = options
+    const { ground, directory } = options
     const ca = ground?.ca ?? houseAuthority
     setDefaultCACertificates([...getCACertificates('bundled').slice(0, 1), ca.pem])
     const leaf = ca.issue({ dns: [domain, `*.${domain}`, 'localhost'] })
     const context = createSecureContext({ cert: leaf.fullChain, key: leaf.key })
     const node: BridgeHost = {
-      clock: systemClock, random: systemRandom, log: silentLog, kv, directory: '/nonexistent',
+      clock: systemClock, random: systemRandom, log: silentLog, kv, directory: directory ?? '/nonexistent',
       owner: { name: owner, address: 'oim1owner' }, client,
     }
     const any = { host: '127.0.0.1', port: 0 }
     const bridge = await XmppBridge.open(node, {
       domain, version: '0.0.0', secureContext: () => context, listen: { clients: any, web: any },
+      ...directory === undefined ? { uploads: 'off' as const } : {},
       ...ground === undefined ? {} : federation(ground),
       ...options.bridge,
     })

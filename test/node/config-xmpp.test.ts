@@ -44,6 +44,13 @@ test('takes a table with every key', () => {
     cert = "/etc/ssl/example.org.pem"
     key = "/etc/ssl/example.org.key"
     abuse = ["mailto:abuse@example.org"]
+    [xmpp.upload]
+    enabled = false
+    file_max = "1MB"
+    account_max = "2MB"
+    day_max = "3MB"
+    total_max = "4MB"
+    days = 5
     [xmpp.s2s]
     proof = "dialback"
     dialback = ["old.example"]
@@ -62,6 +69,10 @@ test('takes a table with every key', () => {
     },
     files: { cert: '/etc/ssl/example.org.pem', key: '/etc/ssl/example.org.key' },
     abuse: ['mailto:abuse@example.org'],
+    upload: {
+      enabled: false, fileBytesMax: 1_048_576, accountBytesMax: 2_097_152, dayBytesMax: 3_145_728,
+      totalBytesMax: 4_194_304, keptDays: 5,
+    },
     s2s: {
       proof: 'dialback', dialback: ['old.example'], blocked: ['spam.example'], dns: ['127.0.0.1:5353'],
       ca: '/etc/ssl/our-ca.pem',

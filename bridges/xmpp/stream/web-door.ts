@@ -73,6 +73,9 @@ export class WebDoor {
         ...firstContext(secureContext),
       }, answer)
     server.headersTimeout = xmppLimits.loginMs
+    // An upload over a thin line takes its time; one that stands still is cut off.
+    server.requestTimeout = xmppLimits.webRequestMs
+    server.timeout = xmppLimits.webIdleMs
     server.on('upgrade', (request, socket, head) => this.#upgrade({ request, socket, head }, connected))
     server.on('clientError', (_, socket) => socket.destroy())
     await listening(server, { name: 'xmpp-http', host, port })
