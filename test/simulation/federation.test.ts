@@ -1,7 +1,7 @@
 /**
  * Two hundred nodes, 30 % of which fail and rejoin, 1 % packet loss and three partitions: nothing
  * is lost, nothing comes twice. Seeds are printed by a failure; `npm run campaign -- federation`
- * runs more of them.
+ * runs as many of them as one wants.
  */
 import * as assert from 'uvu/assert'
 import { suite } from '../helpers/harness.ts'
@@ -10,7 +10,7 @@ import { runFederation } from './federation.ts'
 const test = suite('simulation/federation', { timeoutMs: 300_000 })
 const minute = 60_000
 
-for (let seed = 1; seed <= 10; seed++) {
+for (let seed = 1; seed <= 4; seed++) {
   test(`seed ${seed}: 200 nodes, churn, loss and partitions lose and double nothing`, async () => {
     const result = await runFederation({
       seed,
