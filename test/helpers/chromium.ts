@@ -5,10 +5,10 @@ import { needProgram } from './debian.ts'
 
 export const chromiumPath = await needProgram('chromium')
 
-export async function launchChromium(): Promise<Browser> {
+export async function launchChromium(more: readonly string[] = []): Promise<Browser> {
   // Its sandbox needs user namespaces, which root in a container has not; nothing foreign is loaded.
   const args = process.getuid?.() === 0 ? ['--no-sandbox'] : []
-  return await chromium.launch({ executablePath: chromiumPath!, args })
+  return await chromium.launch({ executablePath: chromiumPath!, args: [...args, ...more] })
 }
 
 /** A page with storage of its own; what goes wrong in it is collected. */

@@ -33,6 +33,12 @@ export class CuttingProxy {
     await closed
   }
 
+  /** All connections that pass now, at once and without a word. */
+  cut(): void {
+    this.cuts += this.#sockets.size / 2
+    for (const socket of this.#sockets) socket.resetAndDestroy()
+  }
+
   #relay(near: Socket): void {
     const far = connect({ ...this.#target, noDelay: true })
     let bytesLeft = this.#bytesUntilCut()
