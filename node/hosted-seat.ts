@@ -9,7 +9,6 @@ import { errorCode, OpenIMError } from '../crypto/errors.ts'
 import type { Clock, KvStore, Timer } from '../protocol/ports.ts'
 import type { Household } from './household/household.ts'
 import type { Lease } from './household/lease.ts'
-import type { NodeStore } from './node-store.ts'
 import type { Log } from './ports.ts'
 
 /** A client that could not be opened (the database was away) is tried again after this. */
@@ -18,7 +17,8 @@ const retryMs = 5_000
 export interface HostedSeatComponents {
   readonly clock: Clock
   readonly household: Household
-  readonly nodeStore: NodeStore
+  /** Its corner of the store, which it may write to while `fence` lets it. */
+  readonly corner: (fence: (kv: KvStore) => KvStore) => KvStore
   readonly log: Log
   /** Reads the account, or makes it; the client is not started (hosted-account.ts). */
   readonly open: (kv: KvStore) => Promise<Client>
@@ -84,8 +84,8 @@ export class HostedSeat {
 
   async #sit(): Promise<void> {
     if (!this.#lease.isHeld || this.#client !== undefined || this.#isStopped) return
-    const { nodeStore, open } = this.#components
-    const client = await open(nodeStore.accountUnder((kv) => this.#lease.fenced(kv)))
+    const { corner, open } = this.#components
+    const client = await open(corner((kv) => this.#lease.fenced(kv)))
     if (!this.#lease.isHeld) {
       await client.stop()
       return

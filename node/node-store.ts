@@ -6,6 +6,7 @@
  *   rooms of the node     hosted account           names on disk
  *     salvage ''            salvage 'client/'        home/… out/… lent/…   damaged/…
  *          └──── sealedKv ────┘                      client/…              client/damaged/…
+ *                   │                                hosted/ID/…           hosted/ID/damaged/…
  *                   │
  *              Store (level)        mail is not sealed again: its senders did that
  * ```
@@ -24,11 +25,13 @@ import type { Log, Store } from './ports.ts'
 import { assertFilled } from './store-archive.ts'
 
 const accountScope = 'client/'
+const hostedScope = 'hosted/'
 /** Told by the doctor for so long. */
 const damageKeptMs = 30 * 86_400_000
 
 /** Without these an account or its keys would be made anew, and the person be somebody else. */
 const vitalOfAccount = /^(account$|own\/)/
+const vitalOfRooms = /^(client\/|hosted\/|hosted-account\/)/
 
 export interface DamagedRecord {
   /** As on disk. */
@@ -43,6 +46,8 @@ export interface NodeStore {
   readonly account: KvStore
   /** The same for a process of a household, which may write there only while `fence` lets it. */
   accountUnder(fence: (kv: KvStore) => KvStore): KvStore
+  /** That of another hosted account (hosted-accounts.ts). */
+  hosted(id: string, fence?: (kv: KvStore) => KvStore): KvStore
   /** Nothing is written to records meanwhile, so that they are of one moment: for a backup. */
   still<T>(work: () => Promise<T>): Promise<T>
   /** What was set aside in the last 30 days. */
@@ -80,10 +85,11 @@ export async function openNodeStore(components: NodeStoreComponents): Promise<No
       },
     })
   const account = salvaging(accountScope, (name) => vitalOfAccount.test(name))
-  const rooms = salvaging('', (name) => name.startsWith(accountScope))
+  const rooms = salvaging('', (name) => vitalOfRooms.test(name))
   // With another key all records look damaged: this one tells, and is never set aside.
   await account.get(`${accountScope}account`)
-  const marks = [[rooms, damagedPrefix], [account, accountScope + damagedPrefix]] as const
+  const marks: [KvStore, string][] = [[rooms, damagedPrefix], [account, accountScope + damagedPrefix]]
+  const hostedCorners = new Map<string, KvStore>()
   for (const [kv, prefix] of marks) await forgetOld(kv, { prefix, beforeMs: clock.now() - damageKeptMs })
   return {
     store: {
@@ -96,6 +102,16 @@ export async function openNodeStore(components: NodeStoreComponents): Promise<No
     },
     account: scopedKv(account, accountScope),
     accountUnder: (fence) => scopedKv(fence(account), accountScope),
+    hosted(id, fence = (kv) => kv) {
+      const scope = `${hostedScope}${id}/`
+      let corner = hostedCorners.get(id)
+      if (corner === undefined) {
+        corner = salvaging(scope, (name) => vitalOfAccount.test(name))
+        hostedCorners.set(id, corner)
+        marks.push([corner, scope + damagedPrefix])
+      }
+      return scopedKv(fence(corner), scope)
+    },
     still: (work) => gate.still(work),
     async damaged() {
       const found: DamagedRecord[] = []

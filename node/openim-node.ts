@@ -41,6 +41,7 @@ import type { Doors } from './connectors/open-doors.ts'
 import { examineContact, examineNode } from './doctor.ts'
 import { diskFiles } from './disk-files.ts'
 import { openHostedAccount } from './hosted-account.ts'
+import { HostedAccounts } from './hosted-accounts.ts'
 import { HostedSeat } from './hosted-seat.ts'
 import { publicSubnets } from './messenger/placement.ts'
 import { NodeCore } from './node-core.ts'
@@ -65,6 +66,8 @@ interface NodeParts {
   /** Of a node alone on its database; in a household it comes and goes with its seat. */
   readonly client: Client | undefined
   readonly seat: HostedSeat | undefined
+  /** Of others than the owner. */
+  readonly hosted: HostedAccounts
   readonly address: string
   readonly doors: Doors
   readonly version: string
@@ -135,7 +138,8 @@ export class OpenIMNode {
   }
 
   async #stop(): Promise<void> {
-    const { core, client, seat, doors, store } = this.#parts
+    const { core, client, seat, hosted, doors, store } = this.#parts
+    await hosted.stop()
     await client?.stop()
     await seat?.stop()
     await core.stop()
@@ -191,8 +195,9 @@ export class OpenIMNode {
 
   /** What a bridge gets of this node; its records lie apart from all others, sealed like them. */
   bridgeHost(bridge: string): BridgeHost {
-    const { nodeStore, address } = this.#parts
+    const { nodeStore, hosted, address } = this.#parts
     const { config, log, dataDir } = this.#options
+    const scope = `${bridge}.`
     return {
       clock: systemClock,
       random: systemRandom,
@@ -203,6 +208,15 @@ export class OpenIMNode {
       client: () => {
         const { client, seat } = this.#parts
         return client ?? (seat?.isHere === true ? seat.client : undefined)
+      },
+      hosted: {
+        open: (name, options) => hosted.open(scope + name, options),
+        client: (name) => hosted.client(scope + name),
+        remove: (name) => hosted.remove(scope + name),
+        async list() {
+          return (await hosted.list()).filter(({ name }) => name.startsWith(scope))
+            .map((one) => ({ ...one, name: one.name.slice(scope.length) }))
+        },
       },
     }
   }
@@ -316,23 +330,35 @@ async function wire(options: NodeOptions, store: Store): Promise<NodeParts> {
     household,
   })
   const address = formatAddress(crypto.signingKeyPair(rootSeed(keys.rootEntropy)).publicKey)
-  const open = (kv: KvStore): Promise<Client> => openHostedAccount({
-    ...system,
-    kv,
-    loopback,
-    register: (account, deviceKey) => core.accounts.register(account, deviceKey),
-  }, {
-    name: config.name,
-    entropy: keys.rootEntropy,
-    hint: () => hintOf(overlay.addresses()),
-    files: diskFiles,
-    doors: () => ({ doorKey: doorKey.publicKey, addresses: doorAddresses(doors) }),
-  })
+  const openClient = (kv: KvStore, account: { name: string, entropy: Uint8Array }): Promise<Client> =>
+    openHostedAccount({
+      ...system,
+      kv,
+      loopback,
+      register: (account, deviceKey) => core.accounts.register(account, deviceKey),
+    }, {
+      ...account,
+      hint: () => hintOf(overlay.addresses()),
+      files: diskFiles,
+      doors: () => ({ doorKey: doorKey.publicKey, addresses: doorAddresses(doors) }),
+    })
+  const open = (kv: KvStore): Promise<Client> =>
+    openClient(kv, { name: config.name, entropy: keys.rootEntropy })
   const seat = core.household === undefined
     ? undefined
-    : new HostedSeat({ ...system, household: core.household, nodeStore, open }, { address })
+    : new HostedSeat({
+      ...system, household: core.household, open, corner: (fence) => nodeStore.accountUnder(fence),
+    }, { address })
   const client = seat === undefined ? await open(nodeStore.account) : undefined
-  return { store, nodeStore, overlay, core, client, seat, address, doors, version: await packageVersion() }
+  const hosted = new HostedAccounts({
+    ...system, nodeStore, household: core.household, openClient,
+    deregister: async (account) => {
+      await core.accounts.deregister(account)
+      core.router.onAccountsChanged()
+    },
+  })
+  const version = await packageVersion()
+  return { store, nodeStore, overlay, core, client, seat, hosted, address, doors, version }
 }
 
 function rolesOf(config: NodeConfig): Role[] {

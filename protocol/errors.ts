@@ -255,6 +255,12 @@ export const errorTable: Readonly<Record<string, ErrorMeaning>> = {
   KEYS_SEALED: { blame: 'user', meaning: 'the keys are sealed with a passphrase and none was given' },
   PASSPHRASE_NONE: { blame: 'user', meaning: 'a passphrase is to be changed or removed and there is none' },
   PASSPHRASE_SET: { blame: 'user', meaning: 'a passphrase is to be set and there is one' },
+  HOSTED_LIMIT: {
+    blame: 'user',
+    meaning: 'the node hosts as many accounts besides its owner\'s as it may',
+    xmpp: 'resource-constraint',
+  },
+  HOSTED_NAME: { blame: 'bug', meaning: 'a hosted account was given a name that cannot be one' },
   HOUSEHOLD_ELSEWHERE: {
     blame: 'user', meaning: 'another process of the household hosts the account at the moment',
   },

@@ -170,6 +170,8 @@ export const limits = {
   reconnectMinMs: 250,
   reconnectMaxMs: 30 * second,
   devicesMax: 16,
+  /** Accounts that one node hosts besides its owner's: a family, an association; each is a client at work. */
+  hostedAccountsMax: 100,
 
   // Doors for devices
   connectionsMax: 12_288,

@@ -111,6 +111,15 @@ export class Accounts {
     return removed.map(hex)
   }
 
+  /** None of its devices may log in any more. Idempotent. */
+  async deregister(address: string): Promise<void> {
+    await this.#change(address, ({ deviceKeys, revokedKeys }) => deviceKeys.length === 0 ? undefined : {
+      address,
+      deviceKeys: [],
+      revokedKeys: [...revokedKeys, ...deviceKeys].slice(-limits.formerDevicesMax),
+    })
+  }
+
   /** The primary's key and the others', by id. */
   #listed(by: KnownDevice, known: AccountRecord, linkKeys: readonly Uint8Array[]): Map<string, Uint8Array> {
     const [primary] = known.deviceKeys

@@ -17,6 +17,7 @@ import { openNodeStore } from '../../node/node-store.ts'
 import { openStore } from '../../node/storage/open-store.ts'
 import { systemClock } from '../../protocol/system-clock.ts'
 import { scopedKv } from '../../protocol/client/kv.ts'
+import { nobodyHosted } from '../helpers/nobody-hosted.ts'
 
 interface Given {
   readonly domain: string
@@ -46,7 +47,7 @@ const nodeStore = await openNodeStore({ ...system, store, dataKey: systemRandom.
 const context = createSecureContext({ cert: readFileSync(given.cert), key: readFileSync(given.key) })
 const bridge = await XmppBridge.open({
   ...system, kv: scopedKv(nodeStore.store.kv, 'bridge/xmpp/'), directory,
-  owner: { name: 'owner', address: 'oim1' }, client: () => undefined,
+  owner: { name: 'owner', address: 'oim1' }, client: () => undefined, hosted: nobodyHosted,
 }, {
   domain: given.domain, version: '0', secureContext: () => context, isArchiving: given.isArchiving,
   listen: {

@@ -13,6 +13,7 @@ import type { KvStore } from '../../protocol/ports.ts'
 import { systemClock } from '../../protocol/system-clock.ts'
 import { XmppBridge } from '../../bridges/xmpp/xmpp-bridge.ts'
 import type { XmppBridgeOptions } from '../../bridges/xmpp/xmpp-bridge.ts'
+import { nobodyHosted } from './nobody-hosted.ts'
 import { TestCA } from './xmpp-ca.ts'
 import { LoggedIn } from './xmpp-client.ts'
 import type { XmppGround } from './xmpp-server.ts'
@@ -25,6 +26,7 @@ export interface XmppHouseOptions {
   /** For files of the bridge. */
   readonly directory?: string
   readonly client?: () => ClientApi | undefined
+  readonly hosted?: BridgeHost['hosted']
   readonly bridge?: Partial<XmppBridgeOptions>
   /** Other servers: found by its name server, believed by its authority. */
   readonly ground?: XmppGround
@@ -54,7 +56,7 @@ export class XmppHouse {
     const context = createSecureContext({ cert: leaf.fullChain, key: leaf.key })
     const node: BridgeHost = {
       clock: systemClock, random: systemRandom, log: silentLog, kv, directory: directory ?? '/nonexistent',
-      owner: { name: owner, address: 'oim1owner' }, client,
+      owner: { name: owner, address: 'oim1owner' }, client, hosted: options.hosted ?? nobodyHosted,
     }
     const any = { host: '127.0.0.1', port: 0 }
     const bridge = await XmppBridge.open(node, {

@@ -150,7 +150,7 @@ export class HouseProcess {
     const seat = new HostedSeat({
       clock,
       household: core.household!,
-      nodeStore,
+      corner: (fence) => nodeStore.accountUnder(fence),
       log,
       open: (kv) => openHostedAccount({
         kv, clock, random, log, loopback, register: (account, key) => core.accounts.register(account, key),

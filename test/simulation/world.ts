@@ -14,6 +14,7 @@ import type { Role } from '../../protocol/node-descriptor.ts'
 import type { Dialer } from '../../protocol/session/types.ts'
 import type { KvStore } from '../../protocol/ports.ts'
 import { LoopbackConnector } from '../../node/connectors/loopback-connector.ts'
+import { HostedAccounts } from '../../node/hosted-accounts.ts'
 import { NodeCore } from '../../node/node-core.ts'
 import { openNodeStore } from '../../node/node-store.ts'
 import type { NodeStore } from '../../node/node-store.ts'
@@ -47,6 +48,7 @@ interface Running {
   readonly client: Client | undefined
   readonly nodeStore: NodeStore
   readonly loopback: LoopbackConnector
+  readonly hosted: HostedAccounts
 }
 
 /** One node of the world, across its crashes and restarts. */
@@ -107,6 +109,12 @@ export class SimNode {
     return client
   }
 
+  /** Accounts of others that it hosts. */
+  get hosted(): HostedAccounts {
+    if (this.#running === undefined) throw new Error(`${this.name} is not running`)
+    return this.#running.hosted
+  }
+
   /** Names of records that were found damaged. */
   async damaged(): Promise<string[]> {
     const found = await this.#running?.nodeStore.damaged() ?? []
@@ -144,8 +152,16 @@ export class SimNode {
       lentBytesMax: this.#options.lentBytesMax ?? lentBytesMaxDefault,
     })
     const { account } = nodeStore
-    const client = this.#options.account ? await this.#openClient(core, { kv: account, loopback }) : undefined
-    this.#running = { overlay, core, client, nodeStore, loopback }
+    const own = { name: this.name, entropy: this.#entropy }
+    const client = this.#options.account
+      ? await this.#openClient(core, { kv: account, loopback, account: own })
+      : undefined
+    const hosted = new HostedAccounts({
+      clock, random, log, nodeStore, household: undefined,
+      openClient: (kv, given) => this.#openClient(core, { kv, loopback, account: given }),
+      deregister: (address) => core.accounts.deregister(address),
+    })
+    this.#running = { overlay, core, client, nodeStore, loopback, hosted }
     this.#starting = false
     await core.start()
     await client?.start()
@@ -153,7 +169,9 @@ export class SimNode {
 
   async #openClient(
     core: NodeCore,
-    { kv, loopback }: { kv: KvStore, loopback: LoopbackConnector },
+    { kv, loopback, account }: {
+      kv: KvStore, loopback: LoopbackConnector, account: { name: string, entropy: Uint8Array },
+    },
   ): Promise<Client> {
     const { openHostedAccount } = await import('../../node/hosted-account.ts')
     const { clock, random, log } = this.#world
@@ -166,8 +184,7 @@ export class SimNode {
       loopback,
       register: (address, deviceKey) => core.accounts.register(address, deviceKey),
     }, {
-      name: this.name,
-      entropy: this.#entropy,
+      ...account,
       hint: () => undefined,
       ...files === undefined ? {} : { files },
     })
@@ -178,6 +195,7 @@ export class SimNode {
     const running = this.#running
     if (running === undefined) return
     this.#running = undefined
+    await running.hosted.stop()
     await running.client?.stop()
     await running.core.stop()
     await this.#store.close()
@@ -192,6 +210,7 @@ export class SimNode {
     this.#store.crash()
     this.#world.network.crash(this.nodeId)
     // What still runs of the dead process must not reach anything: its store and network are gone.
+    void running.hosted.stop().catch(() => {})
     void running.client?.stop().catch(() => {})
     void running.core.stop().catch(() => {})
     this.#store = this.#store.reopen()
