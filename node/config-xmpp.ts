@@ -13,6 +13,8 @@
  * cert = "/etc/ssl/example.org.pem" # with its chain, PEM; looked at again every minute; without both
  * key = "/etc/ssl/example.org.key"  # the node is its own authority: for a network at home
  * abuse = ["mailto:abuse@example.org"]
+ * shield = "prefer"                # or "require", "off": sealed over openIM to domains that run it, too
+ * archive_days = 365               # archived messages go then; without it they are kept for ever
  * [xmpp.upload]                    # files over HTTP, where listen_web is set (XEP-0363)
  * enabled = true
  * file_max = "100MB"               # of one file
@@ -24,6 +26,7 @@
  * proof = "certificate"            # or "dialback" for all that have no valid certificate
  * dialback = ["old.example"]       # or for these alone
  * blocked = ["spam.example"]       # with everything below them
+ * sealed = ["friends.example"]     # reached over openIM or not at all
  * dns = ["127.0.0.1:5353"]         # in place of the system's servers
  * ca = "/etc/ssl/our-ca.pem"       # authorities trusted besides those that Node knows
  * [xmpp.s2s.routes]
@@ -44,6 +47,9 @@ export interface XmppSettings {
   /** `undefined`: the bridge makes its own, under an authority of the house. */
   readonly files: { readonly cert: string, readonly key: string } | undefined
   readonly abuse: readonly string[]
+  /** `undefined`: kept for ever. */
+  readonly archiveDays: number | undefined
+  readonly shield: 'prefer' | 'require' | 'off'
   /** `undefined` where the bridge has a default. */
   readonly upload: {
     readonly enabled: boolean
@@ -57,6 +63,7 @@ export interface XmppSettings {
     readonly proof: 'certificate' | 'dialback'
     readonly dialback: readonly string[]
     readonly blocked: readonly string[]
+    readonly sealed: readonly string[]
     readonly dns: readonly string[]
     readonly ca: string | undefined
     /** Domain → `HOST:PORT`, or `tls://HOST:PORT`. */
@@ -79,16 +86,42 @@ const address = v.pipe(
   v.string(addressForm), v.check((text) => /^(mailto|xmpp|https?):\S+$/.test(text), addressForm),
 )
 
+const shieldModes = ['prefer', 'require', 'off'] as const
+
 const daysForm = 'must be a number of days from 1 to 3650'
 const days = v.pipe(
   v.number(daysForm), v.check((count) => Number.isInteger(count) && count >= 1 && count <= 3_650, daysForm),
 )
 
+type UploadTable = v.InferOutput<ReturnType<typeof uploadTable>>
+
+function uploadTable(size: v.GenericSchema<unknown, number>) {
+  return v.strictObject({
+    enabled: v.optional(v.boolean('must be true or false')),
+    file_max: v.optional(size),
+    account_max: v.optional(size),
+    day_max: v.optional(size),
+    total_max: v.optional(size),
+    days: v.optional(days),
+  })
+}
+
+function uploadSettings(given: UploadTable | undefined): XmppSettings['upload'] {
+  return {
+    enabled: given?.enabled ?? true,
+    fileBytesMax: given?.file_max,
+    accountBytesMax: given?.account_max,
+    dayBytesMax: given?.day_max,
+    totalBytesMax: given?.total_max,
+    keptDays: given?.days,
+  }
+}
+
 /** Names of the settings, for "did you mean". */
 export const xmppSettingNames = [
   'xmpp.domain', 'xmpp.listen', 'xmpp.listen_tls', 'xmpp.listen_web', 'xmpp.listen_s2s',
   'xmpp.listen_s2s_tls',
-  'xmpp.cert', 'xmpp.key', 'xmpp.abuse',
+  'xmpp.cert', 'xmpp.key', 'xmpp.abuse', 'xmpp.archive_days', 'xmpp.shield', 'xmpp.s2s.sealed',
   'xmpp.upload.enabled', 'xmpp.upload.file_max', 'xmpp.upload.account_max', 'xmpp.upload.day_max',
   'xmpp.upload.total_max', 'xmpp.upload.days', 'xmpp.s2s.proof', 'xmpp.s2s.dialback', 'xmpp.s2s.blocked',
   'xmpp.s2s.dns', 'xmpp.s2s.ca', 'xmpp.s2s.routes',
@@ -109,18 +142,14 @@ export function xmppTable({ hostPort, file, size }: {
     cert: v.optional(file),
     key: v.optional(file),
     abuse: v.optional(v.pipe(v.array(address, addressForm), v.maxLength(10))),
-    upload: v.optional(v.strictObject({
-      enabled: v.optional(v.boolean('must be true or false')),
-      file_max: v.optional(size),
-      account_max: v.optional(size),
-      day_max: v.optional(size),
-      total_max: v.optional(size),
-      days: v.optional(days),
-    })),
+    shield: v.optional(v.picklist(shieldModes, 'must be "prefer", "require" or "off"')),
+    archive_days: v.optional(days),
+    upload: v.optional(uploadTable(size)),
     s2s: v.optional(v.strictObject({
       proof: v.optional(v.picklist(['certificate', 'dialback'], 'must be "certificate" or "dialback"')),
       dialback: v.optional(domains),
       blocked: v.optional(domains),
+      sealed: v.optional(domains),
       dns: v.optional(v.pipe(v.array(v.string(dnsForm), dnsForm), v.maxLength(5))),
       ca: v.optional(file),
       routes: v.optional(v.record(domain, route)),
@@ -130,7 +159,15 @@ export function xmppTable({ hostPort, file, size }: {
     if (!dataset.typed || (dataset.value.cert === undefined) === (dataset.value.key === undefined)) return
     addIssue({ message: 'must come together with xmpp.key', received: '' })
   })
-  return v.pipe(table, v.forward(isPaired, ['cert']), v.transform((given): XmppSettings => ({
+  // Others learn at the web door which account to write to.
+  const hasDoor = v.rawCheck<v.InferOutput<typeof table>>(({ dataset, addIssue }) => {
+    if (!dataset.typed) return
+    const { shield, s2s, listen_web: web } = dataset.value
+    const isNeeded = shield === 'require' || (shield !== 'off' && (s2s?.sealed ?? []).length > 0)
+    if (isNeeded && web === undefined) addIssue({ message: 'needs xmpp.listen_web', received: '' })
+  })
+  const whole = v.pipe(table, v.forward(isPaired, ['cert']), v.forward(hasDoor, ['shield']))
+  return v.pipe(whole, v.transform((given): XmppSettings => ({
     domain: given.domain,
     listen: {
       ...given.listen === undefined ? {} : { clients: given.listen },
@@ -142,18 +179,14 @@ export function xmppTable({ hostPort, file, size }: {
     files: given.cert === undefined || given.key === undefined ? undefined
       : { cert: given.cert, key: given.key },
     abuse: given.abuse ?? [],
-    upload: {
-      enabled: given.upload?.enabled ?? true,
-      fileBytesMax: given.upload?.file_max,
-      accountBytesMax: given.upload?.account_max,
-      dayBytesMax: given.upload?.day_max,
-      totalBytesMax: given.upload?.total_max,
-      keptDays: given.upload?.days,
-    },
+    archiveDays: given.archive_days,
+    shield: given.shield ?? 'prefer',
+    upload: uploadSettings(given.upload),
     s2s: {
       proof: given.s2s?.proof ?? 'certificate',
       dialback: given.s2s?.dialback ?? [],
       blocked: given.s2s?.blocked ?? [],
+      sealed: given.s2s?.sealed ?? [],
       dns: given.s2s?.dns ?? [],
       ca: given.s2s?.ca,
       routes: given.s2s?.routes ?? {},

@@ -33,6 +33,8 @@ const kinds = ['person', 'service'] as const satisfies readonly HostedKind[]
 const nameForm = /^[a-z0-9][a-z0-9._-]{0,63}$/
 const prefix = 'hosted-account/'
 const erasedAtOnce = 500
+/** No account has this name. */
+const makingTurn = ''
 
 interface HostedRecord {
   readonly id: string
@@ -106,12 +108,13 @@ export class HostedAccounts {
     return found
   }
 
-  /** For good: with its keys, contacts and history. Idempotent. */
+  /** For good: with its keys, contacts and history. Idempotent. @throws HOUSEHOLD_ELSEWHERE */
   remove(name: string): Promise<void> {
     return this.#inTurn(name, async () => {
       const entry = await this.#kv.get(prefix + name)
       if (entry === undefined) return
       const record = decode(recordCodec, entry.value)
+      await this.#assertHere(name, record)
       await this.#end(this.#open.get(name))
       this.#open.delete(name)
       const { address } = describe(name, record)
@@ -133,6 +136,14 @@ export class HostedAccounts {
     return this.#components.nodeStore.store.kv
   }
 
+  /** Another process of the household that has its client at work would write its records again. */
+  async #assertHere(name: string, record: HostedRecord): Promise<void> {
+    if (this.#components.household === undefined) return
+    const known = this.#open.get(name) ?? await this.#begin(name, record)
+    this.#open.set(name, known)
+    clientOf(known)
+  }
+
   async #record(name: string, { kind, shownAs = name }: HostedOptions): Promise<HostedRecord> {
     if (!nameForm.test(name)) {
       throw new OpenIMError('HOSTED_NAME', `"${name}" cannot name a hosted account; take a-z, 0-9 and dots`)
@@ -140,6 +151,11 @@ export class HostedAccounts {
     const key = prefix + name
     const known = await this.#kv.get(key)
     if (known !== undefined) return decode(recordCodec, known.value)
+    // One after the other, so that they are counted.
+    return await this.#inTurn(makingTurn, () => this.#make(key, { kind, shownAs }))
+  }
+
+  async #make(key: string, { kind, shownAs }: Required<HostedOptions>): Promise<HostedRecord> {
     if ((await this.list()).length >= limits.hostedAccountsMax) {
       const message = `a node hosts at most ${limits.hostedAccountsMax} accounts besides its owner's`
       throw new OpenIMError('HOSTED_LIMIT', message)

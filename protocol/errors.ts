@@ -316,6 +316,7 @@ export const errorTable: Readonly<Record<string, ErrorMeaning>> = {
     meaning: 'this node is home to as many inboxes as it may be',
     xmpp: 'resource-constraint',
   },
+  SHIELD_BATCH: { blame: 'peer', meaning: 'what another domain sent sealed is no batch of stanzas' },
   SHELF_EMPTY: { blame: 'peer', meaning: 'nobody holds prekeys of a device' },
   SHELF_SEALED: { blame: 'peer', meaning: 'prekeys do not open with the secret from the location record' },
   SIGNATURE_INVALID: { blame: 'peer', meaning: 'a signature does not fit' },

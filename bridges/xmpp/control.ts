@@ -44,6 +44,7 @@ export function controlOf(
         accounts: (await host.accounts.list()).length,
         sessions: connector.sessionCount,
         servers: gateway?.streams ?? [],
+        shield: bridge.shield?.describe() ?? [],
         queued: gateway?.queued ?? 0,
       }
     },
@@ -58,7 +59,9 @@ export function controlOf(
     },
     async accounts() {
       const records = await bridge.host.accounts.list()
-      return records.map(({ local, createdAtMs }) => ({ address: `${local}@${bridge.domain}`, createdAtMs }))
+      const openIm = await bridge.openImAddresses()
+      return records.map(({ id, local, createdAtMs }) =>
+        ({ address: `${local}@${bridge.domain}`, openim: openIm.get(id), createdAtMs }))
     },
     async passwords(params) {
       return await bridge.connector.credentials.list((await accountOf(bridge, params)).id)

@@ -34,7 +34,7 @@ export async function openXmpp(
   settings: XmppSettings,
   { version }: { readonly version: string },
 ): Promise<RunningXmpp> {
-  const { domain, listen, s2s, abuse, upload } = settings
+  const { domain, listen, s2s, abuse, upload, archiveDays } = settings
   const { home, certificates } = await openCertificates(node, settings)
   const outward = await s2sOptions(s2s)
   const bridge = await XmppBridge.open(node, {
@@ -42,8 +42,16 @@ export async function openXmpp(
     secureContext: () => certificates.context,
     abuseAddresses: abuse,
     uploads: uploadLimits(upload),
+    ...archiveDays === undefined ? {} : { archiveDays },
     listen: Object.fromEntries(Object.entries(listen).map(([door, place]) => [door, hostPort(place)])),
     s2s: outward,
+    ...settings.shield === 'off' ? {} : {
+      shield: {
+        mode: settings.shield,
+        required: s2s.sealed,
+        account: () => node.hosted.open('xmpp-shield', { kind: 'service', shownAs: domain }),
+      },
+    },
   })
   const examine = async (other: string | undefined): Promise<readonly DoctorCheck[]> => {
     const { examineDomain } = await import('./doctor/examine-domain.ts')

@@ -66,10 +66,16 @@ export const xmppLimits = {
   archivePageDefault: 50,
   archivePageMax: 100,
   archiveIdsMax: 100,
+  /** How often old messages go, so many in one batch, and in one go; then the rest an hour later. */
+  archiveExpiryEveryMs: 60 * 60_000,
+  archiveExpiryStep: 200,
+  archiveExpiryMax: 20_000,
   /** Correspondents whose place in archives is remembered, some 200 bytes each. */
   archivePeersKept: 2_000,
   /** How soon the bridge sees that its process hosts the account now, or no more. */
   hostedLookMs: 2_000,
+  /** Accounts on openIM that are opened side by side at the start. */
+  hostedBegunAtOnce: 4,
   /** Capability hashes that are kept; a household meets some dozens of clients. */
   capsKnownMax: 2_000,
   /** Of one client; real ones have under a hundred. */
@@ -173,6 +179,56 @@ export const xmppLimits = {
   s2sSenderBurst: 1_000,
   /** Addresses whose rate is remembered. */
   s2sSendersKept: 20_000,
+  // ── Metadata shield ─────────────────────────────────────────────────────────────────────────
+  /** Characters of a batch of stanzas in one message: three bytes each at most, below the longest text. */
+  shieldPieceCharactersMax: 10_000,
+  /** Pieces of one batch: the largest stanza of a client with room to spare. */
+  shieldPiecesMax: 64,
+  /** Batches sent to one domain and not known to have arrived. */
+  shieldWindowBatches: 64,
+  /** Batches whose turn has not come, of one sender; more than its window. */
+  shieldHeldMax: 128,
+  /** A batch that does not come keeps those behind it waiting for so long. */
+  shieldGapMs: 2 * 60_000,
+  /** Processes of one sender whose place is remembered: a message lives 14 days, a node restarts daily. */
+  shieldEpochsKept: 16,
+  /** From a question about another domain's shield to the end of its answer, and bytes of that. */
+  shieldFindMs: 10_000,
+  shieldAnswerBytesMax: 16 * 1024,
+  /** Questions under way; domains of which it is remembered that there was nothing. */
+  shieldFindsMax: 32,
+  shieldMissingKept: 1_000,
+  /** A domain without a shield gets one on some day; who did not answer is asked sooner, if we know it. */
+  shieldAbsentKeptMs: 60 * 60_000,
+  shieldUnreachableKeptMs: 10 * 60_000,
+  shieldKnownUnreachableKeptMs: 15_000,
+  /** How long it is believed that an account speaks for a domain. */
+  shieldProofMs: 24 * 3_600_000,
+  /** A proof younger than this is not asked for again because somebody says something else. */
+  shieldProveAnewMs: 60_000,
+  /** What came from an account that cannot be proven is kept so long: as messages are. */
+  shieldUnprovenMs: 14 * 86_400_000,
+  /** What we ask others to insist on, and the longest that we do. */
+  shieldPinMs: 30 * 86_400_000,
+  shieldPinMsMax: 365 * 86_400_000,
+  /** Domains with a shield that are remembered, and domains below one that its account carries. */
+  shieldPeersMax: 2_000,
+  shieldServicesMax: 20,
+  /** An offer to another domain: how long its invite is good, and when the next follows. */
+  shieldInviteMs: 24 * 3_600_000,
+  shieldIntroduceAgainMs: 5 * 60_000,
+  /** Stanzas wait so long for their account to answer ours; then s2s, where it is allowed. */
+  shieldIntroductionMs: 30_000,
+  /** For so long s2s is used without asking whether there is a shield by now. */
+  shieldPlainMs: 60_000,
+  /** Offers a second of one address, and of one domain. */
+  shieldOfferRate: 0.1,
+  shieldOfferBurst: 10,
+  /** How often what waits is looked at; when what could not be handled is tried again. */
+  shieldSweepMs: 5_000,
+  shieldRetryMs: 5_000,
+  /** By how much the clocks of two nodes may differ: requests and presence older than their life go. */
+  shieldSkewMs: 120_000,
   /** Of one session, sent and not acknowledged, or not taken by the socket: stanzas, bytes. */
   unackedStanzasMax: 10_000,
   sessionBytesMax: 16 * 1024 * 1024,
@@ -238,10 +294,13 @@ export const xmppLimits = {
   roomNameBytesMax: 256,
   /** Messages that a room keeps at hand for who joins, and shows when its owner says nothing. */
   roomHistoryMax: 100,
+  /** Characters of them all; in presence, which everybody is sent at each join. */
+  roomHistoryCharactersMax: 512 * 1024,
+  roomPresenceCharactersMax: 16 * 1024,
   roomHistoryDefault: 20,
   /** Messages, presence and requests of one person to a room: a second, and what may be saved up. */
   roomStanzaRate: 5,
-  roomStanzaBurst: 50,
+  roomStanzaBurst: 100,
   /** Joins, nick changes of one person, likewise: each is told to everybody in the room. */
   roomJoinRate: 0.2,
   roomJoinBurst: 20,

@@ -27,9 +27,10 @@ export interface StanzaTarget {
    * From another domain that proved itself; `from` and `to` were checked (`from` is of that domain,
    * `to` of ours). Settles when it is handled durably: only then may it be acknowledged (XEP-0198).
    * Calls do not wait for one another: what has to stay in order is put in order before the first
-   * await. Rejects where nothing was kept; the other server sends it again.
+   * await. Rejects where nothing was kept; the other server sends it again. `along` becomes durable
+   * with it, where its receiver's mailbox is ours.
    */
-  fromRemote(stanza: XmlElement): Promise<void>
+  fromRemote(stanza: XmlElement, along?: Along): Promise<void>
   /** An error that says why one of ours did not reach its remote end. */
   bounced(stanza: XmlElement): Promise<void>
 }

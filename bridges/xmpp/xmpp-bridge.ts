@@ -11,8 +11,10 @@
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import type { BridgeHost } from '../../node/bridge-host.ts'
+import type { ClientApi } from '../../protocol/client/api.ts'
 import { Archive, archivedAtMs } from './archive/archive.ts'
 import { isArchivable } from './archive/archivable.ts'
+import { ArchiveExpiry } from './archive/expiry.ts'
 import { archiveMetadata } from './archive/mam.ts'
 import { XMPPConnector } from './c2s/xmpp-connector.ts'
 import type { Door } from './c2s/xmpp-connector.ts'
@@ -20,6 +22,9 @@ import { HostForClients } from './host/client-host.ts'
 import { serveRoster } from './host/roster-requests.ts'
 import { XmppHost } from './host/xmpp-host.ts'
 import { xmppLimits } from './limits.ts'
+import { LocalRooms } from './muc/local-rooms.ts'
+import { RoomsComponent } from './muc/rooms-component.ts'
+import { contactCommands } from './openim/contact-commands.ts'
 import { OpenImSide } from './openim/openim-side.ts'
 import { XMPPGateway } from './s2s/gateway.ts'
 import { TrustedRoots } from './s2s/certificate-path.ts'
@@ -31,10 +36,16 @@ import { UploadComponent } from './upload/upload-component.ts'
 import { UploadRoute } from './upload/upload-route.ts'
 import { defaultUploads, UploadStore } from './upload/upload-store.ts'
 import type { UploadLimits } from './upload/upload-store.ts'
+import { ClientCarrier } from './shield/client-carrier.ts'
+import { Finder } from './shield/finder.ts'
+import { inTheOpen, MetadataShield } from './shield/metadata-shield.ts'
+import type { ShieldMode } from './shield/shield-link.ts'
+import { shieldNs } from './shield/names.ts'
 import { StreamListener } from './stream/stream-listener.ts'
 import type { SecureContexts } from './stream/stream-listener.ts'
 import { Visits } from './stream/visits.ts'
 import { WebDoor } from './stream/web-door.ts'
+import type { RemoteDomains } from './ports.ts'
 import { StanzaError } from './stanza-errors.ts'
 import { el } from './xml/element.ts'
 import type { XmlElement } from './xml/element.ts'
@@ -85,11 +96,21 @@ export interface XmppBridgeOptions {
     /** PEM of the authorities that other servers' certificates may come from. */
     readonly roots: readonly string[]
   }
+  /** Other domains that run openIM, sealed instead of over s2s; needs `s2s` and a web door. */
+  readonly shield?: {
+    readonly mode: ShieldMode
+    /** Domains that are reached sealed or not at all. */
+    readonly required?: readonly string[]
+    /** The openIM account that carries the stanzas, and that nobody else uses. */
+    readonly account: () => Promise<ClientApi>
+  }
   /** The certificate for a name; asked at each handshake, so a renewed one is used at once. */
   readonly secureContext: SecureContexts
   readonly version: string
   /** Keeps every message of an account (XEP-0313); true when left out. Else only what waits is kept. */
   readonly isArchiving?: boolean
+  /** Days that archived messages are kept; absent: for ever, as openIM keeps its own history. */
+  readonly archiveDays?: number
   /** Room for files (XEP-0363), where the web door is open; absent: `defaultUploads`. */
   readonly uploads?: UploadLimits | 'off'
   /** PLAIN inside of TLS, for clients without SCRAM. */
@@ -105,7 +126,11 @@ export class XmppBridge {
   readonly reports: Reports
   /** `undefined`: this node federates with nobody. */
   readonly gateway: XMPPGateway | undefined
+  #shield: MetadataShield | undefined
+  readonly #s2s: { readonly resolver: S2sResolver, readonly policy: S2sPolicy } | undefined
   readonly #openIm: OpenImSide
+  readonly #expiry: ArchiveExpiry | undefined
+  readonly #rooms: RoomsComponent
   readonly #export: () => AsyncIterable<string>
   readonly #serverDoors: readonly StreamListener[]
   readonly #options: XmppBridgeOptions
@@ -125,6 +150,7 @@ export class XmppBridge {
     this.#node = node
     this.#options = options
     const store = new Archive({ kv, clock })
+    this.#expiry = this.#makeExpiry(store)
     const isArchiving = options.isArchiving ?? true
     const archive = {
       isKept: isArchivable,
@@ -138,10 +164,12 @@ export class XmppBridge {
     }
     this.host = new XmppHost({
       clock, random, log, kv, archive,
-      remote: {
-        send: (stanza) => this.gateway === undefined ? unreachable(stanza) : this.gateway.send(stanza),
-      },
+      remote: { send: (stanza) => (this.#shield ?? this.gateway ?? nowhere).send(stanza) },
     }, { domain })
+    this.#s2s = options.s2s === undefined ? undefined : {
+      resolver: new S2sResolver({ clock, random }, options.s2s.resolver),
+      policy: new S2sPolicy({ clock, roots: new TrustedRoots(options.s2s.roots) }, options.s2s.policy),
+    }
     this.gateway = this.#makeGateway()
     this.#serverDoors = this.#makeServerDoors()
     this.reports = new Reports({ kv, clock, random })
@@ -149,6 +177,8 @@ export class XmppBridge {
     this.#export = this.#serve(store)
     this.#openIm = new OpenImSide({ host: this.host, node })
     this.host.addComponent(this.#openIm.component)
+    this.#rooms = this.#makeRooms(store)
+    this.host.addComponent(this.#rooms)
     this.#doors = this.#makeDoors()
     this.#addUploads()
     this.connector = new XMPPConnector({
@@ -170,20 +200,30 @@ export class XmppBridge {
   async start(): Promise<void> {
     await this.host.start()
     await this.gateway?.start()
+    await this.#startShield()
     await this.#openIm.start()
     for (const door of this.#serverDoors) await door.start(
       (stream, visit) => this.gateway!.accept(stream, visit),
     )
     await this.connector.start()
+    this.#expiry?.start()
   }
 
   /** Idempotent. */
   async stop(): Promise<void> {
+    await this.#rooms.stop()
     await this.connector.stop()
+    await this.#expiry?.stop()
     await this.#openIm.stop()
+    await this.#shield?.stop()
     await this.gateway?.stop()
     await Promise.all(this.#serverDoors.map((door) => door.stop()))
     await this.host.stop()
+  }
+
+  /** `undefined`: there is none, or it has not begun. */
+  get shield(): MetadataShield | undefined {
+    return this.#shield
   }
 
   get domain(): string {
@@ -193,6 +233,11 @@ export class XmppBridge {
   /** `me@example.org`. */
   get ownerAddress(): string {
     return this.#openIm.ownerAddress
+  }
+
+  /** openIM addresses by account id. */
+  openImAddresses(): Promise<ReadonlyMap<string, string>> {
+    return this.#openIm.addresses()
   }
 
   /** What all accounts keep, as XML in pieces (XEP-0227). */
@@ -218,8 +263,9 @@ export class XmppBridge {
     const commands = serveCommands(host)
     commands.add(...administration(host, {
       owner: () => this.ownerAddress, credentials: () => this.connector.credentials,
-    }), inviteCommand(this.invites, () => this.ownerAddress))
-    serveRoster(host)
+    }), inviteCommand(this.invites, () => this.ownerAddress),
+    ...contactCommands((account) => this.#openIm.client(account)))
+    serveRoster(host, () => this.#openIm.component)
     serveDisco(host, {
       forms: () => this.#forms(),
       accountItems: async ({ to, from }) => {
@@ -251,6 +297,16 @@ export class XmppBridge {
     return () => exportAccounts({ host, pep, blocked: (account) => blocking.list(account) })
   }
 
+  #makeRooms(archive: Archive): RoomsComponent {
+    const { clock, random, log, kv } = this.#node
+    const { domain: creatorsDomain, isArchiving = true } = this.#options
+    const domain = `rooms.${creatorsDomain}`
+    const { route } = this.host.context
+    const parts = { clock, random, log, kv, archive, route }
+    const rooms = new LocalRooms(parts, { domain, creatorsDomain, isArchiving })
+    return new RoomsComponent({ rooms, route }, { domain })
+  }
+
   #makeDoors(): { name: string, door: Door & { address(): string | undefined } }[] {
     const { clock, log } = this.#node
     const { listen: { clients, clientsTls, web }, secureContext } = this.#options
@@ -274,10 +330,17 @@ export class XmppBridge {
     return doors
   }
 
+  #makeExpiry(archive: Archive): ArchiveExpiry | undefined {
+    const { archiveDays: days } = this.#options
+    if (days === undefined) return undefined
+    const onError = (err: unknown): void => this.#node.log.error({ err }, 'archives were not shortened')
+    return new ArchiveExpiry({ ...this.#node, archive, onError }, { days })
+  }
+
   /** Files go through the web door; without one there is no place for them. */
   #addUploads(): void {
     const { domain, uploads = defaultUploads } = this.#options
-    const door = this.#doors.map((one) => one.door).find((one) => one instanceof WebDoor)
+    const door = this.#webDoor
     if (door === undefined || uploads === 'off') return
     const store = new UploadStore(
       this.#node, { directory: join(this.#node.directory, 'uploads'), limits: uploads },
@@ -286,6 +349,28 @@ export class XmppBridge {
     this.host.addComponent(new UploadComponent(this.host, store, {
       domain: `upload.${domain}`, origin: () => this.#webOrigin('https', door),
     }))
+  }
+
+  get #webDoor(): WebDoor | undefined {
+    return this.#doors.map((one) => one.door).find((one) => one instanceof WebDoor)
+  }
+
+  async #startShield(): Promise<void> {
+    const { domain, shield } = this.#options
+    const [door, s2s, gateway] = [this.#webDoor, this.#s2s, this.gateway]
+    if (shield === undefined || door === undefined || s2s === undefined || gateway === undefined) return
+    const { clock, random, log, kv } = this.#node
+    const client = await shield.account()
+    const { address } = await client.info()
+    this.#shield = new MetadataShield({
+      clock, random, log, kv, ...s2s, plain: gateway, target: this.host,
+      carrier: new ClientCarrier({ client, clock, log }, address),
+      finder: new Finder({ clock, ...s2s }),
+      domains: () => this.host.domains(),
+    }, { domain, mode: shield.mode, required: shield.required ?? [] })
+    door.addRoute(this.#shield.route)
+    this.host.context.iq.addFeatures('server', shieldNs)
+    await this.#shield.start()
   }
 
   /** The web door as clients outside reach it. */
@@ -302,13 +387,11 @@ export class XmppBridge {
 
   #makeGateway(): XMPPGateway | undefined {
     const { clock, random, log, kv } = this.#node
-    const { s2s, secureContext } = this.#options
-    if (s2s === undefined) return undefined
+    const { secureContext } = this.#options
+    if (this.#s2s === undefined) return undefined
     return new XMPPGateway({
-      clock, random, kv, log, secureContext,
-      resolver: new S2sResolver({ clock, random }, s2s.resolver),
-      policy: new S2sPolicy({ clock, roots: new TrustedRoots(s2s.roots) }, s2s.policy),
-      target: this.host,
+      clock, random, kv, log, secureContext, ...this.#s2s,
+      target: inTheOpen(this.host),
       isOurs: (domain) => this.host.domains().includes(domain),
     })
   }
@@ -332,6 +415,8 @@ export class XmppBridge {
 }
 
 /** Without a gateway to other domains. */
-function unreachable({ attrs: { to = '' } }: XmlElement): never {
-  throw new StanzaError('remote-server-not-found', `this node does not reach other domains (${to})`)
+const nowhere: RemoteDomains = {
+  send({ attrs: { to = '' } }) {
+    throw new StanzaError('remote-server-not-found', `this node does not reach other domains (${to})`)
+  },
 }

@@ -12,7 +12,22 @@ interface XmppStatus {
   readonly servers: readonly {
     readonly direction: 'in' | 'out', readonly theirs: string, readonly by: string, readonly queued: number
   }[]
+  /** Other domains that run openIM, and how each is reached. */
+  readonly shield: readonly {
+    readonly domain: string, readonly by: 'sealed' | 's2s' | 'wait' | 'refuse', readonly waiting: number
+    readonly sealedSinceMs?: number, readonly problem?: string
+  }[]
   readonly queued: number
+}
+
+/** `b.example sealed over openIM since 2026-01-31` */
+function shieldLine({ domain, by, waiting, sealedSinceMs, problem }: XmppStatus['shield'][number]): string {
+  const day = sealedSinceMs === undefined ? '' : new Date(sealedSinceMs).toISOString().slice(0, 10)
+  const since = day === '' ? '' : ` since ${day}`
+  const ways = { sealed: `sealed over openIM${since}`, s2s: 's2s, TLS', wait: 'waits', refuse: 'not reached' }
+  const why = problem === undefined || by === 'sealed' ? '' : ` (${escapeText(problem)})`
+  const left = waiting === 0 ? '' : `, ${waiting} on their way`
+  return `${escapeText(domain)} ${ways[by]}${why}${left}`
 }
 
 export async function run(context: CommandContext): CommandResult {
@@ -30,6 +45,7 @@ export async function run(context: CommandContext): CommandResult {
     `listens   ${doors.join(', ') || 'nowhere'}`,
     `clients   ${status.sessions}`,
     `servers   ${servers.join(', ') || 'none'}`,
+    ...status.shield.map((one) => `domain    ${shieldLine(one)}`),
     ...status.queued === 0 ? [] : [`waiting   ${status.queued} for other servers`],
   ]
   for (const line of lines) await terminal.data(line)

@@ -29,7 +29,7 @@ export interface ReadyLine {
   /** This and what follows: of a node only. */
   readonly nodeId: string
   readonly p2p: string[]
-  readonly listen: Readonly<Partial<Record<'tcp' | 'xmpp' | 'xmpp-web', string>>>
+  readonly listen: Readonly<Partial<Record<'tcp' | 'xmpp' | 'xmpps' | 'xmpp-web', string>>>
 }
 
 /** As a person's shell has it: what npm adds when it runs the tests changes what the CLI advises. */

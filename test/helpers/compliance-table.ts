@@ -18,6 +18,8 @@ export interface Claim {
 }
 
 const bridge = 'bridges/xmpp/xmpp-bridge.test.ts'
+const roomVisits = 'bridges/xmpp/muc/coming-and-going.test.ts'
+const roomPower = 'bridges/xmpp/muc/speech-and-power.test.ts'
 const negotiation = 'bridges/xmpp/c2s/negotiation.test.ts'
 const session = 'bridges/xmpp/c2s/client-session.test.ts'
 const services = 'bridges/xmpp/xeps/services.test.ts'
@@ -62,6 +64,12 @@ export const claims: readonly Claim[] = [
     document: 'XEP-0030', title: 'Service Discovery', version: '2.5.0',
     features: ['http://jabber.org/protocol/disco#info', 'http://jabber.org/protocol/disco#items'],
     shownBy: [bridge, 'service discovery offers what is there'],
+  },
+  {
+    document: 'XEP-0045', title: 'Multi-User Chat', version: '1.34.6',
+    without: 'reserved nicks and membership requests (jabber:iq:register), unique room names, registration forms',
+    shownBy: [roomVisits,
+      'makes a room for the first who comes (201), shut to others until it is configured'],
   },
   {
     document: 'XEP-0048', title: 'Bookmarks', version: '1.2',
@@ -258,6 +266,27 @@ export const claims: readonly Claim[] = [
       'shows one list of bookmarks to older and newer clients, and loses nothing of either'],
   },
   {
+    document: 'XEP-0410', title: 'MUC Self-Ping', version: '1.1.0',
+    shownBy: [roomVisits,
+      'answers a ping to one\\\'s own nick, and says who is not in the room (XEP-0410)'],
+  },
+  {
+    document: 'XEP-0421', title: 'Occupant identifiers for semi-anonymous MUCs', version: '1.0.1',
+    shownBy: [roomVisits,
+      'gives everybody an id of their own that nobody forges (XEP-0421)'],
+  },
+  {
+    document: 'XEP-0424', title: 'Message Retraction', version: '0.4.0',
+    without: 'tombstones in archives of rooms alone; elsewhere it passes through',
+    shownBy: [roomPower,
+      'takes back one\\\'s own message and nobody else\\\'s (XEP-0424)'],
+  },
+  {
+    document: 'XEP-0425', title: 'Moderated Message Retraction', version: '0.3.0',
+    shownBy: [roomPower,
+      'takes back what somebody said, for moderators (${form}), and from the archive'],
+  },
+  {
     document: 'XEP-0440', title: 'SASL Channel-Binding Type Capability', version: '0.4.0',
     shownBy: [negotiation,
       'announces mechanisms, channel bindings, what goes inline, and limits inside of TLS'],
@@ -281,7 +310,6 @@ export const claims: readonly Claim[] = [
 
 /** What people look for and do not find. */
 export const notBuilt: readonly (readonly [document: string, title: string])[] = [
-  ['XEP-0045', 'Multi-User Chat, rooms of ours (rooms of other servers can be joined)'],
   ['XEP-0065', 'SOCKS5 Bytestreams, as a proxy'],
   ['XEP-0114', 'Component protocol'],
   ['XEP-0124, XEP-0206', 'BOSH'],

@@ -30,6 +30,10 @@ export interface XmppClient {
   /** Its inside. */
   readonly parser: object | null
   _onData(bytes: Buffer): void
+  readonly streamManagement: {
+    on(event: 'ack', listener: (stanza: LtxElement) => void): void
+    readonly outbound_q: readonly unknown[]
+  }
   readonly iqCaller: { request(iq: LtxElement, timeoutMs?: number): Promise<LtxElement> }
 }
 

@@ -79,7 +79,7 @@ export class XmppGround {
     ports: { readonly starttls: number, readonly tls: number },
     doors: readonly ('starttls' | 'tls')[] = ['starttls', 'tls'],
   ): void {
-    for (const name of [domain, `conference.${domain}`]) {
+    for (const name of [domain, `conference.${domain}`, `rooms.${domain}`]) {
       for (const [door, service] of [['starttls', '_xmpp-server'], ['tls', '_xmpps-server']] as const) {
         const records = doors.includes(door) ? [{ target: '127.0.0.1', port: ports[door] }] : []
         this.dns.setSrv(`${service}._tcp.${name}`, ...records)

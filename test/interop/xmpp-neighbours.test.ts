@@ -124,6 +124,34 @@ areHere('people of ours meet in a room of Prosody', async () => {
   await me.find(presence(`${room}/You`, 'unavailable'))
 })
 
+areHere('a user of Prosody joins a room of ours and both talk', async () => {
+  const prosody = await startProsody(ground, { domain: 'p.test', accounts: { alice: password } })
+  house = await XmppHouse.open({ ground })
+  const [me, alice] = [await house.login('me'), await guest(prosody)]
+  const room = 'tea@rooms.a.test'
+  const join = (nick: string): LtxElement => xml('presence', { to: `${room}/${nick}` },
+    xml('x', { xmlns: 'http://jabber.org/protocol/muc' }))
+  await alice.client.send(join('Alice'))
+  await alice.find(({ name, attrs }) => name === 'presence' && attrs['type'] === 'error')
+  await me.client.send(join('Me'))
+  await me.find(presence(`${room}/Me`))
+  const form = xml('x', { xmlns: 'jabber:x:data', type: 'submit' })
+  const owner = xml('query', { xmlns: 'http://jabber.org/protocol/muc#owner' }, form)
+  await me.client.iqCaller.request(xml('iq', { type: 'set', to: room }, owner))
+  await alice.client.send(join('Alice'))
+  await me.find(presence(`${room}/Alice`))
+  const said = (text: string): LtxElement =>
+    xml('message', { to: room, type: 'groupchat' }, xml('body', {}, text))
+  await me.client.send(said('tea is ready'))
+  await alice.find(saying('tea is ready'))
+  await alice.client.send(said('on my way'))
+  for (const one of [me, alice]) {
+    assert.is((await one.find(saying('on my way'))).attrs['from'], `${room}/Alice`)
+  }
+  await alice.close()
+  await me.find(presence(`${room}/Alice`, 'unavailable'))
+})
+
 areHere('a domain that is not there comes back with the reason', async () => {
   house = await XmppHouse.open({ ground })
   const me = await house.login('me')

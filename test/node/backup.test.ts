@@ -108,6 +108,14 @@ test('brings everything of our own back, and leaves what is held for others', as
   assert.not.ok((await again.mailbox.boxes()).some(({ box }) => box === lent))
 })
 
+test('brings back accounts that the node hosts for others than its owner', async () => {
+  const store = new MemoryStore({ clock })
+  const names = ['hosted-account/xmpp.anna', 'hosted/00/account', 'hosted/00/own/x', 'hosted/01/account']
+  for (const key of names) await store.kv.write([{ type: 'put', key, value: random.bytes(10) }])
+  await writeBackup({ path, passphrase, head, store, random })
+  assert.equal((await (await restored()).kv.list({ prefix: '' })).map(({ key }) => key), names)
+})
+
 test('gives keys and settings back as they stood', async () => {
   await writeBackup({ path, passphrase, head, store: new MemoryStore({ clock }), random })
   const reader = await BackupReader.open(path, passphrase)

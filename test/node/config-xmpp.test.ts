@@ -44,6 +44,8 @@ test('takes a table with every key', () => {
     cert = "/etc/ssl/example.org.pem"
     key = "/etc/ssl/example.org.key"
     abuse = ["mailto:abuse@example.org"]
+    archive_days = 365
+    shield = "require"
     [xmpp.upload]
     enabled = false
     file_max = "1MB"
@@ -55,6 +57,7 @@ test('takes a table with every key', () => {
     proof = "dialback"
     dialback = ["old.example"]
     blocked = ["spam.example"]
+    sealed = ["friends.example"]
     dns = ["127.0.0.1:5353"]
     ca = "/etc/ssl/our-ca.pem"
     [xmpp.s2s.routes]
@@ -69,12 +72,15 @@ test('takes a table with every key', () => {
     },
     files: { cert: '/etc/ssl/example.org.pem', key: '/etc/ssl/example.org.key' },
     abuse: ['mailto:abuse@example.org'],
+    archiveDays: 365,
+    shield: 'require',
     upload: {
       enabled: false, fileBytesMax: 1_048_576, accountBytesMax: 2_097_152, dayBytesMax: 3_145_728,
       totalBytesMax: 4_194_304, keptDays: 5,
     },
     s2s: {
-      proof: 'dialback', dialback: ['old.example'], blocked: ['spam.example'], dns: ['127.0.0.1:5353'],
+      proof: 'dialback', dialback: ['old.example'], blocked: ['spam.example'], sealed: ['friends.example'],
+      dns: ['127.0.0.1:5353'],
       ca: '/etc/ssl/our-ca.pem',
       routes: { 'b.example': '192.0.2.7:5269', 'c.example': 'tls://[2001:db8::7]:5270' },
     },
@@ -84,6 +90,7 @@ test('takes a table with every key', () => {
 const domain = 'domain = "a.example"'
 const unpaired = /xmpp\.cert must come together with xmpp\.key$/
 const refused: readonly (readonly [string, string, RegExp])[] = [
+  ['a shield that nobody finds', `${domain}\nshield = "require"`, /xmpp\.shield.*needs xmpp\.listen_web/],
   ['no domain', 'listen = "0.0.0.0:5222"', /domain/],
   ['a domain of one label', 'domain = "home"', /xmpp\.domain.*must be a domain/],
   ['a domain in capitals', 'domain = "A.example"', /xmpp\.domain.*must be a domain/],

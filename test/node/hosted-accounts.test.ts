@@ -3,7 +3,9 @@
  * of their own, in a world of nodes.
  */
 import * as assert from 'uvu/assert'
+import { errorCode } from '../../crypto/errors.ts'
 import type { Client } from '../../protocol/client/client.ts'
+import { limits } from '../../protocol/limits.ts'
 import { suite } from '../helpers/harness.ts'
 import { World } from '../simulation/world.ts'
 import type { SimNode } from '../simulation/world.ts'
@@ -102,6 +104,19 @@ test('nothing of it is readable on the disk, and names that cannot be are refuse
       .then(() => 'opened', (error: { code: string }) => error.code)
     assert.is(code, 'HOSTED_NAME')
   }
+})
+
+test('of many that begin at once no more are made than a node hosts', async () => {
+  const [home] = await two('hosted limit')
+  const names = Array.from({ length: limits.hostedAccountsMax + 5 }, (_, i) => `n${i}`)
+  const codes = (all: readonly string[]): Promise<(string | undefined)[]> => world.run(Promise.all(
+    all.map((name) => home.hosted.open(name, { kind: 'person' }).then(() => 'opened', errorCode)),
+  ))
+  const given = await codes(names)
+  assert.is(given.filter((code) => code === 'opened').length, limits.hostedAccountsMax)
+  assert.is(given.filter((code) => code === 'HOSTED_LIMIT').length, 5)
+  await world.run(home.hosted.remove('n0'))
+  assert.equal(await codes(['another']), ['opened'])
 })
 
 test.run()

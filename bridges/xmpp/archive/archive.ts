@@ -12,6 +12,7 @@
  */
 import { utf8, utf8Decode } from '../../../crypto/bytes.ts'
 import { crypto } from '../../../crypto/index.ts'
+import { kvEntries } from '../../../protocol/kv.ts'
 import type { Clock, KvEntry, KvOperation, KvStore } from '../../../protocol/ports.ts'
 import { Jid } from '../jid.ts'
 import { xmppLimits } from '../limits.ts'
@@ -149,12 +150,36 @@ export class Archive {
     return ends[0] === undefined || ends[1] === undefined ? undefined : { first: ends[0], last: ends[1] }
   }
 
-  /** Entries before a time go, at most `budget` of them; gives how many went. */
-  async expire(owner: string, beforeMs: number, budget: number): Promise<number> {
+  /** Everybody who has an archive. */
+  async *owners(): AsyncGenerator<string> {
+    let after: string | undefined
+    for (;;) {
+      const [entry] = await this.#kv.list({
+        prefix: 'mam/', limit: 1, ...after === undefined ? {} : { after },
+      })
+      const owner = entry?.key.split('/')[1]
+      if (owner === undefined) return
+      yield owner
+      // Above all ids, which are hex digits.
+      after = `mam/${owner}/g`
+    }
+  }
+
+  /** Entries before a time go, at most `budget` of them, and none of `spared`; gives how many went. */
+  async expire(
+    owner: string,
+    { beforeMs, budget, spared = new Set() }: {
+      readonly beforeMs: number, readonly budget: number, readonly spared?: ReadonlySet<string>,
+    },
+  ): Promise<number> {
     const prefix = `mam/${owner}/`
-    const rows = await this.#kv.list({ prefix, limit: budget })
     const limit = idOf(Math.max(0, beforeMs), 0)
-    const old = rows.filter(({ key }) => key.slice(prefix.length) < limit)
+    const old: KvEntry[] = []
+    for await (const row of kvEntries(this.#kv, prefix)) {
+      const id = row.key.slice(prefix.length)
+      if (id >= limit || old.length === budget) break
+      if (!spared.has(id)) old.push(row)
+    }
     if (old.length === 0) return 0
     const operations = old.flatMap((row): KvOperation[] => {
       const message = readElement(utf8Decode(row.value))

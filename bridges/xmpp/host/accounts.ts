@@ -45,10 +45,16 @@ export class Accounts {
   readonly #loaded = new Map<string, Account>()
   readonly #pinned = new Set<string>()
   readonly #loading = new Map<string, Promise<Account | undefined>>()
+  #listener: () => void = () => {}
 
   constructor(components: AccountsComponents, { domain }: { domain: string }) {
     this.#components = components
     this.#domain = domain
+  }
+
+  /** Told after an address came or went. Set once. */
+  listen(listener: () => void): void {
+    this.#listener = listener
   }
 
   /** Idempotent. @throws XMPP_LOCALPART when the name cannot be the local part of an address */
@@ -66,6 +72,7 @@ export class Accounts {
     const isFirst = await kv.write([
       { type: 'check', key, version: 0 }, { type: 'put', key, value: encode(recordCodec, record) },
     ])
+    if (isFirst) this.#listener()
     return isFirst ? record : (await this.record(jid.local))!
   }
 
@@ -87,6 +94,7 @@ export class Accounts {
     await this.#components.kv.write([{ type: 'delete', key: keyOf(local) }])
     this.#loaded.delete(local)
     this.#pinned.delete(local)
+    this.#listener()
   }
 
   /** Deletes everything that an account kept. */

@@ -17,6 +17,7 @@ import type { Along } from '../along.ts'
 import { Jid } from '../jid.ts'
 import { xmppLimits } from '../limits.ts'
 import type { Component, RemoteDomains, StanzaTarget } from '../ports.ts'
+import { unmarked } from '../shield/label.ts'
 import { blockedByUs, mayBounce, StanzaError, toError } from '../stanza-errors.ts'
 import { el } from '../xml/element.ts'
 import type { XmlElement } from '../xml/element.ts'
@@ -153,7 +154,8 @@ export class XmppHost implements StanzaTarget {
    * A stanza of a client, its `from` set to the full JID. Settles when it is handled durably: only
    * then is it acknowledged. Never throws for what the stanza is: the client is answered.
    */
-  async fromClient(account: Account, resource: Resource, stanza: XmlElement): Promise<void> {
+  async fromClient(account: Account, resource: Resource, sent: XmlElement): Promise<void> {
+    const stanza = unmarked(sent)
     try {
       if (stanza.name === 'message') await this.messages.fromClient(account, resource, stanza)
       else if (stanza.name === 'presence') await this.presence.fromClient(account, resource, stanza)
@@ -194,8 +196,8 @@ export class XmppHost implements StanzaTarget {
 
   // ── The way of a stanza ───────────────────────────────────────────────────────────────────
 
-  async fromRemote(stanza: XmlElement): Promise<void> {
-    await this.route(stanza)
+  async fromRemote(stanza: XmlElement, along?: Along): Promise<void> {
+    await this.route(stanza, along)
   }
 
   async bounced(stanza: XmlElement): Promise<void> {

@@ -13,33 +13,23 @@
  * Here encryption ends at this node (hub mode): the label is in the roster group and in the answers to
  * service discovery.
  */
-import { errorCode, OpenIMError } from '../../../crypto/errors.ts'
 import type { ClientApi, Contact } from '../../../protocol/client/api.ts'
 import type { Account } from '../host/account.ts'
 import type { XmppHost } from '../host/xmpp-host.ts'
 import { Jid } from '../jid.ts'
 import type { Component } from '../ports.ts'
 import { StanzaError } from '../stanza-errors.ts'
-import type { StanzaCondition } from '../stanza-errors.ts'
 import { el } from '../xml/element.ts'
 import type { XmlElement } from '../xml/element.ts'
 import { ns } from '../xml/names.ts'
+import { asked } from './asked.ts'
+import { answerText } from './contact-commands.ts'
 import { parseHistoryId } from './history-ids.ts'
 import { markersNs, receiptsNs } from './names.ts'
 import type { SentIds } from './sent-ids.ts'
 
 const vcardNs = 'vcard-temp'
 const pingNs = 'urn:xmpp:ping'
-
-/** What XMPP clients are told of a refusal of the Client SDK. */
-const conditions: Readonly<Record<string, StanzaCondition>> = {
-  CONTACT_UNKNOWN: 'item-not-found',
-  TEXT_TOO_LONG: 'policy-violation',
-  OUTBOX_FULL: 'resource-constraint',
-  TRUST_CHANGED: 'not-allowed',
-  STORE_FULL: 'resource-constraint',
-  HOUSEHOLD_ELSEWHERE: 'recipient-unavailable',
-}
 
 export interface OpenImLinks {
   /** The Client SDK of an account; `undefined`: it has none, or not here. */
@@ -73,9 +63,37 @@ export class ContactComponent implements Component {
       throw new StanzaError('forbidden', 'these contacts are for accounts of this domain')
     }
     if (stanza.name === 'iq') await this.#iq(account, to, stanza)
-    else if (to.local === '') throw new StanzaError('service-unavailable')
+    else if (to.local === '') await this.#toService(account, stanza)
     else if (stanza.name === 'message') await this.#message(account, to, stanza)
     else await this.#presence(account, to, stanza)
+  }
+
+  /** Invites, for clients that know no commands: what is written to the service itself is answered. */
+  async #toService(account: Account, stanza: XmlElement): Promise<void> {
+    const { type, from } = stanza.attrs
+    const text = stanza.childText('body')
+    if (stanza.name !== 'message') throw new StanzaError('service-unavailable')
+    if (type === 'error' || type === 'groupchat' || text === undefined) return
+    const client = this.#client(account)
+    const answer = await asked(() => answerText(client, text))
+    await this.#host.context.route(el(ns.client, 'message', { from: this.domain, to: from, type: 'chat' },
+      el(ns.client, 'body', {}, answer)))
+  }
+
+  /** A contact's name in the roster is their petname. @throws StanzaError */
+  async renaming(account: Account, jid: Jid, name = ''): Promise<void> {
+    const client = jid.domain === this.domain && name !== '' ? this.#links.client(account) : undefined
+    const contact = await client?.contact(jid.local).catch(() => undefined)
+    if (contact === undefined || contact.name === name) return
+    await asked(() => client!.rename(jid.local, name))
+  }
+
+  /** Out of the roster is out of the contacts. @throws StanzaError */
+  async removing(account: Account, jid: Jid): Promise<void> {
+    if (jid.domain !== this.domain) return
+    const client = this.#links.client(account)
+    const contact = await client?.contact(jid.local).catch(() => undefined)
+    if (contact !== undefined) await asked(() => client!.remove(jid.local))
   }
 
   async #message(account: Account, to: Jid, stanza: XmlElement): Promise<void> {
@@ -166,16 +184,5 @@ export class ContactComponent implements Component {
       throw new StanzaError('service-unavailable', 'this address has no openIM account')
     }
     return client
-  }
-}
-
-/** A refusal of the Client SDK as a stanza error that says why. */
-async function asked<T>(ask: () => Promise<T>): Promise<T> {
-  try {
-    return await ask()
-  } catch (error) {
-    const condition = conditions[errorCode(error) ?? '']
-    if (!(error instanceof OpenIMError) || condition === undefined) throw error
-    throw new StanzaError(condition, error.message)
   }
 }

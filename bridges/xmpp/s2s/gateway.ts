@@ -136,6 +136,11 @@ export class XMPPGateway implements RemoteDomains {
     return this.#outbox.count
   }
 
+  /** Whether stanzas wait for this domain. */
+  isBusy(domain: string): boolean {
+    return [...this.#links].some(([name, link]) => name.endsWith(` ${domain}`) && link.queued > 0)
+  }
+
   // ── Outwards ────────────────────────────────────────────────────────────────────────────────
 
   /** Settles when the stanza is written down, or went back to its sender. Never throws. */

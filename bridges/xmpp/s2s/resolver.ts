@@ -97,6 +97,17 @@ export class S2sResolver {
     return resolution
   }
 
+  /** Addresses of a server of theirs that was named in another way; not kept. Never throws. */
+  async resolvePlace(domain: string, place: StaticTarget): Promise<Resolution> {
+    return await this.#addressesOf(domain, [place])
+  }
+
+  /** Each TXT record as one text (RFC 7208 §3.3). */
+  async texts(name: string): Promise<Answer<string>> {
+    const answer = await answered(this.#dns.resolveTxt(name))
+    return 'failed' in answer ? answer : { records: answer.records.map((parts) => parts.join('')) }
+  }
+
   /** Asks anew at the next `resolve`: none of the addresses worked. */
   forget(domain: string): void {
     this.#kept.delete(domain)

@@ -34,6 +34,8 @@ export interface StreamListenerOptions {
 
 export type StreamConnected = (stream: XmlStream, visit: Visit) => void
 
+const lastTurns = 10
+
 export class StreamListener {
   readonly #components: { readonly clock: Clock, readonly log: Log, readonly visits: Visits }
   readonly #options: StreamListenerOptions
@@ -72,7 +74,9 @@ export class StreamListener {
     if (server === undefined) return
     this.#server = undefined
     const closed = new Promise<void>((resolve) => { server.close(() => resolve()) })
-    for (const socket of this.#sockets) socket.destroy()
+    // The last words of streams that were closed just now go through TLS, which takes turns of the loop.
+    for (let turn = 0; turn < lastTurns; turn++) await new Promise((resolve) => { setImmediate(resolve) })
+    for (const socket of this.#sockets) socket.destroySoon()
     await closed
   }
 

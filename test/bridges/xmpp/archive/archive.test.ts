@@ -3,6 +3,7 @@
  * the same page. Then what the twin cannot show: clocks that go back, expiry, damage.
  */
 import * as assert from 'uvu/assert'
+import { ArchiveExpiry } from '../../../../bridges/xmpp/archive/expiry.ts'
 import { Archive } from '../../../../bridges/xmpp/archive/archive.ts'
 import type { ArchiveFilter, ArchivePage, ArchivePaging } from '../../../../bridges/xmpp/archive/archive.ts'
 import { Jid } from '../../../../bridges/xmpp/jid.ts'
@@ -177,13 +178,34 @@ test('expires the old within its budget, with what leads to them', async () => {
     await clock.advance(1_000)
   }
   const beforeMs = clock.now() - 10_000
-  assert.is(await archive.expire('me', beforeMs, 12), 12)
-  assert.is(await archive.expire('me', beforeMs, 12), 8)
-  assert.is(await archive.expire('me', beforeMs, 12), 0)
+  assert.is(await archive.expire('me', { beforeMs, budget: 12 }), 12)
+  assert.is(await archive.expire('me', { beforeMs, budget: 12 }), 8)
+  assert.is(await archive.expire('me', { beforeMs, budget: 12 }), 0)
   const left = await archive.query('me', {}, { max: 100 })
   assert.equal(left.entries.map(({ message }) => message.childText('body')),
     Array.from({ length: 10 }, (_, i) => `${20 + i}`))
   assert.is((await kv.list({ prefix: 'mam-with/', limit: 100 })).length, 10)
+})
+
+test('expiry goes through all archives, and spares what still waits for a device', async () => {
+  const ground = open()
+  const { kv, clock, archive } = ground
+  const waiting = await keep(ground, 'me', { peer: peers[0]!, isOutward: false, body: 'waits' })
+  for (const owner of ['me', 'room', 'you']) {
+    await keep(ground, owner, { peer: peers[0]!, isOutward: false, body: 'old' })
+  }
+  await kv.write([{ type: 'put', key: `offline/me/${waiting.id}`, value: new Uint8Array(0) }])
+  await clock.advance(3 * 86_400_000)
+  await keep(ground, 'you', { peer: peers[0]!, isOutward: false, body: 'new' })
+  const random = seededRandom('expiry')
+  const onError = (error: unknown): void => { throw error }
+  const expiry = new ArchiveExpiry({ archive, kv, clock, random, onError }, { days: 2 })
+  assert.is(await expiry.run(), 3)
+  const left = await Promise.all(['me', 'room', 'you'].map((owner) => archive.query(owner, {}, { max: 100 })))
+  assert.equal(left.map(({ entries }) => entries.map(({ message }) => message.childText('body'))),
+    [['waits'], [], ['new']])
+  await kv.write([{ type: 'delete', key: `offline/me/${waiting.id}` }])
+  assert.is(await expiry.run(), 1)
 })
 
 test('tells its ends, and of none that it is empty', async () => {
