@@ -9,7 +9,7 @@
  *   invite     {name?}             makes an account once: `uri`, `expiresAtMs`
  *   export     {file}              what accounts keep, as XEP-0227 has it
  *   reports                        what people reported as spam or abuse
- *   accounts                       addresses at the domain
+ *   accounts                       addresses at the domain, and on openIM
  *   doctor     {domain?}           what is wrong with our domain, or on the way to that one
  *   ca                             the authority of the house, and what it issued for our doors
  * ```

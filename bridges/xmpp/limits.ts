@@ -103,6 +103,11 @@ export const xmppLimits = {
   clientIdBytesMax: 256,
   /** Failed logins on one stream, then it is closed (RFC 6120 §6.4.5 has 2 to 5). */
   streamLoginsMax: 5,
+  /** Clients of one account that are woken by push, and bytes of what each wants published along. */
+  pushRegistrationsMax: 32,
+  pushOptionsBytesMax: 4_096,
+  /** A client that was told and did not come is told again after this, when something more comes. */
+  pushAgainMs: 10 * 60_000,
   /** Room for an upload is kept so long for a client that asked; slots of one account, and of all. */
   uploadSlotMs: 5 * 60_000,
   uploadSlotsPerAccountMax: 20,

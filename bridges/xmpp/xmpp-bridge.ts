@@ -65,6 +65,7 @@ import { serveTime } from './xeps/xep-0202-time.ts'
 import { serveCarbons } from './xeps/xep-0280-carbons.ts'
 import { exportAccounts } from './xeps/xep-0227-export.ts'
 import { serveArchive } from './xeps/xep-0313-mam.ts'
+import { servePush } from './xeps/xep-0357-push.ts'
 import { Reports } from './xeps/xep-0377-reports.ts'
 import { bookmarkConversion } from './xeps/xep-0402-bookmarks.ts'
 import { inviteCommand, Invites } from './xeps/xep-0401-invites.ts'
@@ -292,6 +293,7 @@ export class XmppBridge {
     host.context.iq.addFeatures('server', 'msgoffline', 'urn:xmpp:sm:3')
     host.use(blockingHooks)
     host.use(pepHooks)
+    host.use(servePush(host))
     host.use(serveVcard(host, pep))
     host.use({ loading: ({ id }) => archive.load(id), isBlocked: () => false, available() {}, seen() {} })
     return () => exportAccounts({ host, pep, blocked: (account) => blocking.list(account) })
@@ -360,14 +362,23 @@ export class XmppBridge {
     const [door, s2s, gateway] = [this.#webDoor, this.#s2s, this.gateway]
     if (shield === undefined || door === undefined || s2s === undefined || gateway === undefined) return
     const { clock, random, log, kv } = this.#node
-    const client = await shield.account()
+    const required = shield.required ?? []
+    let client: ClientApi
+    try {
+      client = await shield.account()
+    } catch (err) {
+      // Nobody asked for it: the rest of the server does its work.
+      if (shield.mode === 'require' || required.length > 0) throw err
+      log.warn({ err }, 'there is no account to seal with; all other domains are reached over s2s')
+      return
+    }
     const { address } = await client.info()
     this.#shield = new MetadataShield({
       clock, random, log, kv, ...s2s, plain: gateway, target: this.host,
       carrier: new ClientCarrier({ client, clock, log }, address),
       finder: new Finder({ clock, ...s2s }),
       domains: () => this.host.domains(),
-    }, { domain, mode: shield.mode, required: shield.required ?? [] })
+    }, { domain, mode: shield.mode, required })
     door.addRoute(this.#shield.route)
     this.host.context.iq.addFeatures('server', shieldNs)
     await this.#shield.start()

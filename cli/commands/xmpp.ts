@@ -20,6 +20,12 @@ interface XmppStatus {
   readonly queued: number
 }
 
+interface Person {
+  readonly address: string
+  /** Absent: the node hosts no more accounts. */
+  readonly openim?: string
+}
+
 /** `b.example sealed over openIM since 2026-01-31` */
 function shieldLine({ domain, by, waiting, sealedSinceMs, problem }: XmppStatus['shield'][number]): string {
   const day = sealedSinceMs === undefined ? '' : new Date(sealedSinceMs).toISOString().slice(0, 10)
@@ -33,8 +39,9 @@ function shieldLine({ domain, by, waiting, sealedSinceMs, problem }: XmppStatus[
 export async function run(context: CommandContext): CommandResult {
   const { terminal } = context
   const status = await callXmpp<XmppStatus>(context, 'status', {})
+  const people = await callXmpp<Person[]>(context, 'accounts', {})
   if (terminal.json) {
-    await terminal.value(status)
+    await terminal.value({ ...status, people })
     return
   }
   const doors = Object.entries(status.listen).map(([door, place]) => `${door} ${place}`)
@@ -45,6 +52,7 @@ export async function run(context: CommandContext): CommandResult {
     `listens   ${doors.join(', ') || 'nowhere'}`,
     `clients   ${status.sessions}`,
     `servers   ${servers.join(', ') || 'none'}`,
+    ...people.map(({ address, openim = 'not on openIM' }) => `account   ${escapeText(address)} ${openim}`),
     ...status.shield.map((one) => `domain    ${shieldLine(one)}`),
     ...status.queued === 0 ? [] : [`waiting   ${status.queued} for other servers`],
   ]

@@ -67,7 +67,7 @@ export const claims: readonly Claim[] = [
   },
   {
     document: 'XEP-0045', title: 'Multi-User Chat', version: '1.34.6',
-    without: 'reserved nicks and membership requests (jabber:iq:register), unique room names, registration forms',
+    without: 'reserved nicks, membership requests and registration forms, unique room names',
     shownBy: [roomVisits,
       'makes a room for the first who comes (201), shut to others until it is configured'],
   },
@@ -212,6 +212,11 @@ export const claims: readonly Claim[] = [
     shownBy: [session, 'holds presence and chat states of an inactive client until something matters'],
   },
   {
+    document: 'XEP-0357', title: 'Push Notifications', version: '0.4.1', features: ['urn:xmpp:push:0'],
+    shownBy: ['bridges/xmpp/xeps/xep-0357-push.test.ts',
+      'wakes a client that is away, once, and says nothing of what came'],
+  },
+  {
     document: 'XEP-0359', title: 'Unique and Stable Stanza IDs', version: '0.7.0',
     features: ['urn:xmpp:sid:0'],
     shownBy: [scenes, 'ids and delays that only we may give are taken off (row 33)'],
@@ -315,5 +320,4 @@ export const notBuilt: readonly (readonly [document: string, title: string])[] =
   ['XEP-0124, XEP-0206', 'BOSH'],
   ['XEP-0215', 'External Service Discovery'],
   ['XEP-0288', 'Bidirectional server connections'],
-  ['XEP-0357', 'Push Notifications'],
 ]

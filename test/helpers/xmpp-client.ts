@@ -29,6 +29,8 @@ export interface XmppClient {
   readonly jid: { toString(): string }
   /** Its inside. */
   readonly parser: object | null
+  /** TLS, around TCP. */
+  readonly socket: { readonly socket?: { destroy(): void } }
   _onData(bytes: Buffer): void
   readonly streamManagement: {
     on(event: 'ack', listener: (stanza: LtxElement) => void): void

@@ -145,6 +145,9 @@ test('people with an address by invite meet on openIM and talk, kills of both no
     xml('iq', { type: 'set' }, xml('query', { xmlns: 'jabber:iq:roster' }, renamed)))
   await ben.client.send(xml('message', { to: 'oim.a.test', type: 'chat' }, xml('body', {}, 'invite')))
   await ben.find((stanza) => /^openim:/.test(stanza.getChildText('body') ?? ''))
+  const { people } = (await one.run(['xmpp'])).json as { people: { address: string, openim: string }[] }
+  const known = people.map(({ address, openim }) => [address, `${openim}@oim.a.test` === toAnna])
+  assert.equal(known.sort(), [['anna@a.test', true], ['one@a.test', false]])
   assert.equal((await one.run(['inbox', '--all'])).stdout, '', 'nothing of it is the owner\'s')
 
   await two.kill()

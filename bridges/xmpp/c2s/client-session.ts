@@ -333,8 +333,12 @@ export class ClientSession implements HostedSession {
   linkLost(link: SessionLink, { isClean }: { readonly isClean: boolean }): void {
     if (this.#link !== link) return
     this.#link = undefined
-    if (isClean || this.#resumeId === '') this.#end()
-    else this.#cut()
+    if (isClean || this.#resumeId === '') {
+      this.#end()
+    } else {
+      this.#cut()
+      this.#components.host.hibernating?.(this, [...this.#unacked!.stanzas()])
+    }
   }
 
   #cut(): void {

@@ -55,6 +55,8 @@ export interface ClientHost {
    * rejects when that failed, and the session ends without an acknowledgement.
    */
   receive(session: HostedSession, stanza: XmlElement): Promise<void>
+  /** Its stream was cut and may come back; `stanzas` may not have reached the client. */
+  hibernating?(session: HostedSession, stanzas: readonly XmlElement[]): void
   /** The session ended for good. */
   unbound(session: HostedSession): Promise<void>
   /** After `unbound`: what its client did not acknowledge, in order. */

@@ -53,6 +53,8 @@ export async function examineOwn(parts: OwnDomainParts): Promise<DoctorCheck[]> 
     await authoritiesCheck(parts, dns),
     ...visits.map(({ check }) => check),
     ...presented === undefined ? [] : [certificateCheck(parts, presented)],
+    ...presented === undefined || parts.isHome || !hasServerDoor(parts) ? []
+      : [await roomsCheck(parts, dns, presented)],
   ]
 }
 
@@ -152,7 +154,7 @@ function certificateCheck(
     + ` until ${new Date(notAfterMs).toISOString().slice(0, 10)}`
   if (isHome) {
     const detail = `${until}, of the authority of this house`
-    if (!Object.keys(doors).some((door) => door.endsWith('-server'))) return { name, ok: true, detail }
+    if (!hasServerDoor({ doors })) return { name, ok: true, detail }
     return {
       name, ok: false, detail: `${detail}: other servers do not know it`,
       cure: 'set xmpp.cert and xmpp.key, of a public authority, or close the doors for servers',
@@ -164,6 +166,35 @@ function certificateCheck(
   return {
     name, ok: false, detail: `${until}, but it ${path.text}`,
     cure: 'xmpp.cert must hold the whole chain, of an authority that others trust',
+  }
+}
+
+function hasServerDoor({ doors }: Pick<OwnDomainParts, 'doors'>): boolean {
+  return Object.keys(doors).some((door) => door.endsWith('-server'))
+}
+
+/** Rooms are a domain of their own to other servers: found in DNS, and in the certificate. */
+async function roomsCheck(
+  { clock, domain, doors }: OwnDomainParts, dns: Resolver, presented: Presented,
+): Promise<DoctorCheck> {
+  const name = 'rooms'
+  const rooms = `rooms.${domain}`
+  const covered = verifyLeaf(presented.leaf!, { domain: rooms, nowMs: clock.now() })
+  if (!covered.ok) {
+    const cure = `get one for ${rooms} as well, or people of other servers do not get into rooms here`
+    return { name, ok: false, detail: covered.text, cure }
+  }
+  const open = Object.keys(doors).filter((door) => door.endsWith('-server'))
+  const records = await Promise.all(open.map((door) =>
+    answered(dns.resolveSrv(`${services[door]!.record}.${rooms}`))))
+  const isFound = records.some((one) => 'records' in one && one.records.some((record) => record.name !== ''))
+  if (isFound || (await addressesOf(dns, rooms)).length > 0) return { name, ok: true, detail: rooms }
+  const [door] = open
+  const { record } = services[door!]!
+  const port = doors[door!]!.split(':').at(-1)
+  return {
+    name, ok: false, detail: `other servers do not find ${rooms}`,
+    cure: `paste into the zone: ${record}.${rooms}. 3600 IN SRV 5 1 ${port} node.${domain}.`,
   }
 }
 

@@ -27,7 +27,7 @@ const recordCodec = struct<AccountRecord>({ id: text(16), local: text(256), crea
 /** First parts of the keys under which something of an account stands; its id follows. */
 const accountData = [
   'roster', 'roster-version', 'private', 'vcard', 'blocked', 'pep', 'offline', 'mam', 'mam-with',
-  'password', 'password-used',
+  'password', 'password-used', 'oim-cursor', 'oim-sent', 'push',
 ] as const
 
 export interface AccountsComponents {

@@ -55,6 +55,11 @@ export class HostForClients implements ClientHost {
     return this.#host.fromClient(bound.account, bound.resource, stanza)
   }
 
+  hibernating(session: HostedSession, stanzas: readonly XmlElement[]): void {
+    const bound = this.#bound.get(session)
+    if (bound !== undefined) this.#host.hibernating(bound, stanzas)
+  }
+
   async unbound(session: HostedSession): Promise<void> {
     const bound = this.#bound.get(session)
     if (bound !== undefined) await this.#host.unbind(bound.account, bound.resource)

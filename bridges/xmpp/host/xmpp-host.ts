@@ -54,6 +54,8 @@ export interface HostHooks extends Omit<PresenceHooks, 'decorate'> {
   /** A resource was bound, before it sent anything. */
   bound?(account: Account, resource: Resource): void
   ended?(account: Account, resource: Resource): void
+  /** Its stream was cut and may come back; these may not have reached it. */
+  hibernating?(account: Account, resource: Resource, stanzas: readonly XmlElement[]): void
 }
 
 export class XmppHost implements StanzaTarget {
@@ -140,6 +142,13 @@ export class XmppHost implements StanzaTarget {
     account.add(resource)
     for (const hook of this.#hooks) hook.bound?.(account, resource)
     return resource
+  }
+
+  hibernating(
+    { account, resource }: { readonly account: Account, readonly resource: Resource },
+    stanzas: readonly XmlElement[],
+  ): void {
+    for (const hook of this.#hooks) hook.hibernating?.(account, resource, stanzas)
   }
 
   /** It ended for good, not to be resumed. Idempotent. */

@@ -66,7 +66,8 @@ function change(name: string, value: string): Partial<RoomConfig> {
     }
     case 'historylength':
     case fetchMax: return { historyMax: count(value, xmppLimits.roomHistoryMax) }
-    case 'enablelogging': return { isArchiving: flag(value) }
+    // As Prosody names it; `enablelogging` of the registry is about logs that are published.
+    case 'enablearchiving': return { isArchiving: flag(value) }
     default: return {}
   }
 }
@@ -104,7 +105,7 @@ export function roomConfigForm(config: RoomConfig): XmlElement {
     field([`${prefix}maxusers`, 'list-single', 'Occupants at a time, at most'], config.occupantsMax,
       [...new Set([10, 20, 50, 100, 200, xmppLimits.roomOccupantsMax, config.occupantsMax])].map(String)),
     field([`${prefix}historylength`, 'text-single', 'Messages shown to who comes in'], config.historyMax),
-    flagged('enablelogging', 'The room keeps what is said', config.isArchiving))
+    flagged('enablearchiving', 'The room keeps what is said', config.isArchiving))
 }
 
 /** What service discovery says of it. */

@@ -38,14 +38,14 @@ export function contactCommands(clientOf: (account: Account) => ClientApi | unde
     },
   })
   return [
-    command('invite', 'Make an invite', [], makeInvite),
-    command('add', 'Add a contact', [
+    command('invite', 'openIM: make an invite', [], makeInvite),
+    command('add', 'openIM: add a contact', [
       { name: 'uri', type: 'text-single', label: 'Invite (openim:…)', isRequired: true },
       { name: 'name', type: 'text-single', label: 'Name; empty: as they call themselves' },
     ], addContact),
-    command('contacts', 'Contacts', [], listContacts),
-    command('safety-number', 'Safety number', [contactField], showNumber),
-    command('verify', 'Mark as verified', [
+    command('contacts', 'openIM: contacts', [], listContacts),
+    command('safety-number', 'openIM: safety number of a contact', [contactField], showNumber),
+    command('verify', 'openIM: mark a contact as verified', [
       contactField,
       {
         name: 'number', type: 'text-single',
@@ -66,8 +66,9 @@ export async function answerText(client: ClientApi, text: string): Promise<strin
   return `Write an invite (openim:…) here, and I add who made it; or "${inviteWord}", to get one.`
 }
 
-function added({ name, address }: Contact): string {
-  return `${name} (${address}) was asked, and is in your roster; what you write goes as soon as they answered`
+/** Who made an invite says so in the answer: until then the name is made of the address. */
+function added({ name }: Contact): string {
+  return `${name} was asked, and is in your roster; what you write goes as soon as they answered`
 }
 
 async function addContact(client: ClientApi, given: Given): Promise<CommandOutcome> {

@@ -132,8 +132,14 @@ export class OpenImSide {
     }
     for (const id of (await this.#persons()).keys()) {
       if (ids.has(id)) continue
-      await this.#node.hosted.remove(id)
-      await this.#host.accounts.erase(id)
+      try {
+        await this.#node.hosted.remove(id)
+        await this.#host.accounts.erase(id)
+      } catch (error) {
+        // Tried again until its seat comes here.
+        if (errorCode(error) !== 'HOUSEHOLD_ELSEWHERE') throw error
+        this.#isCountDue = true
+      }
     }
     const missing = records.filter(({ id }) => !this.#sides.has(id))
     missing.sort((a, b) => a.createdAtMs - b.createdAtMs)

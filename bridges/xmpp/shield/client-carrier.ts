@@ -125,12 +125,15 @@ export class ClientCarrier implements Carrier {
     this.#follows.set(address, follow)
     follow.isDue = true
     follow.retry?.cancel()
+    follow.retry = undefined
     follow.running ??= this.#read(address, follow).catch((error: unknown) => {
       this.#log.info({ address, err: error }, 'a sealed batch could not be taken yet')
       if (this.#listener === undefined) return
       follow.retry = this.#clock.after(xmppLimits.shieldRetryMs, () => this.#look(address))
     }).finally(() => {
       follow.running = undefined
+      // Something came between its last look and its end.
+      if (follow.isDue && follow.retry === undefined) this.#look(address)
     })
   }
 

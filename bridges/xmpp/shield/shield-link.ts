@@ -138,7 +138,15 @@ export class ShieldLink {
   push(stanza: XmlElement): Promise<void> {
     return new Promise((resolve) => {
       this.#pushed.push({ stanza, resolve })
-      this.#writing ??= this.#write().finally(() => { this.#writing = undefined })
+      this.#beginWriting()
+    })
+  }
+
+  #beginWriting(): void {
+    this.#writing ??= this.#write().finally(() => {
+      this.#writing = undefined
+      // Something came between its last look and its end.
+      if (this.#pushed.length > 0) this.#beginWriting()
     })
   }
 

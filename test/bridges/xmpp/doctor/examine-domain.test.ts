@@ -115,6 +115,16 @@ test('says when a record names another port, has no address, or DNS does not ans
   assert.match((await record()).detail, 'gave no answer')
 })
 
+test('says when other servers do not find our rooms, or our certificate is not for them', async () => {
+  const node = await start({ domain: 'a.test' })
+  assert.is(found(await own(node), 'rooms').detail, 'rooms.a.test')
+  for (const service of ['_xmpp-server', '_xmpps-server']) ground.dns.setSrv(`${service}._tcp.rooms.a.test`)
+  const check = found(await own(node), 'rooms')
+  assert.match(check.cure ?? '', `_tcp.rooms.a.test. 3600 IN SRV 5 1 ${node.ports[0]} node.a.test.`)
+  const alone = await start({ domain: 'b.test', certificate: ground.ca.issue({ dns: ['b.test'] }) })
+  assert.match(found(await own(alone), 'rooms').cure ?? '', 'get one for rooms.b.test')
+})
+
 test('says what other servers will find wrong with our certificate', async () => {
   const wrong = await start({ domain: 'a.test', certificate: ground.ca.issue({ dns: ['node.a.test'] }) })
   assert.match(found(await own(wrong), 'certificate').detail, 'is not for this domain but for node.a.test')

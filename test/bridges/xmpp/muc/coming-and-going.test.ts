@@ -28,6 +28,13 @@ test('makes a room for the first who comes (201), shut to others until it is con
   assert.equal(codes((await play.join(bob, 'Bob')).at(-2)), [110, 170].reverse())
 })
 
+test('leaves no room behind whose maker did not get in', async () => {
+  const play = await RoomPlay.open()
+  assert.is(condition((await play.join(ann, '\u200b'))[0]), 'not-acceptable')
+  const [made] = await play.join(bob, 'Bob')
+  assert.equal([codes(made).includes(201), itemOf(made).affiliation], [true, 'owner'])
+})
+
 test('lets people of other domains in, and refuses them a room of their own', async () => {
   const play = await RoomPlay.open()
   assert.is(condition((await play.join(cat, 'Cat'))[0]), 'not-allowed')
@@ -81,7 +88,7 @@ test('shows real addresses to moderators alone, or to everybody (100)', async ()
   const came = await play.join(cat, 'Cat')
   assert.is(itemOf(came[0]).jid, ann)
   assert.is(codes(came[2]).includes(100), true)
-  await play.configure({ whois: 'moderators', enablelogging: '0' })
+  await play.configure({ whois: 'moderators', enablearchiving: '0' })
   assert.equal(codes(play.taken(bob).at(-1)), [171, 173])
   await play.configure({ roomname: 'Tea' })
   assert.equal(codes(play.taken(bob).at(-1)), [104])
@@ -153,7 +160,8 @@ test('has several devices of one person under one nick, who leave one by one', a
   assert.equal([bob, 'bob@a.test/2'].map((to) => bodies(play.taken(to))), [['both'], ['both']])
   await play.leave(bob, 'Bob')
   assert.is(play.taken(bob)[0]!.attrs.type, 'unavailable')
-  assert.is(play.taken(ann).some(({ attrs }) => attrs.type === 'unavailable'), false)
+  assert.equal(play.taken(ann).slice(-1).map((stanza) => [from(stanza), stanza.attrs.type]),
+    [[`${roomJid}/Bob`, undefined]], 'as the other device shows itself')
   await play.leave('bob@a.test/2', 'Bob')
   assert.is(play.taken(ann).some(({ attrs }) => attrs.type === 'unavailable'), true)
 })
@@ -178,6 +186,10 @@ test('answers a ping to one\'s own nick, and says who is not in the room (XEP-04
   const ping = el(mucNs.ping, 'ping')
   assert.is((await play.ask(ann, 'get', ping, `${roomJid}/Ann`)).attrs.type, 'result')
   assert.is(condition(await play.ask(bob, 'get', ping, `${roomJid}/Ann`)), 'not-acceptable')
+  await play.join(bob, 'Bob')
+  await play.send(el(ns.client, 'iq', { type: 'get', id: 'p', from: bob, to: `${roomJid}/Ann` }, ping))
+  assert.is(play.taken(bob).length, 0, 'Ann herself answers others')
+  assert.is(play.taken(ann).at(-1)!.attrs.from, `${roomJid}/Bob`)
 })
 
 test('gives everybody an id of their own that nobody forges (XEP-0421)', async () => {

@@ -205,6 +205,33 @@ test('gives its archive to who may come in, and writes a message down before it 
   assert.equal(bodies(inner), ['one', 'two'])
   await play.configure({ membersonly: '1' })
   assert.is(condition(await play.ask('dan@a.test/1', 'set', archiveQuery())), 'forbidden')
+  await play.configure({ membersonly: '0' })
+  assert.is(condition(await play.ask('dan@a.test/1', 'set', archiveQuery())), 'none')
+  await play.admin({ jid: 'dan@a.test', affiliation: 'outcast' })
+  assert.is(condition(await play.ask('dan@a.test/1', 'set', archiveQuery())), 'forbidden')
+})
+
+test('keeps the address of who spoke where all see it, and shows it no longer when they do not', async () => {
+  const play = await three({ whois: 'anyone' })
+  await play.say(bob, 'one')
+  const address = async (): Promise<string | undefined> => {
+    play.taken()
+    await play.ask(cat, 'set', archiveQuery())
+    const [result] = play.taken(cat)
+    const forwarded = result!.child('result', ns.mam)!.child('forwarded', ns.forward)!
+    return itemOf(forwarded.child('message', ns.client)).jid
+  }
+  assert.is(await address(), 'bob@a.test')
+  await play.configure({ whois: 'moderators' })
+  assert.is(await address(), undefined)
+})
+
+test('lets no moderator kick somebody whose affiliation is above theirs', async () => {
+  const play = await three()
+  await play.admin({ nick: 'Cat', role: 'moderator' })
+  assert.is(condition(await play.admin({ nick: 'Bob', role: 'visitor' }, cat)), 'none')
+  await play.admin({ jid: 'bob@a.test', affiliation: 'member' })
+  assert.is(condition(await play.admin({ nick: 'Bob', role: 'none' }, cat)), 'not-allowed')
 })
 
 for (const [form, ask] of [
