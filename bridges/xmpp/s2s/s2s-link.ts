@@ -3,7 +3,8 @@
  * have one. What was sent stays until the other end has it:
  *
  * ```text
- *   with stream management   <r/> after each burst, <a h/> takes that many away    (XEP-0198 §4)
+ *   with stream management   <r/> after each burst and within long ones, <a h/> takes that many
+ *                            away                                                 (XEP-0198 §4)
  *   without                  a ping behind each burst; its answer, which comes over the other end's own
  *                            stream, shows that everything before it was handled   (XEP-0199)
  * ```
@@ -79,8 +80,13 @@ export class S2sLink {
   #acknowledging: Acknowledging = 'none'
   /** As the other end counts. */
   #handled = 0
-  /** What is asked for: how many of `#sent` it covers, and the id where it is a ping. */
-  #asked: { readonly covers: number, readonly id: string, readonly timer: Timer } | undefined
+  /** Questions without an answer yet: one ping, or several `<r/>`; and since when there was no answer. */
+  #asks = 0
+  #askTimer: Timer | undefined
+  /** Sent since the last question. */
+  #unasked = 0
+  /** The ping, and how many of `#sent` it covers. */
+  #pinged: { readonly covers: number, readonly id: string } | undefined
   /** Handled by their word, and not yet for long enough; the oldest first. */
   #vouched: { readonly queued: Queued, readonly atMs: number }[] = []
   #vouchTimer: Timer | undefined
@@ -135,10 +141,10 @@ export class S2sLink {
   /** A result or an error from the other domain. True: it was the answer to a ping of ours. */
   answered(id: string): boolean {
     if (!id.startsWith(this.#pingPrefix)) return false
-    const asked = this.#asked
-    if (asked?.id !== id) return true
+    const pinged = this.#pinged
+    if (pinged?.id !== id) return true
     this.#forgetAsked()
-    this.#settle(asked.covers)
+    this.#settle(pinged.covers)
     return true
   }
 
@@ -230,6 +236,7 @@ export class S2sLink {
     this.#facts = facts
     this.#retryMs = 0
     this.#handled = 0
+    this.#unasked = 0
     this.#lasting = undefined
     this.#acknowledging = facts.hasManagement ? 'management' : 'ping'
     if (facts.hasManagement) stream.send(el(ns.sm, 'enable'))
@@ -285,6 +292,9 @@ export class S2sLink {
       const queued = this.#waiting[at++]!
       this.#sent.push(queued)
       stream.send(queued.stanza)
+      this.#unasked++
+      const isBurst = this.#unasked >= xmppLimits.s2sAskStanzas
+      if (isBurst && this.#acknowledging === 'management') this.#ask()
     }
     this.#waiting.splice(0, at)
     this.#lastMs = this.#components.clock.monotonicMs()
@@ -293,27 +303,31 @@ export class S2sLink {
 
   /** One question for all that this turn of the event loop sends. */
   #askSoon(): void {
-    if (this.#isAskDue || this.#asked !== undefined) return
+    if (this.#isAskDue || this.#asks > 0) return
     this.#isAskDue = true
     queueMicrotask(() => {
       this.#isAskDue = false
-      this.#ask()
+      if (this.#asks === 0) this.#ask()
     })
   }
 
   #ask(): void {
     const stream = this.#stream
-    if (stream === undefined || this.#asked !== undefined) return
+    if (stream === undefined) return
     if (this.#acknowledging === 'none') {
       this.#settle(this.#sent.length)
       return
     }
-    const { clock } = this.#components
-    const id = `${this.#pingPrefix}${this.#pings++}`
-    if (this.#acknowledging === 'management') stream.send(el(ns.sm, 'r'))
-    else stream.send(this.#ping(id))
-    const timer = clock.after(xmppLimits.s2sAckMs, () => this.#unanswered())
-    this.#asked = { covers: this.#sent.length, id, timer }
+    this.#asks++
+    this.#unasked = 0
+    if (this.#acknowledging === 'management') {
+      stream.send(el(ns.sm, 'r'))
+    } else {
+      const id = `${this.#pingPrefix}${this.#pings++}`
+      this.#pinged = { covers: this.#sent.length, id }
+      stream.send(this.#ping(id))
+    }
+    this.#askTimer ??= this.#components.clock.after(xmppLimits.s2sAckMs, () => this.#unanswered())
   }
 
   #ping(id: string): XmlElement {
@@ -322,7 +336,7 @@ export class S2sLink {
   }
 
   #unanswered(): void {
-    this.#asked = undefined
+    this.#forgetAsked()
     if (this.#acknowledging === 'management') {
       this.#stream?.destroy()
       return
@@ -355,7 +369,13 @@ export class S2sLink {
       return
     }
     this.#handled = handled >>> 0
+    // One answer may be for several questions: only stanzas that are left wait for more.
+    const left = count < this.#sent.length ? this.#asks - 1 : 0
     this.#forgetAsked()
+    if (left > 0) {
+      this.#asks = left
+      this.#askTimer = this.#components.clock.after(xmppLimits.s2sAckMs, () => this.#unanswered())
+    }
     this.#settle(count)
   }
 
@@ -388,8 +408,10 @@ export class S2sLink {
   }
 
   #forgetAsked(): void {
-    this.#asked?.timer.cancel()
-    this.#asked = undefined
+    this.#askTimer?.cancel()
+    this.#askTimer = undefined
+    this.#asks = 0
+    this.#pinged = undefined
   }
 
   // ── Idle ────────────────────────────────────────────────────────────────────────────────────
@@ -404,7 +426,7 @@ export class S2sLink {
         this.#stream?.close()
         return
       }
-      if (idleMs >= s2sIdlePingMs) this.#ask()
+      if (idleMs >= s2sIdlePingMs && this.#asks === 0) this.#ask()
       this.#idleTimer = clock.after(s2sIdlePingMs, look)
     }
     this.#idleTimer = clock.after(s2sIdlePingMs, look)
