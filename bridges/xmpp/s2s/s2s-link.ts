@@ -80,8 +80,8 @@ export class S2sLink {
   #acknowledging: Acknowledging = 'none'
   /** As the other end counts. */
   #handled = 0
-  /** Questions without an answer yet: one ping, or several `<r/>`; and since when there was no answer. */
-  #asks = 0
+  /** Questions without an answer yet, one ping or several `<r/>`: how many of `#sent` each covers. */
+  #asks: number[] = []
   #askTimer: Timer | undefined
   /** Sent since the last question. */
   #unasked = 0
@@ -303,11 +303,11 @@ export class S2sLink {
 
   /** One question for all that this turn of the event loop sends. */
   #askSoon(): void {
-    if (this.#isAskDue || this.#asks > 0) return
+    if (this.#isAskDue || this.#asks.length > 0) return
     this.#isAskDue = true
     queueMicrotask(() => {
       this.#isAskDue = false
-      if (this.#asks === 0) this.#ask()
+      if (this.#asks.length === 0) this.#ask()
     })
   }
 
@@ -318,7 +318,7 @@ export class S2sLink {
       this.#settle(this.#sent.length)
       return
     }
-    this.#asks++
+    this.#asks.push(this.#sent.length)
     this.#unasked = 0
     if (this.#acknowledging === 'management') {
       stream.send(el(ns.sm, 'r'))
@@ -369,10 +369,10 @@ export class S2sLink {
       return
     }
     this.#handled = handled >>> 0
-    // One answer may be for several questions: only stanzas that are left wait for more.
-    const left = count < this.#sent.length ? this.#asks - 1 : 0
+    // An answer may be for several questions, and may come before all that a question was about is handled.
+    const left = this.#asks.slice(1).map((covers) => covers - count).filter((covers) => covers > 0)
     this.#forgetAsked()
-    if (left > 0) {
+    if (left.length > 0) {
       this.#asks = left
       this.#askTimer = this.#components.clock.after(xmppLimits.s2sAckMs, () => this.#unanswered())
     }
@@ -410,7 +410,7 @@ export class S2sLink {
   #forgetAsked(): void {
     this.#askTimer?.cancel()
     this.#askTimer = undefined
-    this.#asks = 0
+    this.#asks = []
     this.#pinged = undefined
   }
 
@@ -426,7 +426,7 @@ export class S2sLink {
         this.#stream?.close()
         return
       }
-      if (idleMs >= s2sIdlePingMs && this.#asks === 0) this.#ask()
+      if (idleMs >= s2sIdlePingMs && this.#asks.length === 0) this.#ask()
       this.#idleTimer = clock.after(s2sIdlePingMs, look)
     }
     this.#idleTimer = clock.after(s2sIdlePingMs, look)
